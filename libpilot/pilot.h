@@ -4,6 +4,12 @@
 /* The one header a plugin includes. */
 
 #include "pilot-address.h"
+#include "pilot-allocator.h"
 #include "pilot-endpoint.h"
 #include "pilot-error.h"
+#include "pilot-file.h"
+#include "pilot-json.h"
 #include "pilot-macros.h"
+#include "pilot-plugin.h"
+#include "pilot-transport.h"
+#include "pilot-trust-store.h"
