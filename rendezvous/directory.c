@@ -279,6 +279,38 @@ pilot_directory_find_key (PilotDirectory *self,
   return node == NULL ? NULL : node->record;
 }
 
+static gint
+compare_ids (gconstpointer a,
+             gconstpointer b)
+{
+  const PilotNodeRecord *x = *(const PilotNodeRecord *const *) a, *y = *(const PilotNodeRecord *const *) b;
+
+  return (x->id > y->id) - (x->id < y->id);
+}
+
+GPtrArray *
+pilot_directory_list (PilotDirectory *self,
+                      guint32         after,
+                      guint           max)
+{
+  GPtrArray *records = g_ptr_array_new ();
+  GHashTableIter iter;
+  gpointer value;
+
+  g_hash_table_iter_init (&iter, self->nodes);
+  while (g_hash_table_iter_next (&iter, NULL, &value))
+    {
+      PilotDirectoryNode *node = value;
+
+      if (node->record->live && node->record->id > after)
+        g_ptr_array_add (records, node->record);
+    }
+  g_ptr_array_sort (records, compare_ids);
+  if (records->len > max)
+    g_ptr_array_set_size (records, (gint) max);
+  return records;
+}
+
 guint
 pilot_directory_count_live (PilotDirectory *self)
 {

@@ -76,6 +76,10 @@ const PilotNodeRecord *pilot_directory_find_hostname   (PilotDirectory          
 /* A node that has this key, registered now or once. */
 const PilotNodeRecord *pilot_directory_find_key        (PilotDirectory                   *directory,
                                                         const guint8                     *key);
+/* Live nodes with an id above `after`, in the order of their ids, at most `max`: (transfer container). */
+GPtrArray             *pilot_directory_list            (PilotDirectory                   *directory,
+                                                        guint32                           after,
+                                                        guint                             max);
 guint                  pilot_directory_count_live      (PilotDirectory                   *directory);
 
 /* `hostname_error` (out) (transfer full): why the host name was left out; the registration stands all the same. */
