@@ -31,7 +31,13 @@ typedef struct {
   guint timer_index;                      /* place in the heap; 0 = not there */
   gint64 timer_deadline;
   gpointer peer;
-  gpointer spare[4];
+  /* Set by the overlay when it makes the stream. */
+  gpointer overlay;
+  PilotAddress local, remote;
+  guint16 local_port, remote_port;
+  gboolean hash_linked, incoming, finished;
+  PilotStream *peer_prev, *peer_next, *all_prev, *all_next, *finished_next;
+  guint64 event_number;
 } PilotStreamLinks;
 
 typedef struct {

@@ -1,0 +1,398 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "overlay-private.h"
+
+#include <string.h>
+
+#define MAX_SEGMENTS 64
+/* Segments a stream may send in its turn while others wait. */
+#define QUANTUM_SEGMENTS 16
+#define HEADROOM (PILOT_BEACON_RELAY_HEADER_SIZE + PILOT_FRAME_PILS_HEADER_SIZE + PILOT_PACKET_HEADER_SIZE)
+/* Room for any segment a stream may make. */
+#define SEGMENT_ROOM (HEADROOM + PILOT_SEGMENT_PAYLOAD + PILOT_AEAD_TAG_SIZE + 64)
+
+void
+pilot_overlay_queue (PilotOverlay        *self,
+                     const PilotEndpoint *to,
+                     const guint8        *data,
+                     gsize                length)
+{
+  PilotControlDatagram datagram = { *to, self->control_data->len, (guint32) length };
+
+  if (self->control_data->len + length > PILOT_CONTROL_QUEUE_MAX)
+    {
+      self->stats.dropped_rate++;
+      return;
+    }
+  g_byte_array_append (self->control_data, data, (guint) length);
+  g_array_append_val (self->control, datagram);
+}
+
+void
+pilot_overlay_queue_relay (PilotOverlay *self,
+                           guint32       node,
+                           const guint8 *frame,
+                           gsize         length)
+{
+  guint8 data[PILOT_BEACON_RELAY_HEADER_SIZE + 2048];
+
+  g_return_if_fail (length <= 2048);
+  if (!self->have_beacon)
+    return;
+  pilot_beacon_write_relay_header (data, self->node, node);
+  memcpy (data + PILOT_BEACON_RELAY_HEADER_SIZE, frame, length);
+  pilot_overlay_queue (self, &self->beacon, data, PILOT_BEACON_RELAY_HEADER_SIZE + length);
+}
+
+void
+pilot_overlay_discover_send (PilotOverlay *self)
+{
+  PilotBeaconMessage message = { .type = PILOT_BEACON_DISCOVER, .node = self->node };
+  guint8 data[PILOT_BEACON_DISCOVER_SIZE];
+
+  if (self->have_beacon)
+    pilot_overlay_queue (self, &self->beacon, data, pilot_beacon_message_encode (&message, data, sizeof data));
+}
+
+static void
+count_sent (PilotPeer *peer,
+            gsize      length)
+{
+  peer->packets_sent++;
+  peer->bytes_sent += length;
+  peer->overlay->stats.sealed++;
+}
+
+/* Writes `packet`, whose payload is in place or elsewhere, as one datagram along `path`. Returns its length. */
+static gsize
+build (PilotPeer         *peer,
+       const PilotPacket *packet,
+       PilotPath          path,
+       guint8            *out,
+       gsize              room)
+{
+  gsize offset = path == PILOT_PATH_RELAY ? PILOT_BEACON_RELAY_HEADER_SIZE : 0;
+  gsize head = offset + PILOT_FRAME_PILS_HEADER_SIZE;
+  gsize length;
+
+  if (room < head + PILOT_AEAD_TAG_SIZE)
+    return 0;
+  length = pilot_packet_encode (packet, out + head, room - head - PILOT_AEAD_TAG_SIZE);
+  if (length == 0)
+    return 0;
+  length = pilot_session_seal (peer->session, out + offset, peer->overlay->node, length);
+  if (length == 0)
+    return 0;
+  if (offset != 0)
+    pilot_beacon_write_relay_header (out, peer->overlay->node, peer->node);
+  count_sent (peer, offset + length);
+  return offset + length;
+}
+
+gboolean
+pilot_overlay_queue_packet (PilotPeer           *peer,
+                            const PilotPacket   *packet,
+                            const PilotEndpoint *to,
+                            gint64               now)
+{
+  PilotOverlay *self = peer->overlay;
+  PilotPath path = PILOT_PATH_DIRECT;
+  guint8 data[2048];
+  gsize length;
+
+  if (peer->session == NULL)
+    return FALSE;
+  if (to == NULL)
+    {
+      path = pilot_path_choose (&peer->path, self->have_beacon);
+      if (path == PILOT_PATH_NONE)
+        return FALSE;
+      to = path == PILOT_PATH_RELAY ? &self->beacon : &peer->path.direct;
+    }
+  length = build (peer, packet, path, data, sizeof data);
+  if (length == 0)
+    return FALSE;
+  pilot_overlay_queue (self, to, data, length);
+  if (pilot_path_sent (&peer->path, path, 1, self->have_beacon, now))
+    pilot_peer_path_changed (peer, now);
+  return TRUE;
+}
+
+void
+pilot_overlay_activate (PilotOverlay *self,
+                        PilotStream  *stream)
+{
+  PilotStreamLinks *links = pilot_stream_links (stream);
+
+  if (links->active)
+    return;
+  links->active = TRUE;
+  links->active_next = NULL;
+  links->active_prev = self->active_tail;
+  if (self->active_tail != NULL)
+    pilot_stream_links (self->active_tail)->active_next = stream;
+  else
+    self->active_head = stream;
+  self->active_tail = stream;
+}
+
+void
+pilot_overlay_deactivate (PilotOverlay *self,
+                          PilotStream  *stream)
+{
+  PilotStreamLinks *links = pilot_stream_links (stream);
+
+  if (!links->active)
+    return;
+  links->active = FALSE;
+  if (links->active_prev != NULL)
+    pilot_stream_links (links->active_prev)->active_next = links->active_next;
+  else
+    self->active_head = links->active_next;
+  if (links->active_next != NULL)
+    pilot_stream_links (links->active_next)->active_prev = links->active_prev;
+  else
+    self->active_tail = links->active_prev;
+  links->active_next = links->active_prev = NULL;
+}
+
+/* Copies the payload from the ring to its place, the one copy on this side, and seals around it. */
+static gsize
+build_segment (PilotStream              *stream,
+               PilotPeer                *peer,
+               const PilotStreamSegment *segment,
+               PilotPath                 path,
+               guint8                   *out,
+               gsize                     room)
+{
+  PilotStreamLinks *links = pilot_stream_links (stream);
+  gsize offset = path == PILOT_PATH_RELAY ? PILOT_BEACON_RELAY_HEADER_SIZE : 0;
+  guint8 *payload = out + offset + PILOT_FRAME_PILS_HEADER_SIZE + PILOT_PACKET_HEADER_SIZE;
+  PilotPacket packet = { .flags = segment->flags, .protocol = PILOT_PROTOCOL_STREAM, .window = segment->window,
+                         .seq = segment->seq, .ack = segment->ack, .payload_length = segment->payload_length,
+                         .payload = payload, .source = links->local, .destination = links->remote,
+                         .source_port = links->local_port, .destination_port = links->remote_port };
+
+  if (segment->payload_length + HEADROOM + PILOT_AEAD_TAG_SIZE > room)
+    return 0;
+  for (guint i = 0; i < segment->n_payload; i++)
+    {
+      memcpy (payload, segment->payload[i].iov_base, segment->payload[i].iov_len);
+      payload += segment->payload[i].iov_len;
+    }
+  return build (peer, &packet, path, out, room);
+}
+
+void
+pilot_overlay_drain_stream (PilotStream *stream,
+                            gint64       now)
+{
+  PilotStreamLinks *links = pilot_stream_links (stream);
+  PilotPeer *peer = links->peer;
+  PilotStreamSegment segment;
+  guint8 data[SEGMENT_ROOM];
+
+  if (peer == NULL || !pilot_peer_can_send (peer))
+    return;
+  for (guint i = 0; i < MAX_SEGMENTS && pilot_stream_output (stream, &segment, PILOT_SEGMENT_PAYLOAD, now); i++)
+    {
+      PilotPath path = pilot_path_choose (&peer->path, peer->overlay->have_beacon);
+      gsize length = build_segment (stream, peer, &segment, path, data, sizeof data);
+
+      if (length > 0)
+        pilot_overlay_queue (peer->overlay, path == PILOT_PATH_RELAY ? &peer->overlay->beacon : &peer->path.direct, data, length);
+    }
+}
+
+static void
+settle (PilotOverlay *self,
+        PilotStream  *stream,
+        gint64        now)
+{
+  PilotStreamLinks *links = pilot_stream_links (stream);
+  gint64 deadline = pilot_stream_deadline (stream);
+
+  pilot_overlay_deactivate (self, stream);
+  /* A deadline in the past right after asking for output would only spin. */
+  if (deadline != G_MAXINT64)
+    deadline = MAX (deadline, now + 1);
+  links->timer_deadline = deadline;
+  pilot_timer_heap_set (&self->timers, &links->timer_index, deadline, stream, PILOT_TIMER_STREAM);
+}
+
+typedef struct
+{
+  PilotTransmit *item;
+  guint          n_segments;
+  gboolean       full;
+} Batch;
+
+static void
+batch_add (PilotOverlay        *self,
+           Batch               *batch,
+           const PilotEndpoint *to,
+           gsize                length)
+{
+  PilotTransmit *item = batch->item;
+
+  if (batch->n_segments > 0 && length > item->segment_size)
+    {
+      /* Made before its size was known: it begins the next batch. */
+      memcpy (self->stash, item->data + item->length, length);
+      self->stash_length = length;
+      self->stash_to = *to;
+      batch->full = TRUE;
+      return;
+    }
+  if (batch->n_segments == 0)
+    {
+      item->to = *to;
+      item->segment_size = length;
+    }
+  else if (length < item->segment_size)
+    batch->full = TRUE;
+  item->length += length;
+  if (++batch->n_segments >= MAX_SEGMENTS)
+    batch->full = TRUE;
+}
+
+/* One turn of one stream. FALSE: it belongs to another endpoint, the batch must leave first. */
+static gboolean
+batch_take (PilotOverlay *self,
+            Batch        *batch,
+            PilotStream  *stream,
+            gint64        now)
+{
+  PilotPeer *peer = pilot_stream_links (stream)->peer;
+  PilotTransmit *item = batch->item;
+  guint quantum = stream == self->active_tail ? MAX_SEGMENTS : QUANTUM_SEGMENTS;
+  guint n = 0;
+  gboolean more = TRUE;
+  PilotPath path;
+  const PilotEndpoint *to;
+
+  if (peer == NULL || !pilot_peer_can_send (peer))
+    {
+      settle (self, stream, now);
+      return TRUE;
+    }
+  path = pilot_path_choose (&peer->path, self->have_beacon);
+  to = path == PILOT_PATH_RELAY ? &self->beacon : &peer->path.direct;
+  if (batch->n_segments > 0 && !pilot_endpoint_equal (to, &item->to))
+    return FALSE;
+  while (!batch->full && n < quantum)
+    {
+      PilotStreamSegment segment;
+      gsize length;
+
+      if (item->capacity - item->length < SEGMENT_ROOM)
+        {
+          batch->full = TRUE;
+          break;
+        }
+      more = pilot_stream_output (stream, &segment, PILOT_SEGMENT_PAYLOAD, now);
+      if (!more)
+        break;
+      length = build_segment (stream, peer, &segment, path, item->data + item->length, item->capacity - item->length);
+      if (length == 0)
+        {
+          /* A fault of the library: the segment is lost as on any path. */
+          more = FALSE;
+          break;
+        }
+      batch_add (self, batch, to, length);
+      n++;
+    }
+  if (n > 0 && pilot_path_sent (&peer->path, path, n, self->have_beacon, now))
+    pilot_peer_path_changed (peer, now);
+  if (!more)
+    settle (self, stream, now);
+  else if (n >= quantum)
+    {
+      pilot_overlay_deactivate (self, stream);
+      pilot_overlay_activate (self, stream);
+    }
+  return TRUE;
+}
+
+static void
+fill_from_streams (PilotOverlay *self,
+                   Batch        *batch,
+                   gint64        now)
+{
+  while (!batch->full && self->active_head != NULL)
+    if (!batch_take (self, batch, self->active_head, now))
+      break;
+}
+
+static gboolean
+take_control (PilotOverlay  *self,
+              PilotTransmit *item)
+{
+  PilotControlDatagram *datagram;
+
+  if (self->control_next >= self->control->len)
+    return FALSE;
+  datagram = &g_array_index (self->control, PilotControlDatagram, self->control_next++);
+  item->to = datagram->to;
+  item->length = datagram->length;
+  item->segment_size = 0;
+  memcpy (item->data, self->control_data->data + datagram->offset, datagram->length);
+  if (self->control_next == self->control->len)
+    {
+      g_array_set_size (self->control, 0);
+      g_byte_array_set_size (self->control_data, 0);
+      self->control_next = 0;
+    }
+  return TRUE;
+}
+
+guint
+pilot_overlay_transmit (PilotOverlay  *self,
+                        PilotTransmit *items,
+                        guint          n_items,
+                        gint64         now)
+{
+  guint n = 0;
+
+  self->now = now;
+  while (n < n_items)
+    {
+      PilotTransmit *item = &items[n];
+      Batch batch = { .item = item };
+
+      g_return_val_if_fail (item->capacity >= PILOT_TRANSMIT_CAPACITY, n);
+      item->length = 0;
+      item->segment_size = 0;
+      if (take_control (self, item))
+        batch.n_segments = 1;
+      else
+        {
+          if (self->stash_length > 0)
+            {
+              gsize length = self->stash_length;
+
+              memcpy (item->data, self->stash, length);
+              self->stash_length = 0;
+              batch_add (self, &batch, &self->stash_to, length);
+            }
+          fill_from_streams (self, &batch, now);
+        }
+      if (batch.n_segments == 0)
+        break;
+      if (batch.n_segments == 1)
+        item->segment_size = 0;
+      self->stats.datagrams_sent += batch.n_segments;
+      self->stats.bytes_sent += item->length;
+      n++;
+    }
+  pilot_overlay_reap_streams (self);
+  return n;
+}
+
+gint64
+pilot_overlay_deadline (PilotOverlay *self)
+{
+  if (self->active_head != NULL || self->stash_length > 0 || self->control_next < self->control->len)
+    return self->now;
+  return pilot_timer_heap_deadline (&self->timers);
+}

@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "path.h"
+
+/* The reference waits for 8 s of silence and three frames. A stream waits that long for nothing: four frames and 2 s, or three
+ * frames and 700 ms when the mapping in a NAT may have expired meanwhile. */
+#define BLACK_HOLE_FRAMES 4
+#define BLACK_HOLE_US (2 * G_USEC_PER_SEC)
+#define STALE_US (30 * G_USEC_PER_SEC)
+#define STALE_FRAMES 3
+#define STALE_HOLE_US (700 * 1000)
+#define SEND_ERRORS 3
+
+PilotPath
+pilot_path_choose (const PilotPathState *path,
+                   gboolean              have_beacon)
+{
+  gboolean have_direct = !pilot_endpoint_is_none (&path->direct);
+
+  if (have_beacon && (path->relay || path->pinned || !have_direct))
+    return PILOT_PATH_RELAY;
+  /* A peer that asked for the relay must not be met directly, even without a beacon. */
+  return have_direct && !path->pinned ? PILOT_PATH_DIRECT : PILOT_PATH_NONE;
+}
+
+static void
+to_relay (PilotPathState *path)
+{
+  path->relay = TRUE;
+  path->direct_frames = 0;
+  path->unanswered = 0;
+  path->send_errors = 0;
+}
+
+gboolean
+pilot_path_sent (PilotPathState *path,
+                 PilotPath       used,
+                 guint           n_frames,
+                 gboolean        have_beacon,
+                 gint64          now)
+{
+  gint64 silence;
+
+  path->last_send = now;
+  if (used != PILOT_PATH_DIRECT)
+    return FALSE;
+  if (path->unanswered == 0)
+    path->unanswered_since = now;
+  path->unanswered += n_frames;
+  silence = now - path->unanswered_since;
+  if (!have_beacon)
+    return FALSE;
+  if ((path->unanswered >= BLACK_HOLE_FRAMES && silence > BLACK_HOLE_US) ||
+      (path->unanswered >= STALE_FRAMES && silence > STALE_HOLE_US &&
+       (path->last_direct_receive == 0 || now - path->last_direct_receive > STALE_US)))
+    {
+      to_relay (path);
+      return TRUE;
+    }
+  return FALSE;
+}
+
+gboolean
+pilot_path_received (PilotPathState      *path,
+                     const PilotEndpoint *from,
+                     gint64               now)
+{
+  gboolean changed;
+
+  if (from == NULL)
+    return FALSE;
+  changed = !path->relay && !path->pinned && !pilot_endpoint_equal (&path->direct, from);
+  path->direct = *from;
+  path->proven = TRUE;
+  path->last_direct_receive = now;
+  path->unanswered = 0;
+  path->send_errors = 0;
+  if (path->relay && !path->pinned && ++path->direct_frames >= PILOT_PATH_DIRECT_FRAMES)
+    {
+      path->relay = FALSE;
+      path->direct_frames = 0;
+      changed = TRUE;
+    }
+  return changed;
+}
+
+gboolean
+pilot_path_key_exchanged (PilotPathState      *path,
+                          const PilotEndpoint *from,
+                          gboolean             have_beacon)
+{
+  gboolean changed;
+
+  if (path->proven)
+    return FALSE;
+  if (from == NULL)
+    {
+      changed = have_beacon && !path->relay && pilot_endpoint_is_none (&path->direct);
+      if (changed)
+        path->relay = TRUE;
+      return changed;
+    }
+  changed = path->relay || !pilot_endpoint_equal (&path->direct, from);
+  path->direct = *from;
+  path->relay = FALSE;
+  path->unanswered = 0;
+  return changed;
+}
+
+void
+pilot_path_set_candidates (PilotPathState      *path,
+                           const PilotEndpoint *candidates,
+                           guint                n_candidates,
+                           gboolean             relay_only)
+{
+  path->pinned = relay_only;
+  path->n_candidates = 0;
+  if (relay_only)
+    return;
+  for (guint i = 0; i < n_candidates && path->n_candidates < PILOT_PATH_MAX_CANDIDATES; i++)
+    {
+      const PilotEndpoint *candidate = &candidates[i];
+
+      if (pilot_endpoint_is_none (candidate) || pilot_endpoint_is_any (candidate) ||
+          pilot_endpoint_is_multicast (candidate) || candidate->port == 0)
+        continue;
+      path->candidates[path->n_candidates++] = *candidate;
+    }
+}
+
+gboolean
+pilot_path_send_failed (PilotPathState *path,
+                        gboolean        have_beacon)
+{
+  if (path->relay || ++path->send_errors < SEND_ERRORS || !have_beacon)
+    return FALSE;
+  to_relay (path);
+  return TRUE;
+}
+
+void
+pilot_path_reset (PilotPathState *path,
+                  gboolean        have_beacon)
+{
+  path->proven = FALSE;
+  path->unanswered = 0;
+  path->send_errors = 0;
+  path->direct_frames = 0;
+  if (have_beacon)
+    path->relay = TRUE;
+}
+
+guint
+pilot_path_targets (const PilotPathState *path,
+                    PilotEndpoint         targets[PILOT_PATH_MAX_CANDIDATES + 1])
+{
+  guint n = 0;
+
+  if (path->pinned)
+    return 0;
+  if (!pilot_endpoint_is_none (&path->direct))
+    targets[n++] = path->direct;
+  if (path->proven && !path->relay)
+    return n;
+  for (guint i = 0; i < path->n_candidates; i++)
+    {
+      gboolean known = FALSE;
+
+      for (guint k = 0; k < n && !known; k++)
+        known = pilot_endpoint_equal (&targets[k], &path->candidates[i]);
+      if (!known)
+        targets[n++] = path->candidates[i];
+    }
+  return n;
+}

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <glib.h>
+
+G_BEGIN_DECLS
+
+/* Token bucket in microseconds of credit: one token is worth `interval_us`, at most `burst` tokens are held. All zero is a full one. */
+typedef struct
+{
+  gint64 empty_at; /* when it was, or would have been, empty */
+} PilotTokenBucket;
+
+gboolean pilot_token_bucket_take (PilotTokenBucket *bucket,
+                                  gint64            interval_us,
+                                  guint             burst,
+                                  gint64            now);
+
+#define PILOT_RATE_LIMIT_SETS 256
+#define PILOT_RATE_LIMIT_WAYS 4
+
+/* Buckets for many keys in a table of fixed size, for what arrives before authentication (packets-and-tunnel.md section 6.8). */
+typedef struct
+{
+  guint64 key;
+  gint64  empty_at;
+} PilotRateEntry;
+
+typedef struct
+{
+  guint64        secret;
+  gint64         interval_us;
+  guint          burst;
+  PilotRateEntry entries[PILOT_RATE_LIMIT_SETS][PILOT_RATE_LIMIT_WAYS];
+} PilotRateLimit;
+
+void     pilot_rate_limit_init (PilotRateLimit *limit,
+                                gint64          interval_us,
+                                guint           burst,
+                                guint64         secret);
+/* FALSE: no token, or the table has no room because all entries that share its set are in use. */
+gboolean pilot_rate_limit_take (PilotRateLimit *limit,
+                                const void     *key,
+                                gsize           length,
+                                gint64          now);
+
+G_END_DECLS
