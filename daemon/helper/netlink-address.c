@@ -1,0 +1,442 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "daemon/helper/netlink-address.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <libmnl/libmnl.h>
+#include <linux/if_addr.h>
+#include <linux/rtnetlink.h>
+#include <net/if.h>
+#include <string.h>
+#include <time.h>
+
+#include "libpilot/pilot-error.h"
+
+/* Marks our route: the kernel leaves numbers from 4 up to user space; this one is in nobody's list (rt_protos). */
+#define ROUTE_PROTOCOL 83
+/* What netlink(7) users take for dumps: the kernel fills up to this much a message. */
+#define NETLINK_BUFFER_SIZE 32768
+
+typedef struct mnl_socket PilotNetlink;
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (PilotNetlink, mnl_socket_close)
+
+/* Answers ≤ 15 characters for every uid: IFNAMSIZ counts the final zero. */
+char *
+pilot_netlink_label (guint32 uid, char buffer[PILOT_LABEL_SIZE])
+{
+  if (uid <= 9999999)
+    g_snprintf (buffer, PILOT_LABEL_SIZE, "lo:pilot%u", uid);
+  else
+    g_snprintf (buffer, PILOT_LABEL_SIZE, "lo:p%u", uid);
+  return buffer;
+}
+
+static void
+set_errno_error (GError **error, int code, const char *what)
+{
+  PilotError ours = PILOT_ERROR_IO;
+
+  if (code == EPERM || code == EACCES)
+    ours = PILOT_ERROR_PERMISSION_DENIED;
+  else if (code == EADDRNOTAVAIL || code == ESRCH || code == ENODEV)
+    ours = PILOT_ERROR_NOT_FOUND;
+  else if (code == EEXIST)
+    ours = PILOT_ERROR_ALREADY_EXISTS;
+  g_set_error (error, PILOT_ERROR, ours, "cannot %s: %s%s", what, g_strerror (code),
+               ours == PILOT_ERROR_PERMISSION_DENIED ? " (CAP_NET_ADMIN is needed)" : "");
+}
+
+static PilotNetlink *
+netlink_open (GError **error)
+{
+  PilotNetlink *netlink = mnl_socket_open2 (NETLINK_ROUTE, SOCK_CLOEXEC);
+
+  if (netlink == NULL || mnl_socket_bind (netlink, 0, MNL_SOCKET_AUTOPID) < 0) {
+    set_errno_error (error, errno, "open a netlink socket");
+    if (netlink != NULL)
+      mnl_socket_close (netlink);
+    return NULL;
+  }
+  return netlink;
+}
+
+/* Sends one request and reads what comes back up to the end: the acknowledgement, or all parts of a dump. 0 or an errno. */
+static int
+netlink_exchange (PilotNetlink *netlink, struct nlmsghdr *message, mnl_cb_t callback, gpointer user_data)
+{
+  g_autofree char *buffer = g_malloc (NETLINK_BUFFER_SIZE);
+  int result = MNL_CB_OK;
+
+  message->nlmsg_seq = 1;
+  if (mnl_socket_sendto (netlink, message, message->nlmsg_len) < 0)
+    return errno;
+  while (result > MNL_CB_STOP) {
+    ssize_t length = mnl_socket_recvfrom (netlink, buffer, NETLINK_BUFFER_SIZE);
+
+    if (length < 0 && errno == EINTR)
+      continue;
+    if (length < 0)
+      return errno;
+    result = mnl_cb_run (buffer, length, 1, mnl_socket_get_portid (netlink), callback, user_data);
+    if (result < 0)
+      return errno;
+  }
+  return 0;
+}
+
+static struct nlmsghdr *
+address_message (char *buffer, guint16 type, guint16 flags, const char *label, guint32 address)
+{
+  struct nlmsghdr *message = mnl_nlmsg_put_header (buffer);
+  struct ifaddrmsg *body;
+
+  message->nlmsg_type = type;
+  message->nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK | flags;
+  body = mnl_nlmsg_put_extra_header (message, sizeof *body);
+  body->ifa_family = AF_INET;
+  body->ifa_prefixlen = 32;
+  /* Host scope: the address is never chosen as source toward another machine. */
+  body->ifa_scope = RT_SCOPE_HOST;
+  body->ifa_index = if_nametoindex ("lo");
+  mnl_attr_put_u32 (message, IFA_LOCAL, htonl (address));
+  mnl_attr_put_u32 (message, IFA_ADDRESS, htonl (address));
+  mnl_attr_put_strz (message, IFA_LABEL, label);
+  return message;
+}
+
+/* What a dump found out about one address of this machine. */
+typedef void (*AddressFunc) (guint32 address, guint prefix, guint index, const char *label, gpointer user_data);
+
+typedef struct {
+  AddressFunc func;
+  gpointer user_data;
+} AddressDump;
+
+static int
+address_attribute (const struct nlattr *attribute, void *data)
+{
+  const struct nlattr **table = data;
+
+  if (mnl_attr_type_valid (attribute, IFA_MAX) >= 0)
+    table[mnl_attr_get_type (attribute)] = attribute;
+  return MNL_CB_OK;
+}
+
+static int
+address_received (const struct nlmsghdr *message, void *data)
+{
+  const AddressDump *dump = data;
+  const struct nlattr *table[IFA_MAX + 1] = { NULL };
+  const struct ifaddrmsg *body = mnl_nlmsg_get_payload (message);
+  const char *label = "";
+
+  if (message->nlmsg_type != RTM_NEWADDR || body->ifa_family != AF_INET)
+    return MNL_CB_OK;
+  mnl_attr_parse (message, sizeof *body, address_attribute, table);
+  if (table[IFA_LOCAL] == NULL || mnl_attr_get_payload_len (table[IFA_LOCAL]) != 4)
+    return MNL_CB_OK;
+  if (table[IFA_LABEL] != NULL)
+    label = mnl_attr_get_str (table[IFA_LABEL]);
+  dump->func (ntohl (mnl_attr_get_u32 (table[IFA_LOCAL])), body->ifa_prefixlen, body->ifa_index, label, dump->user_data);
+  return MNL_CB_OK;
+}
+
+static gboolean
+dump_addresses (AddressFunc func, gpointer user_data, GError **error)
+{
+  g_autoptr (PilotNetlink) netlink = netlink_open (error);
+  char buffer[MNL_NLMSG_HDRLEN + MNL_ALIGN (sizeof (struct ifaddrmsg))];
+  AddressDump dump = { func, user_data };
+  struct nlmsghdr *message;
+  struct ifaddrmsg *body;
+  int code;
+
+  if (netlink == NULL)
+    return FALSE;
+  message = mnl_nlmsg_put_header (buffer);
+  message->nlmsg_type = RTM_GETADDR;
+  message->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
+  body = mnl_nlmsg_put_extra_header (message, sizeof *body);
+  body->ifa_family = AF_INET;
+  code = netlink_exchange (netlink, message, address_received, &dump);
+  if (code != 0) {
+    set_errno_error (error, code, "list the addresses of this machine");
+    return FALSE;
+  }
+  return TRUE;
+}
+
+typedef struct {
+  const char *label;
+  GArray *addresses;
+} LabelSearch;
+
+static void
+collect_labelled (guint32 address, guint prefix, guint index, const char *label, gpointer user_data)
+{
+  LabelSearch *search = user_data;
+
+  if (strcmp (label, search->label) == 0)
+    g_array_append_val (search->addresses, address);
+}
+
+GArray *
+pilot_netlink_list_addresses (const char *label, GError **error)
+{
+  g_autoptr (GArray) addresses = g_array_new (FALSE, FALSE, sizeof (guint32));
+  LabelSearch search = { label, addresses };
+
+  if (!dump_addresses (collect_labelled, &search, error))
+    return NULL;
+  return g_steal_pointer (&addresses);
+}
+
+static gboolean
+is_ours (const char *label, guint32 address)
+{
+  g_autoptr (GArray) addresses = pilot_netlink_list_addresses (label, NULL);
+
+  for (guint i = 0; addresses != NULL && i < addresses->len; i++)
+    if (g_array_index (addresses, guint32, i) == address)
+      return TRUE;
+  return FALSE;
+}
+
+gboolean
+pilot_netlink_add_address (const char *label, guint32 address, GError **error)
+{
+  g_autoptr (PilotNetlink) netlink = netlink_open (error);
+  char buffer[256], text[PILOT_IPV4_TEXT_SIZE];
+  g_autofree char *what = NULL;
+  int code;
+
+  if (netlink == NULL)
+    return FALSE;
+  /* EXCL: a replace would stamp our mark on somebody else's address. */
+  code = netlink_exchange (netlink, address_message (buffer, RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, label, address), NULL, NULL);
+  if (code == 0 || (code == EEXIST && is_ours (label, address)))
+    return TRUE;
+  pilot_ipv4_format (address, text);
+  if (code == EEXIST) {
+    g_set_error (error, PILOT_ERROR, PILOT_ERROR_ALREADY_EXISTS,
+                 "address %s is on lo already and not ours: remove it, or choose another", text);
+    return FALSE;
+  }
+  what = g_strdup_printf ("add address %s to lo", text);
+  set_errno_error (error, code, what);
+  return FALSE;
+}
+
+gboolean
+pilot_netlink_remove_address (const char *label, guint32 address, GError **error)
+{
+  g_autoptr (PilotNetlink) netlink = netlink_open (error);
+  char buffer[256], text[PILOT_IPV4_TEXT_SIZE];
+  g_autofree char *what = NULL;
+  int code;
+
+  if (netlink == NULL)
+    return FALSE;
+  code = netlink_exchange (netlink, address_message (buffer, RTM_DELADDR, 0, label, address), NULL, NULL);
+  if (code == 0)
+    return TRUE;
+  what = g_strdup_printf ("remove address %s from lo", pilot_ipv4_format (address, text));
+  set_errno_error (error, code, what);
+  return FALSE;
+}
+
+static struct nlmsghdr *
+route_message (char *buffer, guint16 type, guint16 flags, const PilotSubnet *subnet)
+{
+  struct nlmsghdr *message = mnl_nlmsg_put_header (buffer);
+  struct rtmsg *body;
+
+  message->nlmsg_type = type;
+  message->nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK | flags;
+  body = mnl_nlmsg_put_extra_header (message, sizeof *body);
+  body->rtm_family = AF_INET;
+  body->rtm_dst_len = subnet->prefix;
+  body->rtm_table = RT_TABLE_LOCAL;
+  body->rtm_protocol = ROUTE_PROTOCOL;
+  body->rtm_scope = RT_SCOPE_HOST;
+  body->rtm_type = RTN_LOCAL;
+  mnl_attr_put_u32 (message, RTA_DST, htonl (subnet->network));
+  mnl_attr_put_u32 (message, RTA_OIF, if_nametoindex ("lo"));
+  return message;
+}
+
+typedef struct {
+  const PilotSubnet *subnet;
+  gboolean ours;           /* our AnyIP route is there */
+  char *met;               /* the first foreign route that overlaps, for a message */
+} RouteSearch;
+
+static int
+route_attribute (const struct nlattr *attribute, void *data)
+{
+  const struct nlattr **table = data;
+
+  if (mnl_attr_type_valid (attribute, RTA_MAX) >= 0)
+    table[mnl_attr_get_type (attribute)] = attribute;
+  return MNL_CB_OK;
+}
+
+static int
+route_received (const struct nlmsghdr *message, void *data)
+{
+  RouteSearch *search = data;
+  const struct nlattr *table[RTA_MAX + 1] = { NULL };
+  const struct rtmsg *body = mnl_nlmsg_get_payload (message);
+  char device[IF_NAMESIZE] = "", text[PILOT_IPV4_TEXT_SIZE];
+  guint32 destination;
+
+  if (message->nlmsg_type != RTM_NEWROUTE || body->rtm_family != AF_INET || (body->rtm_flags & RTM_F_CLONED) != 0)
+    return MNL_CB_OK;
+  mnl_attr_parse (message, sizeof *body, route_attribute, table);
+  if (table[RTA_DST] == NULL || mnl_attr_get_payload_len (table[RTA_DST]) != 4)
+    return MNL_CB_OK;
+  destination = ntohl (mnl_attr_get_u32 (table[RTA_DST]));
+  if (body->rtm_protocol == ROUTE_PROTOCOL && body->rtm_table == RT_TABLE_LOCAL) {
+    if (destination == search->subnet->network && body->rtm_dst_len == search->subnet->prefix)
+      search->ours = TRUE;
+    return MNL_CB_OK;
+  }
+  /* The local table says again what the list of addresses says; a default route overlaps everything and means nothing here. */
+  if (search->met != NULL || body->rtm_dst_len == 0 || body->rtm_table == RT_TABLE_LOCAL ||
+      !pilot_subnet_overlaps (search->subnet, destination, body->rtm_dst_len))
+    return MNL_CB_OK;
+  if (table[RTA_OIF] != NULL && if_indextoname (mnl_attr_get_u32 (table[RTA_OIF]), device) == NULL)
+    g_strlcpy (device, "?", sizeof device);
+  search->met = g_strdup_printf ("route %s/%u%s%s", pilot_ipv4_format (destination, text), body->rtm_dst_len,
+                                 device[0] != '\0' ? " on " : "", device);
+  return MNL_CB_OK;
+}
+
+static gboolean
+dump_routes (RouteSearch *search, GError **error)
+{
+  g_autoptr (PilotNetlink) netlink = netlink_open (error);
+  char buffer[MNL_NLMSG_HDRLEN + MNL_ALIGN (sizeof (struct rtmsg))];
+  struct nlmsghdr *message;
+  struct rtmsg *body;
+  int code;
+
+  if (netlink == NULL)
+    return FALSE;
+  message = mnl_nlmsg_put_header (buffer);
+  message->nlmsg_type = RTM_GETROUTE;
+  message->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
+  body = mnl_nlmsg_put_extra_header (message, sizeof *body);
+  body->rtm_family = AF_INET;
+  code = netlink_exchange (netlink, message, route_received, search);
+  if (code != 0) {
+    set_errno_error (error, code, "list the routes of this machine");
+    return FALSE;
+  }
+  return TRUE;
+}
+
+gboolean
+pilot_netlink_add_route (const PilotSubnet *subnet, GError **error)
+{
+  g_autoptr (PilotNetlink) netlink = netlink_open (error);
+  RouteSearch search = { .subnet = subnet };
+  char buffer[256];
+  int code;
+
+  if (netlink == NULL)
+    return FALSE;
+  code = netlink_exchange (netlink, route_message (buffer, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, subnet), NULL, NULL);
+  if (code == EEXIST && dump_routes (&search, NULL) && search.ours)
+    code = 0;
+  g_free (search.met);
+  if (code == 0)
+    return TRUE;
+  set_errno_error (error, code, "add the route of the subnet to lo");
+  return FALSE;
+}
+
+gboolean
+pilot_netlink_remove_route (const PilotSubnet *subnet, GError **error)
+{
+  g_autoptr (PilotNetlink) netlink = netlink_open (error);
+  char buffer[256];
+  int code;
+
+  if (netlink == NULL)
+    return FALSE;
+  /* The kernel compares protocol and type: only the route we made goes. */
+  code = netlink_exchange (netlink, route_message (buffer, RTM_DELROUTE, 0, subnet), NULL, NULL);
+  if (code == 0)
+    return TRUE;
+  set_errno_error (error, code, "remove the route of the subnet from lo");
+  return FALSE;
+}
+
+typedef struct {
+  const char *label;
+  const PilotSubnet *subnet;
+  char *met;
+} OverlapSearch;
+
+static void
+find_overlap (guint32 address, guint prefix, guint index, const char *label, gpointer user_data)
+{
+  OverlapSearch *search = user_data;
+  char device[IF_NAMESIZE], text[PILOT_IPV4_TEXT_SIZE];
+
+  if (search->met != NULL || strcmp (label, search->label) == 0 || !pilot_subnet_contains (search->subnet, address))
+    return;
+  search->met = g_strdup_printf ("address %s/%u on %s", pilot_ipv4_format (address, text), prefix,
+                                 if_indextoname (index, device) != NULL ? device : "?");
+}
+
+gboolean
+pilot_netlink_check_overlap (const char *label, const PilotSubnet *subnet, GError **error)
+{
+  OverlapSearch addresses = { label, subnet, NULL };
+  RouteSearch routes = { .subnet = subnet };
+  g_autofree char *cidr = pilot_subnet_to_string (subnet);
+  g_autofree char *met = NULL;
+
+  if (!dump_addresses (find_overlap, &addresses, error))
+    return FALSE;
+  met = addresses.met;
+  if (met == NULL) {
+    if (!dump_routes (&routes, error)) {
+      g_free (routes.met);
+      return FALSE;
+    }
+    met = routes.met;
+  }
+  if (met == NULL)
+    return TRUE;
+  g_set_error (error, PILOT_ERROR, PILOT_ERROR_CONFLICT,
+               "subnet %s overlaps %s of this machine: choose another with --subnet", cidr, met);
+  return FALSE;
+}
+
+gboolean
+pilot_netlink_set_loopback_up (GError **error)
+{
+  g_autoptr (PilotNetlink) netlink = netlink_open (error);
+  char buffer[128];
+  struct nlmsghdr *message;
+  struct ifinfomsg *body;
+  int code;
+
+  if (netlink == NULL)
+    return FALSE;
+  message = mnl_nlmsg_put_header (buffer);
+  message->nlmsg_type = RTM_NEWLINK;
+  message->nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK;
+  body = mnl_nlmsg_put_extra_header (message, sizeof *body);
+  body->ifi_index = if_nametoindex ("lo");
+  body->ifi_flags = IFF_UP;
+  body->ifi_change = IFF_UP;
+  code = netlink_exchange (netlink, message, NULL, NULL);
+  if (code == 0)
+    return TRUE;
+  set_errno_error (error, code, "bring lo up");
+  return FALSE;
+}

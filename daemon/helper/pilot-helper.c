@@ -1,0 +1,419 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * pilot-helper --uid UID --subnet CIDR [--socket PATH] [--foreground | --system]
+ *
+ * Does for one unprivileged daemon what needs a privilege: see data/network.pilotprotocol.Pilot1.Helper.xml. Goes to the background when its
+ * socket is ready. Ends on Quit (`pilotctl gateway stop`) or SIGTERM, and then leaves nothing behind.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <glib-unix.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <syslog.h>
+#include <unistd.h>
+
+#include "daemon/helper/capability.h"
+#include "daemon/helper/helper-service.h"
+#include "daemon/helper/privileged-remote.h"
+#include "libpilot/pilot-error.h"
+
+typedef struct {
+  guint32 uid;
+  PilotSubnet subnet;
+  char *socket;
+  gboolean foreground, system;
+} Options;
+
+typedef struct {
+  GMainLoop *loop;
+  PilotHostNetwork *network;
+  gboolean cleaned;
+  gboolean failed;
+} Program;
+
+static gboolean
+fail_errno (GError **error, const char *what, const char *path)
+{
+  g_set_error (error, PILOT_ERROR, PILOT_ERROR_IO, "cannot %s \"%s\": %s", what, path, g_strerror (errno));
+  return FALSE;
+}
+
+static gboolean
+parse_options (int argc, char **argv, Options *options, GError **error)
+{
+  g_autofree char *uid_text = NULL, *subnet_text = NULL;
+  g_autoptr (GOptionContext) context = g_option_context_new (NULL);
+  guint64 uid;
+  const GOptionEntry entries[] = {
+    { "uid", 0, 0, G_OPTION_ARG_STRING, &uid_text, "User to serve", "UID" },
+    { "subnet", 0, 0, G_OPTION_ARG_STRING, &subnet_text, "Subnet to stay inside", "CIDR" },
+    { "socket", 0, 0, G_OPTION_ARG_FILENAME, &options->socket, "Socket (default: /run/pilot/helper-UID.sock)", "PATH" },
+    { "foreground", 0, 0, G_OPTION_ARG_NONE, &options->foreground, "Stay in the foreground, log to stderr", NULL },
+    { "system", 0, 0, G_OPTION_ARG_NONE, &options->system, "Serve on the system bus", NULL },
+    { NULL },
+  };
+
+  g_option_context_set_summary (context, "Adds loopback addresses, redirection rules and listeners for a user's pilotd.");
+  g_option_context_add_main_entries (context, entries, NULL);
+  if (!g_option_context_parse (context, &argc, &argv, error))
+    return FALSE;
+  if (argc > 1 || uid_text == NULL || subnet_text == NULL) {
+    g_set_error (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT, "usage: pilot-helper --uid UID --subnet CIDR [--socket PATH] [--foreground | --system]");
+    return FALSE;
+  }
+  if (!g_ascii_string_to_unsigned (uid_text, 10, 0, G_MAXUINT32 - 1, &uid, NULL)) {
+    g_set_error (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT, "uid \"%s\" is not a number from 0 to 4294967294", uid_text);
+    return FALSE;
+  }
+  options->uid = uid;
+  if (options->socket == NULL)
+    options->socket = pilot_helper_socket_path (uid);
+  return pilot_subnet_parse_text (subnet_text, &options->subnet, error);
+}
+
+/* The folder must be root's (or our own) and writable by nobody else: then no name in it can be swapped under our hands. */
+static gboolean
+prepare_folder (const char *socket, GError **error)
+{
+  g_autofree char *folder = g_path_get_dirname (socket);
+  struct stat info;
+
+  if (mkdir (folder, 0755) == 0) {
+    if (chmod (folder, 0755) != 0)
+      return fail_errno (error, "set the mode of", folder);
+  } else if (errno != EEXIST)
+    return fail_errno (error, "make folder", folder);
+  if (lstat (folder, &info) != 0)
+    return fail_errno (error, "look at", folder);
+  if (!S_ISDIR (info.st_mode) || (info.st_uid != 0 && info.st_uid != geteuid ()) || (info.st_mode & 022) != 0) {
+    g_set_error (error, PILOT_ERROR, PILOT_ERROR_PERMISSION_DENIED,
+                 "\"%s\" must be a folder of root's that nobody else can write to", folder);
+    return FALSE;
+  }
+  return TRUE;
+}
+
+/* One helper per socket: whoever holds the lock serves it. -1 with @busy set when another one does. */
+static int
+take_lock (const char *socket, gboolean wait, gboolean *busy, GError **error)
+{
+  g_autofree char *path = g_strconcat (socket, ".lock", NULL);
+  int fd = open (path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+
+  *busy = FALSE;
+  if (fd < 0) {
+    fail_errno (error, "open", path);
+    return -1;
+  }
+  for (int tries = wait ? 100 : 1; tries > 0; tries--) {
+    if (flock (fd, LOCK_EX | LOCK_NB) == 0)
+      return fd;
+    if (wait)
+      g_usleep (50000);
+  }
+  *busy = errno == EWOULDBLOCK;
+  fail_errno (error, "lock", path);
+  close (fd);
+  return -1;
+}
+
+static int
+open_socket (const Options *options, GError **error)
+{
+  struct sockaddr_un name = { .sun_family = AF_UNIX };
+  int fd;
+
+  if (strlen (options->socket) >= sizeof name.sun_path) {
+    g_set_error (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT, "socket path \"%s\" is too long", options->socket);
+    return -1;
+  }
+  strcpy (name.sun_path, options->socket);
+  if (unlink (options->socket) != 0 && errno != ENOENT) {
+    fail_errno (error, "remove the stale socket", options->socket);
+    return -1;
+  }
+  fd = socket (AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  umask (0177);
+  if (fd >= 0 && bind (fd, (struct sockaddr *) &name, sizeof name) == 0 &&
+      (options->uid == geteuid () || lchown (options->socket, options->uid, -1) == 0) && listen (fd, 16) == 0) {
+    umask (077);
+    return fd;
+  }
+  fail_errno (error, "listen on", options->socket);
+  if (fd >= 0)
+    close (fd);
+  return -1;
+}
+
+/* Another helper serves the socket. TRUE with @done: it is the one wanted; TRUE without: it has made way. */
+static gboolean
+deal_with_other (const Options *options, gboolean *done, GError **error)
+{
+  g_autofree char *wanted = pilot_subnet_to_string (&options->subnet);
+  g_autoptr (GVariant) description = pilot_helper_describe (options->socket, error);
+  const char *served = "";
+  guint32 addresses = 0, uid = G_MAXUINT32;
+
+  *done = FALSE;
+  if (description == NULL)
+    return FALSE;
+  g_variant_lookup (description, "subnet", "&s", &served);
+  g_variant_lookup (description, "addresses", "u", &addresses);
+  g_variant_lookup (description, "uid", "u", &uid);
+  if (uid == options->uid && strcmp (served, wanted) == 0) {
+    *done = TRUE;
+    return TRUE;
+  }
+  if (uid != options->uid || addresses > 0) {
+    g_set_error (error, PILOT_ERROR, PILOT_ERROR_CONFLICT,
+                 "a helper for uid %u serves subnet %s already with %u mapped addresses: run \"sudo pilotctl gateway stop\" first",
+                 uid, served, addresses);
+    return FALSE;
+  }
+  return pilot_helper_quit (options->socket, error);
+}
+
+static gboolean
+program_cleanup (Program *program)
+{
+  g_autoptr (GError) error = NULL;
+
+  program->cleaned = TRUE;
+  if (pilot_host_network_cleanup (program->network, &error))
+    return TRUE;
+  g_warning ("something is left behind: %s", error->message);
+  program->failed = TRUE;
+  return FALSE;
+}
+
+static gboolean
+on_terminate (gpointer user_data)
+{
+  Program *program = user_data;
+
+  program_cleanup (program);
+  g_main_loop_quit (program->loop);
+  return G_SOURCE_REMOVE;
+}
+
+static void
+on_quit (PilotHelperService *service, gpointer user_data)
+{
+  Program *program = user_data;
+
+  program->cleaned = TRUE;
+  g_main_loop_quit (program->loop);
+}
+
+static void
+on_name_lost (GDBusConnection *connection, const char *name, gpointer user_data)
+{
+  Program *program = user_data;
+
+  g_warning ("cannot own \"%s\" on the system bus", name);
+  program->failed = TRUE;
+  g_main_loop_quit (program->loop);
+}
+
+/* The parent waits for this: the byte 0 for success, else the error's text. */
+static void
+report (int *pipe_fd, const char *text)
+{
+  gsize length = text != NULL ? strlen (text) : 1;
+
+  if (*pipe_fd < 0)
+    return;
+  if (write (*pipe_fd, text != NULL ? text : "", length) != (gssize) length)
+    g_warning ("nobody waits for the start to be told");
+  close (*pipe_fd);
+  *pipe_fd = -1;
+}
+
+static void
+go_quiet (const Options *options)
+{
+  int null;
+
+  if (options->foreground || options->system)
+    return;
+  null = open ("/dev/null", O_RDWR | O_CLOEXEC);
+  if (null < 0)
+    return;
+  for (int fd = 0; fd < 3; fd++)
+    dup2 (null, fd);
+  close (null);
+}
+
+static GLogWriterOutput
+log_to_syslog (GLogLevelFlags level, const GLogField *fields, gsize n_fields, gpointer user_data)
+{
+  g_autofree char *text = g_log_writer_format_fields (level, fields, n_fields, FALSE);
+
+  syslog (level & (G_LOG_LEVEL_ERROR | G_LOG_LEVEL_CRITICAL | G_LOG_LEVEL_WARNING) ? LOG_WARNING : LOG_INFO, "%s", text);
+  return G_LOG_WRITER_HANDLED;
+}
+
+static gboolean
+serve_socket (PilotHelperService *service, const Options *options, int *lock, gboolean *done, GError **error)
+{
+  g_autoptr (GError) lock_error = NULL;
+  gboolean busy;
+  int fd;
+
+  *done = FALSE;
+  if (!prepare_folder (options->socket, error))
+    return FALSE;
+  *lock = take_lock (options->socket, FALSE, &busy, &lock_error);
+  if (*lock < 0 && !busy) {
+    g_propagate_error (error, g_steal_pointer (&lock_error));
+    return FALSE;
+  }
+  if (*lock < 0) {
+    if (!deal_with_other (options, done, error))
+      return FALSE;
+    if (*done)
+      return TRUE;
+    *lock = take_lock (options->socket, TRUE, &busy, error);
+  }
+  if (*lock < 0)
+    return FALSE;
+  fd = open_socket (options, error);
+  return fd >= 0 && pilot_helper_service_listen (service, fd, error);
+}
+
+static gboolean
+serve_bus (PilotHelperService *service, Program *program, GError **error)
+{
+  g_autoptr (GDBusConnection) bus = g_bus_get_sync (G_BUS_TYPE_SYSTEM, NULL, error);
+
+  if (bus == NULL || !pilot_helper_service_export (service, bus, error))
+    return FALSE;
+  g_bus_own_name_on_connection (bus, PILOT_HELPER_NAME, G_BUS_NAME_OWNER_FLAGS_NONE, NULL, on_name_lost, program, NULL);
+  return TRUE;
+}
+
+static gboolean
+run (const Options *options, int *pipe_fd, GError **error)
+{
+  g_autoptr (PilotHostNetwork) network = pilot_host_network_new (options->uid, &options->subnet);
+  g_autoptr (PilotHelperService) service = pilot_helper_service_new (network);
+  g_autoptr (GMainLoop) loop = g_main_loop_new (NULL, FALSE);
+  Program program = { .loop = loop, .network = network };
+  g_autofree char *subnet = pilot_subnet_to_string (&options->subnet);
+  gboolean done = FALSE;
+  int lock = -1;
+
+  if (!pilot_host_network_check_overlap (network, error))
+    return FALSE;
+  if (!(options->system ? serve_bus (service, &program, error) : serve_socket (service, options, &lock, &done, error)))
+    return FALSE;
+  if (done)
+    return TRUE;
+  if (!pilot_capability_drop_others (error))
+    return FALSE;
+  g_signal_connect (service, "quit", G_CALLBACK (on_quit), &program);
+  g_unix_signal_add (SIGTERM, on_terminate, &program);
+  g_unix_signal_add (SIGINT, on_terminate, &program);
+  g_message ("serving uid %u inside %s", options->uid, subnet);
+  report (pipe_fd, NULL);
+  go_quiet (options);
+  g_main_loop_run (loop);
+
+  if (!options->system)
+    unlink (options->socket);
+  if (lock >= 0)
+    close (lock);
+  if (program.failed)
+    g_set_error (error, PILOT_ERROR, PILOT_ERROR_FAILED, "ended with an error");
+  return !program.failed;
+}
+
+/* In the parent: passes on what the child reports. */
+static int
+wait_for_child (int pipe_fd)
+{
+  char text[1024];
+  gsize length = 0;
+  gssize got;
+
+  while (length < sizeof text - 1 && (got = read (pipe_fd, text + length, sizeof text - 1 - length)) != 0) {
+    if (got < 0 && errno != EINTR)
+      break;
+    length += MAX (got, 0);
+  }
+  text[length] = '\0';
+  if (length == 1 && text[0] == '\0')
+    return EXIT_SUCCESS;
+  g_printerr ("pilot-helper: %s\n", length > 0 ? text : "ended before it was ready");
+  return EXIT_FAILURE;
+}
+
+/* Before any thread exists. Returns the write end of the report pipe in the child; the parent does not return. */
+static int
+go_to_background (void)
+{
+  int pipes[2];
+  pid_t child;
+
+  if (pipe2 (pipes, O_CLOEXEC) != 0 || (child = fork ()) < 0) {
+    g_printerr ("pilot-helper: cannot go to the background: %s\n", g_strerror (errno));
+    exit (EXIT_FAILURE);
+  }
+  if (child > 0) {
+    close (pipes[1]);
+    exit (wait_for_child (pipes[0]));
+  }
+  close (pipes[0]);
+  setsid ();
+  if (chdir ("/") != 0)
+    g_printerr ("pilot-helper: cannot change to /: %s\n", g_strerror (errno));
+  return pipes[1];
+}
+
+int
+main (int argc, char **argv)
+{
+  Options options = { 0 };
+  g_autoptr (GError) error = NULL;
+  g_autofree char *message = NULL;
+  int pipe_fd = -1;
+
+  /* Nothing of the caller's is kept open in a program that stays. */
+  closefrom (3);
+  umask (077);
+  /* Under sudo the environment is the caller's: nothing in it may lead GLib to a module or a bus. */
+  clearenv ();
+  setenv ("PATH", "/usr/sbin:/usr/bin:/sbin:/bin", 1);
+  setenv ("GIO_USE_VFS", "local", 1);
+  setenv ("GIO_MODULE_DIR", "/nonexistent", 1);
+  if (!parse_options (argc, argv, &options, &error)) {
+    g_printerr ("pilot-helper: %s\n", error->message);
+    return EXIT_FAILURE;
+  }
+  if (!pilot_capability_has_net_admin ()) {
+    g_printerr ("pilot-helper: CAP_NET_ADMIN is missing: run it as root\n");
+    return EXIT_FAILURE;
+  }
+  if (!options.foreground && !options.system) {
+    pipe_fd = go_to_background ();
+    openlog ("pilot-helper", LOG_PID, LOG_DAEMON);
+    g_log_set_writer_func (log_to_syslog, NULL, NULL);
+  }
+  if (run (&options, &pipe_fd, &error)) {
+    report (&pipe_fd, NULL);
+    g_free (options.socket);
+    return EXIT_SUCCESS;
+  }
+  message = pilot_error_dup_message (error);
+  report (&pipe_fd, message);
+  if (options.foreground || options.system)
+    g_printerr ("pilot-helper: %s\n", message);
+  g_free (options.socket);
+  return EXIT_FAILURE;
+}
