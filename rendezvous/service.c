@@ -160,10 +160,10 @@ pilot_service_settle_node (PilotService *self,
 void
 pilot_service_settle (PilotService *self)
 {
-  g_autoptr (GPtrArray) sessions = g_hash_table_get_values_as_ptr_array (self->polls);
+  g_autoptr (GList) sessions = g_hash_table_get_values (self->polls);
 
-  for (guint i = 0; i < sessions->len; i++)
-    settle (self, g_ptr_array_index (sessions, i));
+  for (GList *link = sessions; link != NULL; link = link->next)
+    settle (self, link->data);
 }
 
 void
