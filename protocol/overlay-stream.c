@@ -526,3 +526,17 @@ pilot_overlay_tunnel_ready (PilotPeer *peer,
       pilot_overlay_activate (peer->overlay, stream);
     }
 }
+
+void
+pilot_overlay_foreach_stream (PilotOverlay *self,
+                              void        (*func) (const PilotStreamInfo *info, gpointer user_data),
+                              gpointer      user_data)
+{
+  for (PilotStream *stream = self->all_streams; stream != NULL; stream = pilot_stream_links (stream)->all_next)
+    {
+      PilotStreamInfo info;
+
+      pilot_stream_info (stream, &info);
+      func (&info, user_data);
+    }
+}
