@@ -23,7 +23,7 @@ import time
 from contextlib import contextmanager
 
 from . import nat
-from .namespace import LabError, Namespace, kill_and_wait, run, start_time
+from .namespace import LabError, Namespace, kill_and_wait, only_child, run, start_time
 
 STATE = "/run/pilot-lab"
 SOURCE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
@@ -134,7 +134,7 @@ class World:
             if os.path.exists(self.folder):
                 raise LabError(f"a world “{self.name}” is there already: run “tools/lab --name {self.name} down” first")
             os.makedirs(self.folder, mode=0o755)
-            self.state = {"build": build, "prefix": build_prefix(build), "namespaces": {}, "hosts": list(hosts), "nats": {}, "wires": [],
+            self.state = {"build": build, "prefix": build_prefix(build), "namespaces": {}, "hosts": list(hosts), "nats": {}, "wires": {},
                           "complete": False}
             self._save()
             try:
@@ -366,18 +366,17 @@ class World:
                     f"link set {near} txqueuelen 20000\nlink set {far} txqueuelen 20000\n"
                     f"link set {near} master {bridge}\nlink set {near} up\nlink set {far} master inet0\nlink set {far} up\n"
                     f"link set to-{name} master {bridge}\n")
-        self.state["wires"].append(host)
+        pid = only_child(process.pid)
+        self.state["wires"][host] = {"pid": pid, "started": start_time(pid)}
         self._save()
 
     def _unplug_wire(self, host, name):
         if host not in self.state["wires"]:
             return
         internet = self.namespace("internet")
-        near, far, bridge = self._wire_devices(host)
-        internet.ip(f"link set to-{name} master inet0\nlink del {near}\nlink del {far}\nlink del {bridge}\n")
-        run(internet.enter("net", "pid", "mount") + ["sh", "-c", f"for p in /proc/[0-9]*; do if tr '\\0' ' ' <$p/cmdline 2>/dev/null | "
-            f"grep -q -- '--tap-a {near} '; then kill ${{p#/proc/}}; fi; done"])
-        self.state["wires"].remove(host)
+        internet.ip(f"link set to-{name} master inet0\nlink del {self._wire_devices(host)[2]}\n")
+        wire = self.state["wires"].pop(host)
+        kill_and_wait(wire["pid"], wire["started"])
         self._save()
 
     def _wire_socket(self, host):
