@@ -197,7 +197,7 @@ static void
 ready (PilotPeer *peer,
        gint64     now)
 {
-  pilot_peer_keepalive (peer, now);
+  pilot_peer_keepalive (peer, NULL, now);
   pilot_peer_flush_pings (peer, now);
   pilot_overlay_tunnel_ready (peer, now);
   pilot_peer_upgrade_soon (peer, now);
@@ -223,7 +223,7 @@ same_key (PilotPeer           *peer,
   if (!heard && now - peer->kx.last_reply >= REPLY_SPACING)
     {
       reply (peer, from, now);
-      pilot_peer_keepalive (peer, now);
+      pilot_peer_keepalive (peer, NULL, now);
     }
   pilot_peer_schedule (peer, now);
 }

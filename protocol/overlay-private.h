@@ -244,7 +244,8 @@ void       pilot_peer_need_endpoints      (PilotPeer *peer, gint64 now);
 void       pilot_peer_need_key            (PilotPeer *peer, gint64 now);
 /* An authenticated packet came. */
 void       pilot_peer_alive               (PilotPeer *peer, gint64 now);
-void       pilot_peer_keepalive           (PilotPeer *peer, gint64 now);
+/* `to` NULL = along the path in use. */
+void       pilot_peer_keepalive           (PilotPeer *peer, const PilotEndpoint *to, gint64 now);
 void       pilot_peer_request_punch        (PilotPeer *peer, gint64 now);
 void       pilot_peer_upgrade_soon        (PilotPeer *peer, gint64 now);
 void       pilot_peer_probe_direct        (PilotPeer *peer, gint64 now);

@@ -147,6 +147,26 @@ source_is_bound (PilotPeer         *peer,
           packet->payload_length == 0);
 }
 
+/* It got through directly: show it the way back, so that it need not wait for our next round of probes. A probe is answered
+ * with a probe only by somebody who wants to leave the relay too, so this ends. */
+static void
+answer_direct (PilotPeer         *peer,
+               const PilotPacket *packet,
+               gboolean           on_relay,
+               gint64             now)
+{
+  gboolean is_probe = packet->protocol == PILOT_PROTOCOL_CONTROL && packet->payload_length == 0 &&
+                      (packet->flags & PILOT_PACKET_ACK) != 0;
+
+  if (peer->path.pinned || (!on_relay && !is_probe) || now - peer->last_probe_reply < PROBE_REPLY_SPACING)
+    return;
+  peer->last_probe_reply = now;
+  if (on_relay)
+    pilot_peer_probe_direct (peer, now);
+  else
+    pilot_peer_keepalive (peer, &peer->path.direct, now);
+}
+
 static void
 accepted (PilotPeer              *peer,
           const PilotSealedFrame *sealed,
@@ -187,12 +207,8 @@ accepted (PilotPeer              *peer,
           for (PilotStream *stream = peer->streams; stream != NULL; stream = pilot_stream_links (stream)->peer_next)
             pilot_overlay_activate (self, stream);
         }
-      /* It got through directly: show it the way back, so that it need not wait for our next round of probes. */
-      if (from != NULL && on_relay && !peer->path.pinned && now - peer->last_probe_reply >= PROBE_REPLY_SPACING)
-        {
-          peer->last_probe_reply = now;
-          pilot_peer_probe_direct (peer, now);
-        }
+      if (from != NULL)
+        answer_direct (peer, &packet, on_relay, now);
     }
   if (packet.source.node != 0)
     deliver (peer, &packet, now);

@@ -366,7 +366,7 @@ pilot_overlay_network_changed (PilotOverlay *self,
       pilot_peer_probe_direct (peer, now);
       pilot_path_reset (&peer->path, self->have_beacon);
       peer->endpoints_at = 0;
-      pilot_peer_keepalive (peer, now);
+      pilot_peer_keepalive (peer, NULL, now);
       pilot_peer_path_changed (peer, now);
     }
 }

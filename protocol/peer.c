@@ -110,13 +110,14 @@ control (PilotPeer *peer)
 }
 
 void
-pilot_peer_keepalive (PilotPeer *peer,
-                      gint64     now)
+pilot_peer_keepalive (PilotPeer           *peer,
+                      const PilotEndpoint *to,
+                      gint64               now)
 {
   PilotPacket packet = control (peer);
 
   packet.destination = (PilotAddress) PILOT_ADDRESS_INIT;
-  pilot_overlay_queue_packet (peer, &packet, NULL, now);
+  pilot_overlay_queue_packet (peer, &packet, to, now);
 }
 
 static void
@@ -294,7 +295,7 @@ advance_session (PilotPeer *peer,
   if (peer->session == NULL || is_idle (peer, now))
     return;
   if (now - peer->path.last_send >= KEEPALIVE)
-    pilot_peer_keepalive (peer, now);
+    pilot_peer_keepalive (peer, NULL, now);
   if (now >= watch_due (peer))
     watch (peer, now);
   if (wants_upgrade (peer) && now >= peer->next_upgrade)

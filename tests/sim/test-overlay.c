@@ -1,0 +1,370 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "sim.h"
+
+#include <string.h>
+
+#include "protocol/frame.h"
+
+/* Sessions, key exchange and paths between two hosts of a small world, watched with pings. */
+
+typedef struct
+{
+  Sim     *sim;
+  SimHost *alpha, *beta;
+} World;
+
+static World
+world (gint nat_alpha,
+       gint nat_beta)
+{
+  Sim *sim = g_new0 (Sim, 1);
+  gint nats[2] = { nat_alpha, nat_beta };
+
+  sim->random.state = 42;
+  sim->nonces = g_hash_table_new_full (g_int64_hash, g_int64_equal, g_free, NULL);
+  sim->buffers = g_malloc ((gsize) 4 * PILOT_TRANSMIT_CAPACITY);
+  sim->beacon = sim_endpoint (0x2a000001, 9001);
+  sim->lie_about = -1;
+  sim->extensions = TRUE;
+  sim->pins = TRUE;
+  sim->registry_delay = 20 * SIM_MS;
+  memset (sim->lie, 0x17, sizeof sim->lie);
+  sim->n_hosts = 2;
+  for (guint i = 0; i < 2; i++)
+    {
+      SimHost *host = &sim->hosts[i];
+      guint8 seed[PILOT_ED25519_SEED_SIZE] = { (guint8) (i + 1) };
+
+      host->sim = sim;
+      host->index = i;
+      host->node = 7 + i;
+      host->random.state = i + 1;
+      pilot_identity_init (&host->identity, seed);
+      host->nat = -1;
+      host->endpoint = sim_endpoint (0x2e000001 + i, 5000);
+      host->link.delay = 5 * SIM_MS;
+      if (nats[i] >= 0)
+        {
+          host->nat = (gint) sim->n_nats;
+          host->endpoint = sim_endpoint (0xc0a80001 + (i << 8), 5000);
+          sim->nats[sim->n_nats].type = (SimNatType) nats[i];
+          sim->nats[sim->n_nats].address = 0x2c000001 + i;
+          sim->nats[sim->n_nats++].next_port = 20000;
+        }
+    }
+  return (World) { sim, &sim->hosts[0], &sim->hosts[1] };
+}
+
+static void
+run (World *world,
+     gint64 duration)
+{
+  gint64 end = world->sim->now + duration;
+
+  while (world->sim->failure == NULL && sim_next_time (world->sim) <= end)
+    sim_step (world->sim);
+  world->sim->now = MAX (world->sim->now, end);
+  g_assert_cmpstr (world->sim->failure, ==, NULL);
+}
+
+static void
+start (World *world)
+{
+  sim_host_start (world->alpha);
+  sim_host_start (world->beta);
+  run (world, SIM_SECOND);
+}
+
+static void
+end (World *world)
+{
+  sim_host_stop (world->alpha);
+  sim_host_stop (world->beta);
+  sim_events_clear (world->sim);
+  for (guint i = 0; i < SIM_RECORDED; i++)
+    g_free (world->sim->recorded[i].data);
+  g_hash_table_unref (world->sim->nonces);
+  g_free (world->sim->buffers);
+  g_free (world->sim);
+}
+
+/* Whether a ping from one to the other is answered in time. */
+static gboolean
+ping (World   *world,
+      SimHost *from,
+      SimHost *to,
+      gint64   within)
+{
+  guint before = from->pongs;
+
+  pilot_overlay_ping (from->overlay, to->node, world->sim->now);
+  sim_host_run (from);
+  run (world, within);
+  return from->pongs > before;
+}
+
+static PilotPeerInfo
+peer (SimHost *host,
+      SimHost *other)
+{
+  PilotPeerInfo info = { 0 };
+
+  pilot_overlay_peer_info (host->overlay, other->node, &info);
+  return info;
+}
+
+static void
+test_direct (void)
+{
+  World w = world (-1, -1);
+
+  start (&w);
+  g_assert_false (peer (w.alpha, w.beta).session);
+  /* Key exchange and ping: two round trips. */
+  g_assert_true (ping (&w, w.alpha, w.beta, 100 * SIM_MS));
+  run (&w, 2 * SIM_SECOND);
+  g_assert_true (peer (w.alpha, w.beta).confirmed);
+  g_assert_true (peer (w.beta, w.alpha).confirmed);
+  g_assert_cmpint (peer (w.alpha, w.beta).path, ==, PILOT_PATH_DIRECT);
+  g_assert_cmpint (peer (w.beta, w.alpha).path, ==, PILOT_PATH_DIRECT);
+  end (&w);
+}
+
+static void
+test_nat (gconstpointer data)
+{
+  const gint *nats = data;
+  World w = world (nats[0], nats[1]);
+
+  start (&w);
+  g_assert_true (ping (&w, w.alpha, w.beta, SIM_SECOND));
+  run (&w, 20 * SIM_SECOND);
+  g_assert_true (ping (&w, w.beta, w.alpha, SIM_SECOND));
+  g_assert_cmpint (peer (w.alpha, w.beta).path, ==, nats[2]);
+  g_assert_cmpint (peer (w.beta, w.alpha).path, ==, nats[2]);
+  end (&w);
+}
+
+static void
+test_simultaneous (void)
+{
+  World w = world (-1, -1);
+
+  start (&w);
+  pilot_overlay_ping (w.alpha->overlay, w.beta->node, w.sim->now);
+  pilot_overlay_ping (w.beta->overlay, w.alpha->node, w.sim->now);
+  sim_host_run (w.alpha);
+  sim_host_run (w.beta);
+  run (&w, 200 * SIM_MS);
+  g_assert_cmpuint (w.alpha->pongs, ==, 1);
+  g_assert_cmpuint (w.beta->pongs, ==, 1);
+  end (&w);
+}
+
+static void
+test_lost_exchange (void)
+{
+  World w = world (-1, -1);
+
+  start (&w);
+  w.beta->link.down_until = w.sim->now + 400 * SIM_MS;
+  g_assert_true (ping (&w, w.alpha, w.beta, 700 * SIM_MS));
+  end (&w);
+}
+
+static void
+test_no_key (void)
+{
+  World w = world (-1, -1);
+
+  w.sim->pins = FALSE;
+  start (&w);
+  g_assert_true (ping (&w, w.alpha, w.beta, 200 * SIM_MS));
+  end (&w);
+}
+
+static void
+test_unregistered_key (void)
+{
+  World w = world (-1, -1);
+
+  w.sim->pins = FALSE;
+  w.sim->lie_about = 1;
+  start (&w);
+  g_assert_false (ping (&w, w.alpha, w.beta, 20 * SIM_SECOND));
+  g_assert_false (peer (w.alpha, w.beta).session);
+  end (&w);
+}
+
+/* The registry names, and somebody holds, another key than trust was given to. */
+static void
+test_lying_registry (void)
+{
+  World w = world (-1, -1);
+  PilotIdentity impostor;
+  guint8 seed[PILOT_ED25519_SEED_SIZE] = { 99 };
+
+  start (&w);
+  pilot_identity_init (&impostor, seed);
+  memcpy (w.sim->lie, impostor.public_key, sizeof w.sim->lie);
+  w.sim->lie_about = 1;
+  sim_host_stop (w.beta);
+  w.beta->identity = impostor;
+  sim_host_start (w.beta);
+  run (&w, SIM_SECOND);
+  g_assert_false (ping (&w, w.alpha, w.beta, 5 * SIM_SECOND));
+  g_assert_false (peer (w.alpha, w.beta).session);
+  g_assert_true (peer (w.alpha, w.beta).key_mismatch);
+  g_assert_cmpuint (w.alpha->key_events, >=, 1);
+  end (&w);
+}
+
+static void
+test_restart (void)
+{
+  World w = world (-1, -1);
+
+  start (&w);
+  g_assert_true (ping (&w, w.alpha, w.beta, SIM_SECOND));
+  sim_host_stop (w.beta);
+  run (&w, SIM_SECOND);
+  sim_host_start (w.beta);
+  run (&w, SIM_SECOND);
+  /* The first is sealed for the dead process; its successor answers with its key. */
+  g_assert_false (ping (&w, w.alpha, w.beta, 200 * SIM_MS));
+  g_assert_true (ping (&w, w.alpha, w.beta, 200 * SIM_MS));
+  /* And the other way round. */
+  sim_host_stop (w.beta);
+  sim_host_start (w.beta);
+  g_assert_true (ping (&w, w.beta, w.alpha, 200 * SIM_MS));
+  g_assert_true (ping (&w, w.alpha, w.beta, 200 * SIM_MS));
+  end (&w);
+}
+
+static void
+inject (World        *w,
+        const guint8 *frame,
+        gsize         length)
+{
+  PilotEndpoint from = sim_endpoint (0x2d000001, 4000);
+
+  sim_inject (w->alpha, &from, frame, length);
+}
+
+/* Forged frames, and the signed key exchange of an earlier run of the peer, change nothing for long. */
+static void
+test_recordings (void)
+{
+  World w = world (-1, -1);
+  guint8 old[PILOT_FRAME_PILA_SIZE], rubbish[80] = "PILS", key[32] = { 5, 5, 5 };
+
+  start (&w);
+  g_assert_true (ping (&w, w.alpha, w.beta, SIM_SECOND));
+  pilot_frame_build_pila (old, w.beta->node, key, &w.beta->identity);
+  rubbish[7] = (guint8) w.beta->node;
+  run (&w, 5 * SIM_SECOND);
+  for (guint i = 0; i < 20; i++)
+    {
+      rubbish[15] = (guint8) i;
+      inject (&w, rubbish, sizeof rubbish);
+    }
+  run (&w, 10 * SIM_MS);
+  g_assert_true (ping (&w, w.alpha, w.beta, 100 * SIM_MS));
+  for (guint i = 0; i < 5; i++)
+    {
+      inject (&w, old, sizeof old);
+      run (&w, 600 * SIM_MS);
+      ping (&w, w.beta, w.alpha, 100 * SIM_MS);
+      g_assert_true (ping (&w, w.alpha, w.beta, 100 * SIM_MS));
+    }
+  end (&w);
+}
+
+static void
+test_request_installs_nothing (void)
+{
+  World w = world (-1, -1);
+  guint8 frame[PILOT_FRAME_PILK_SIZE], key[32] = { 9 };
+  PilotOverlayStats before, after;
+
+  start (&w);
+  pilot_frame_build_pilk (frame, w.beta->node, key);
+  pilot_overlay_stats (w.alpha->overlay, &before);
+  inject (&w, frame, sizeof frame);
+  run (&w, 10 * SIM_MS);
+  pilot_overlay_stats (w.alpha->overlay, &after);
+  g_assert_false (peer (w.alpha, w.beta).session);
+  g_assert_cmpuint (after.datagrams_sent, >, before.datagrams_sent);
+  end (&w);
+}
+
+static void
+test_silent (void)
+{
+  World w = world (-1, -1);
+
+  start (&w);
+  sim_host_stop (w.beta);
+  g_assert_false (ping (&w, w.alpha, w.beta, 18 * SIM_SECOND));
+  g_assert_true (peer (w.alpha, w.beta).silent);
+  sim_host_start (w.beta);
+  g_assert_true (ping (&w, w.beta, w.alpha, SIM_SECOND));
+  g_assert_false (peer (w.alpha, w.beta).silent);
+  end (&w);
+}
+
+static void
+test_untrust (void)
+{
+  World w = world (-1, -1);
+
+  start (&w);
+  g_assert_true (ping (&w, w.alpha, w.beta, SIM_SECOND));
+  pilot_overlay_set_trusted (w.alpha->overlay, w.beta->node, FALSE, NULL, w.sim->now);
+  g_assert_false (peer (w.alpha, w.beta).session);
+  end (&w);
+}
+
+static void
+test_rebind (void)
+{
+  World w = world (SIM_NAT_PORT_RESTRICTED, SIM_NAT_PORT_RESTRICTED);
+
+  start (&w);
+  g_assert_true (ping (&w, w.alpha, w.beta, SIM_SECOND));
+  run (&w, 5 * SIM_SECOND);
+  sim_nat_rebind (&w.sim->nats[w.beta->nat]);
+  run (&w, 60 * SIM_SECOND);
+  g_assert_true (ping (&w, w.alpha, w.beta, SIM_SECOND));
+  g_assert_true (ping (&w, w.beta, w.alpha, SIM_SECOND));
+  end (&w);
+}
+
+int
+main (int    argc,
+      char **argv)
+{
+  static const gint both_full[] = { SIM_NAT_FULL_CONE, SIM_NAT_FULL_CONE, PILOT_PATH_DIRECT };
+  static const gint both_port[] = { SIM_NAT_PORT_RESTRICTED, SIM_NAT_PORT_RESTRICTED, PILOT_PATH_DIRECT };
+  static const gint one_symmetric[] = { SIM_NAT_SYMMETRIC, SIM_NAT_RESTRICTED, PILOT_PATH_DIRECT };
+  static const gint both_symmetric[] = { SIM_NAT_SYMMETRIC, SIM_NAT_SYMMETRIC, PILOT_PATH_RELAY };
+
+  g_test_init (&argc, &argv, NULL);
+  g_test_add_func ("/overlay/direct", test_direct);
+  g_test_add_data_func ("/overlay/nat/full-cone", both_full, test_nat);
+  g_test_add_data_func ("/overlay/nat/port-restricted", both_port, test_nat);
+  g_test_add_data_func ("/overlay/nat/one-symmetric", one_symmetric, test_nat);
+  g_test_add_data_func ("/overlay/nat/both-symmetric", both_symmetric, test_nat);
+  g_test_add_func ("/overlay/simultaneous", test_simultaneous);
+  g_test_add_func ("/overlay/lost-exchange", test_lost_exchange);
+  g_test_add_func ("/overlay/no-key", test_no_key);
+  g_test_add_func ("/overlay/unregistered-key", test_unregistered_key);
+  g_test_add_func ("/overlay/lying-registry", test_lying_registry);
+  g_test_add_func ("/overlay/restart", test_restart);
+  g_test_add_func ("/overlay/recordings", test_recordings);
+  g_test_add_func ("/overlay/request-installs-nothing", test_request_installs_nothing);
+  g_test_add_func ("/overlay/silent", test_silent);
+  g_test_add_func ("/overlay/untrust", test_untrust);
+  g_test_add_func ("/overlay/rebind", test_rebind);
+  return g_test_run ();
+}
