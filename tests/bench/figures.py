@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The figures of tools/bench. Each is measured through Pilot, through `ssh -L` and over TCP alone, in one run, between the same hosts."""
+
+import json
+import os
+import statistics
+
+from labkit.player import address, gateway_start, make_trust, pilotctl, wait_listening
+from labkit.world import BEACON, REGISTRY, World, wait_until
+
+BULK, ECHO, TUNNELLED = 9000, 9001, 10000
+
+# Port 9000 sends as many bytes as the line it reads says; port 9001 echoes.
+SERVER = r"""
+import socket, threading
+BLOCK = bytes(1 << 20)
+def bulk(s):
+    n = int(s.makefile("rb").readline())
+    while n > 0:
+        n -= s.send(BLOCK[:n])
+    s.close()
+def echo(s):
+    s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    while data := s.recv(4096):
+        s.sendall(data)
+    s.close()
+def listen(port, serve):
+    server = socket.create_server(("0.0.0.0", port), backlog=1024)
+    while True:
+        threading.Thread(target=serve, args=(server.accept()[0],), daemon=True).start()
+threading.stack_size(131072)
+threading.Thread(target=listen, args=(9000, bulk), daemon=True).start()
+listen(9001, echo)
+"""
+
+BULK_CLIENT = r"""
+import socket, sys, time
+s = socket.create_connection((sys.argv[1], int(sys.argv[2]))); n = int(sys.argv[3])
+s.sendall(b"%d\n" % n); buffer = bytearray(1 << 20); got = s.recv_into(buffer); started = time.monotonic(); first = got
+while True:
+    k = s.recv_into(buffer)
+    if k == 0: break
+    got += k
+assert got == n, (got, n)
+print((got - first) * 8e-6 / (time.monotonic() - started))
+"""
+
+RTT_CLIENT = r"""
+import socket, sys, time
+s = socket.create_connection((sys.argv[1], int(sys.argv[2]))); s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+times = []
+for i in range(3200):
+    t = time.perf_counter(); s.sendall(b"x" * 64); n = 0
+    while n < 64: n += len(s.recv(64))
+    if i >= 200: times.append((time.perf_counter() - t) * 1e6)
+times.sort(); print(times[len(times) // 2], times[len(times) * 99 // 100])
+"""
+
+CONNECT_CLIENT = r"""
+import socket, sys, threading, time
+def work(n):
+    for _ in range(n):
+        s = socket.create_connection((sys.argv[1], int(sys.argv[2]))); s.sendall(b"x"); assert s.recv(1) == b"x"; s.close()
+threads = [threading.Thread(target=work, args=(100,)) for _ in range(8)]; started = time.monotonic()
+for t in threads: t.start()
+for t in threads: t.join()
+print(800 / (time.monotonic() - started))
+"""
+
+IDLE_CLIENT = r"""
+import resource, socket, sys
+resource.setrlimit(resource.RLIMIT_NOFILE, (4096, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+held = []
+for _ in range(int(sys.argv[3])):
+    s = socket.create_connection((sys.argv[1], int(sys.argv[2]))); s.sendall(b"x"); assert s.recv(1) == b"x"; held.append(s)
+print("held", flush=True); sys.stdin.read()
+"""
+
+
+def figure(name, value, unit, against=None, ratio=None, **more):
+    return {"name": name, "value": round(value, 3), "unit": unit, "against": against, "ratio": None if ratio is None else round(ratio, 3), **more}
+
+
+class Bench:
+    """One world without NAT, so that ssh and plain TCP have a way as well."""
+
+    def __init__(self, build, bulk_bytes):
+        self.bulk_bytes = bulk_bytes
+        self.world = World(f"bench-{os.getpid()}")
+        self.world.up(build=build, nats={"alpha": "none", "beta": "none"})
+        self.loopback_ready = False
+
+    def close(self):
+        self.world.down()
+
+    def start(self):
+        """Trust, the gateway, the servers and ssh -L from alpha to beta and from alpha to itself."""
+        world = self.world
+        make_trust(world)
+        gateway_start(world, address(2))
+        world.run("alpha", "sh", "-c", "mkdir -p -m 700 .ssh && ssh-keygen -q -t ed25519 -N '' -f .ssh/id_ed25519")
+        key = world.run("alpha", "cat", ".ssh/id_ed25519.pub").stdout
+        for host, port in (("beta", TUNNELLED), ("alpha", TUNNELLED + 10)):
+            world.background(host, "server.log", "python3", "-c", SERVER)
+            for listening in (BULK, ECHO):
+                wait_listening(world, host, listening)
+            world.run(host, "sh", "-c", "mkdir -p -m 700 ~/.ssh && cat >>~/.ssh/authorized_keys && chmod 600 ~/.ssh/authorized_keys", stdin=key)
+            world.run(host, "sh", "-c", "ssh-keygen -q -t ed25519 -N '' -f /root/host_key && /usr/sbin/sshd -f /dev/null -h /root/host_key "
+                      "-o UsePAM=no -o PidFile=none -o ListenAddress=0.0.0.0 -p 2222", user="root")
+            wait_listening(world, host, 2222)
+            target = self.direct(host)
+            world.background("alpha", "ssh.log", "ssh", "-N", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null",
+                             "-o", "BatchMode=yes", "-p", "2222", "-L", f"{port}:127.0.0.1:{BULK}", "-L", f"{port + 1}:127.0.0.1:{ECHO}", f"user@{target}")
+            wait_listening(world, "alpha", port + 1)
+
+    def direct(self, host):
+        return "127.0.0.1" if host == "alpha" else self.world.run("beta", "hostname", "-I").stdout.split()[0]
+
+    def ways(self, host, port):
+        """pilot, ssh and tcp as (address, port) seen from alpha."""
+        tunnelled = (TUNNELLED if host == "beta" else TUNNELLED + 10) + (port - BULK)
+        pilot = "10.4.0.1" if host == "beta" else "10.4.0.3"
+        return {"pilot": (pilot, port), "ssh -L": ("127.0.0.1", tunnelled), "tcp": (self.direct(host), port)}
+
+    def start_loopback(self):
+        """A second node on alpha itself, of its other user."""
+        if self.loopback_ready:
+            return
+        world = self.world
+        world.run("alpha", "pilotctl", "daemon", "start", "--hostname", "agent-other", "--registry", REGISTRY, "--beacon", BEACON, user="other")
+        node = wait_until(lambda: json.loads(world.run("alpha", "pilotctl", "--json", "info", user="other").stdout)["data"].get("node_id"), 20,
+                          "the second node of alpha is registered")
+        pilotctl(world, "alpha", "handshake", address(node), "bench")
+        wait_until(lambda: pilotctl(world, "alpha", "pending", user="other")["pending"], 10, "the request arrives")
+        pilotctl(world, "alpha", "approve", "1", user="other")
+        wait_until(lambda: any(r["node_id"] == node for r in pilotctl(world, "alpha", "trust")["trusted"]), 5, "the approval lands")
+        pilotctl(world, "alpha", "extras", "gateway", "map", address(node), "10.4.0.3")
+        self.loopback_ready = True
+
+    def _client(self, script, *arguments, timeout=300):
+        return [float(word) for word in self.world.run("alpha", "python3", "-c", script, *map(str, arguments), timeout=timeout).stdout.split()]
+
+    def _bulk(self, name, host):
+        speeds = {}
+        for way, (ip, port) in self.ways(host, BULK).items():
+            speeds[way] = statistics.median(self._client(BULK_CLIENT, ip, port, self.bulk_bytes)[0] for _ in range(3))
+        yield figure(name, speeds["pilot"], "Mbit/s", "ssh -L", speeds["pilot"] / speeds["ssh -L"], against_value=round(speeds["ssh -L"], 1))
+        yield figure(name, speeds["pilot"], "Mbit/s", "tcp", speeds["pilot"] / speeds["tcp"], against_value=round(speeds["tcp"], 1))
+
+    def bulk_veth(self):
+        yield from self._bulk("bulk-veth", "beta")
+
+    def bulk_loopback(self):
+        self.start_loopback()
+        yield from self._bulk("bulk-loopback", "alpha")
+
+    def rtt(self):
+        times = {way: self._client(RTT_CLIENT, *at) for way, at in self.ways("beta", ECHO).items()}
+        for against in ("ssh -L", "tcp"):
+            for index, name in enumerate(("rtt", "rtt-p99")):
+                yield figure(name, times["pilot"][index], "us", against, times["pilot"][index] / times[against][index],
+                             against_value=round(times[against][index], 1))
+
+    def connect(self):
+        rates = {way: self._client(CONNECT_CLIENT, *at)[0] for way, at in self.ways("beta", ECHO).items()}
+        for against in ("ssh -L", "tcp"):
+            yield figure("connect", rates["pilot"], "1/s", against, rates["pilot"] / rates[against], against_value=round(rates[against], 1))
+
+    def _memory(self, host):
+        """Resident and private dirty kB of a daemon."""
+        pid = pilotctl(self.world, host, "daemon", "status")["pid"]
+        text = self.world.run(host, "cat", f"/proc/{pid}/smaps_rollup", user="root").stdout
+        values = {line.split(":")[0]: int(line.split()[1]) for line in text.splitlines() if line.endswith("kB")}
+        return values["Rss"], values["Private_Dirty"]
+
+    def memory_idle(self):
+        for name, value in zip(("memory-idle-resident", "memory-idle"), self._memory("alpha")):
+            yield figure(name, value, "kB")
+
+    def memory_stream(self):
+        n = 1000
+        before = {host: self._memory(host)[1] for host in ("alpha", "beta")}
+        ip, port = self.ways("beta", ECHO)["pilot"]
+        with self.world.spawn("alpha", "python3", "-c", IDLE_CLIENT, ip, str(port), str(n), stdin=-1, stdout=-1) as client:
+            if client.stdout.readline() != b"held\n":
+                raise AssertionError(f"the client could not hold {n} connections")
+            for host, side in (("alpha", "memory-stream"), ("beta", "memory-stream-inbound")):
+                yield figure(side, (self._memory(host)[1] - before[host]) / n, "kB per idle connection", connections=n)
+            client.stdin.close()
+
+
+# In this order: what leaves much memory behind comes last.
+FIGURES = {"memory-idle": Bench.memory_idle, "rtt": Bench.rtt, "connect": Bench.connect, "memory-stream": Bench.memory_stream,
+           "bulk-veth": Bench.bulk_veth, "bulk-loopback": Bench.bulk_loopback}
