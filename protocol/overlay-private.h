@@ -110,6 +110,7 @@ typedef struct
   guint                 n_queued_pings;
   guint32               ping_sequence;
   gint64                dial_deadline;  /* for streams that wait for a session; 0 = none do */
+  gint64                syn_deadline;   /* for streams that had to wait and whose SYN is not answered yet; 0 = none */
 
   PilotStream          *streams;        
   guint                 n_streams;
@@ -213,6 +214,8 @@ void       pilot_overlay_fail_streams     (PilotPeer *peer, PilotStreamError err
 void       pilot_overlay_fail_dials       (PilotPeer *peer, PilotStreamError error, gint64 now);
 void       pilot_overlay_fail_opened      (PilotPeer *peer, PilotStreamError error, gint64 now);
 void       pilot_overlay_detach_streams   (PilotPeer *peer);
+/* Ends dials that took too long in all; when to come back, 0 = no more. */
+gint64     pilot_overlay_expire_dials     (PilotPeer *peer, gint64 now);
 void       pilot_overlay_tunnel_ready     (PilotPeer *peer, gint64 now);
 void       pilot_overlay_reap_streams     (PilotOverlay *self);
 

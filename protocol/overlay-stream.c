@@ -13,6 +13,8 @@
 /* Nobody may see a source port again before a reference node has forgotten the connection it belonged to. */
 #define PORT_REST (30 * PILOT_SECOND)
 #define DIAL_WAIT (15 * PILOT_SECOND)
+/* All of a dial, resolve and key exchange included. */
+#define DIAL_LIMIT (17500 * PILOT_MS)
 #define DEAD_WAIT (5 * PILOT_SECOND)
 /* SYN tokens (streams.md section 7.2). */
 #define SYN_INTERVAL (100 * PILOT_MS)
@@ -196,6 +198,13 @@ on_ready (PilotStream *stream,
 
   if (peer != NULL && pilot_stream_is_own_kind (stream))
     peer->own_kind = TRUE;
+  if (peer != NULL && pilot_stream_get_error (stream) == PILOT_STREAM_ERROR_TIMEOUT && !peer->silent &&
+      peer->last_receive < links->dialed_at)
+    {
+      /* Not a sign of life during all of the dial. */
+      peer->silent = TRUE;
+      pilot_overlay_emit_peer (peer, PILOT_EVENT_PEER_CHANGED);
+    }
   pilot_overlay_emit_stream (stream, PILOT_EVENT_STREAM);
 }
 
@@ -351,6 +360,7 @@ pilot_overlay_connect (PilotOverlay       *self,
   if (local_port == 0)
     return NULL;
   stream = make_stream (peer, local, local_port, *remote, port, TRUE, now);
+  pilot_stream_links (stream)->dialed_at = now;
   peer->last_app = now;
   if (peer->key_mismatch && now - peer->mismatch_at < DEAD_WAIT)
     pilot_stream_fail (stream, PILOT_STREAM_ERROR_KEY_MISMATCH, FALSE, now);
@@ -515,11 +525,33 @@ pilot_overlay_detach_streams (PilotPeer *peer)
     unlink_stream (peer->overlay, peer->streams);
 }
 
+gint64
+pilot_overlay_expire_dials (PilotPeer *peer,
+                            gint64     now)
+{
+  gint64 next = G_MAXINT64;
+
+  for (PilotStream *stream = peer->streams, *following; stream != NULL; stream = following)
+    {
+      PilotStreamLinks *links = pilot_stream_links (stream);
+
+      following = links->peer_next;
+      if (pilot_stream_get_state (stream) != PILOT_STREAM_STATE_SYN_SENT)
+        continue;
+      if (now - links->dialed_at >= DIAL_LIMIT)
+        pilot_stream_fail (stream, PILOT_STREAM_ERROR_TIMEOUT, FALSE, now);
+      else
+        next = MIN (next, links->dialed_at + DIAL_LIMIT);
+    }
+  return next == G_MAXINT64 ? 0 : next;
+}
+
 void
 pilot_overlay_tunnel_ready (PilotPeer *peer,
                             gint64     now)
 {
   peer->dial_deadline = 0;
+  peer->syn_deadline = pilot_overlay_expire_dials (peer, now);
   for (PilotStream *stream = peer->streams; stream != NULL; stream = pilot_stream_links (stream)->peer_next)
     {
       pilot_stream_tunnel_ready (stream, now);

@@ -269,6 +269,8 @@ pilot_peer_schedule (PilotPeer *peer,
     due = MIN (due, peer->kx.next_send);
   if (peer->dial_deadline != 0)
     due = MIN (due, peer->dial_deadline);
+  if (peer->syn_deadline != 0)
+    due = MIN (due, peer->syn_deadline);
   if (peer->session != NULL && !idle)
     {
       due = MIN (due, peer->path.last_send + KEEPALIVE);
@@ -342,6 +344,8 @@ pilot_peer_advance (PilotPeer *peer,
       if (!pilot_peer_can_send (peer))
         pilot_overlay_fail_dials (peer, PILOT_STREAM_ERROR_NO_KEY_EXCHANGE, now);
     }
+  if (peer->syn_deadline != 0 && now >= peer->syn_deadline)
+    peer->syn_deadline = pilot_overlay_expire_dials (peer, now);
   if (peer->kx.pending && now >= peer->kx.next_send)
     pilot_key_exchange_timeout (peer, now);
   advance_session (peer, now);

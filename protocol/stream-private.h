@@ -38,6 +38,7 @@ typedef struct {
   gboolean hash_linked, incoming, finished;
   PilotStream *peer_prev, *peer_next, *all_prev, *all_next, *finished_next;
   guint64 event_number;
+  gint64 dialed_at;
 } PilotStreamLinks;
 
 typedef struct {
