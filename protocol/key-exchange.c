@@ -10,6 +10,8 @@
 #define GRACE (30 * PILOT_SECOND)
 /* A frame under the old key that comes this long after the switch was sent by somebody who is alive under the old key. */
 #define REVERT_AFTER (500 * PILOT_MS)
+/* Just after a frame under the old key would count. */
+#define DOUBT_AFTER (600 * PILOT_MS)
 #define DUPLICATE (250 * PILOT_MS)
 #define REPLY_SPACING (1 * PILOT_SECOND)
 #define REPLY_SILENCE (6 * PILOT_SECOND)
@@ -259,6 +261,7 @@ install (PilotPeer           *peer,
     }
   peer->session = session;
   peer->switched_at = now;
+  peer->next_doubt = now + DOUBT_AFTER;
   peer->established_at = now;
   peer->last_app = now;
   peer->key_mismatch = FALSE;

@@ -91,6 +91,7 @@ typedef struct
   PilotSession         *previous;       /* still opened for a grace time */
   gint64                previous_until; /* G_MAXINT64: a key that proved dead, opened only */
   gint64                switched_at;
+  gint64                next_doubt;     /* while `session` is unconfirmed: when to ask under `previous` whether it still lives */
   gboolean              replaced;       /* session took another's place and is not confirmed yet */
   guint8                retired[PILOT_MAX_RETIRED_KEYS][8];
   guint                 n_retired;

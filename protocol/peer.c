@@ -15,6 +15,7 @@
 #define PROBE_STEP (200 * PILOT_MS)
 #define PUNCH_SPACING (1 * PILOT_SECOND)
 #define ENDPOINTS_FRESH (60 * PILOT_SECOND)
+#define DOUBT_EVERY (2 * PILOT_SECOND)
 #define STALE (300 * PILOT_SECOND)
 #define PING_WAIT (10 * PILOT_SECOND)
 #define KEY_WAIT (5 * PILOT_SECOND)
@@ -258,6 +259,25 @@ earliest_ping (PilotPeer *peer)
   return earliest;
 }
 
+static gboolean
+in_doubt (PilotPeer *peer)
+{
+  return peer->previous != NULL && peer->previous->confirmed && peer->session != NULL && !peer->session->confirmed;
+}
+
+/* If the key exchange that replaced it was a recording, the peer still answers under the old key, and that undoes it. */
+static void
+doubt (PilotPeer *peer,
+       gint64     now)
+{
+  PilotSession *current = peer->session;
+
+  peer->next_doubt = now + DOUBT_EVERY;
+  peer->session = peer->previous;
+  watch_probe (peer, now);
+  peer->session = current;
+}
+
 void
 pilot_peer_schedule (PilotPeer *peer,
                      gint64     now)
@@ -265,6 +285,8 @@ pilot_peer_schedule (PilotPeer *peer,
   gint64 due = peer->previous != NULL ? peer->previous_until : G_MAXINT64;
   gboolean idle = is_idle (peer, now);
 
+  if (in_doubt (peer))
+    due = MIN (due, peer->next_doubt);
   if (peer->kx.pending)
     due = MIN (due, peer->kx.next_send);
   if (peer->dial_deadline != 0)
@@ -348,6 +370,8 @@ pilot_peer_advance (PilotPeer *peer,
     peer->syn_deadline = pilot_overlay_expire_dials (peer, now);
   if (peer->kx.pending && now >= peer->kx.next_send)
     pilot_key_exchange_timeout (peer, now);
+  if (in_doubt (peer) && now >= peer->next_doubt)
+    doubt (peer, now);
   advance_session (peer, now);
   advance_probe (peer, now);
   advance_pings (peer, now);
