@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include "daemon/bus/bus.h"
+#include "pilot-dbus.h"
+
+G_BEGIN_DECLS
+
+#define PILOT_BUS_ROOT "/network/pilotprotocol/Pilot1"
+
+struct _PilotBus {
+  PilotNode *node;
+  PilotGateway *gateway;
+  PilotPluginLoader *loader;
+
+  /* bus-server.c */
+  GDBusServer *server;
+  char *socket_path;
+  guint name_id;
+  GHashTable *managers;            /* GDBusConnection -> GDBusObjectManagerServer: the same objects on each */
+  GHashTable *objects;             /* path -> PilotDBusObjectSkeleton */
+
+  PilotDBusNode *node_face;
+  PilotDBusGateway *gateway_face;
+  PilotDBusPlugins *plugins_face;
+};
+
+gboolean pilot_bus_server_start (PilotBus *bus, GError **error);
+void pilot_bus_server_stop (PilotBus *bus);
+/* Takes the object; it appears on every connection, those to come included. Replaces one at the same path. */
+void pilot_bus_add_object (PilotBus *bus, PilotDBusObjectSkeleton *object);
+void pilot_bus_remove_object (PilotBus *bus, const char *path);
+PilotDBusObject *pilot_bus_lookup_object (PilotBus *bus, const char *path); /* borrowed */
+
+PilotDBusNode *pilot_node_face_new (PilotBus *bus);
+PilotDBusGateway *pilot_gateway_face_new (PilotBus *bus);
+PilotDBusPlugins *pilot_plugins_face_new (PilotBus *bus);
+/* Mappings, peers and trust requests as objects of their own, kept in step by signals. */
+void pilot_object_faces_start (PilotBus *bus);
+void pilot_object_faces_stop (PilotBus *bus);
+
+/* a{sv} of a mapping as ListMappings states it; floating. */
+GVariant *pilot_gateway_face_describe (PilotMapping *mapping);
+char *pilot_bus_format_node (guint32 node); /* "0:0000.0000.0002", "" for 0 */
+char *pilot_bus_format_key (const guint8 *key);
+const char *pilot_bus_path_name (PilotPath path);
+
+G_END_DECLS

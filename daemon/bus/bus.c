@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "daemon/bus/bus-private.h"
+
+PilotBus *
+pilot_bus_new (PilotNode *node, PilotGateway *gateway, PilotPluginLoader *loader)
+{
+  PilotBus *bus = g_new0 (PilotBus, 1);
+
+  bus->node = g_object_ref (node);
+  bus->gateway = gateway != NULL ? g_object_ref (gateway) : NULL;
+  bus->loader = g_object_ref (loader);
+  bus->managers = g_hash_table_new_full (NULL, NULL, g_object_unref, g_object_unref);
+  bus->objects = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, g_object_unref);
+  return bus;
+}
+
+gboolean
+pilot_bus_start (PilotBus *bus, GError **error)
+{
+  PilotDBusObjectSkeleton *root = pilot_dbus_object_skeleton_new (PILOT_BUS_ROOT);
+
+  bus->node_face = pilot_node_face_new (bus);
+  bus->gateway_face = pilot_gateway_face_new (bus);
+  bus->plugins_face = pilot_plugins_face_new (bus);
+  pilot_dbus_object_skeleton_set_node (root, bus->node_face);
+  pilot_dbus_object_skeleton_set_gateway (root, bus->gateway_face);
+  pilot_dbus_object_skeleton_set_plugins (root, bus->plugins_face);
+  pilot_bus_add_object (bus, root);
+  pilot_object_faces_start (bus);
+  return pilot_bus_server_start (bus, error);
+}
+
+void
+pilot_bus_stop (PilotBus *bus)
+{
+  if (bus->node_face == NULL)
+    return;
+  pilot_object_faces_stop (bus);
+  pilot_bus_server_stop (bus);
+  g_signal_handlers_disconnect_by_data (bus->node, bus);
+  g_signal_handlers_disconnect_by_data (pilot_node_get_trust (bus->node), bus);
+  if (bus->gateway != NULL)
+    g_signal_handlers_disconnect_by_data (bus->gateway, bus);
+  g_hash_table_remove_all (bus->objects);
+  g_clear_object (&bus->node_face);
+  g_clear_object (&bus->gateway_face);
+  g_clear_object (&bus->plugins_face);
+}
+
+void
+pilot_bus_free (PilotBus *bus)
+{
+  if (bus == NULL)
+    return;
+  pilot_bus_stop (bus);
+  g_hash_table_unref (bus->managers);
+  g_hash_table_unref (bus->objects);
+  g_clear_object (&bus->gateway);
+  g_object_unref (bus->loader);
+  g_object_unref (bus->node);
+  g_free (bus);
+}
+
+char *
+pilot_bus_format_node (guint32 node)
+{
+  PilotAddress address = { 0, node };
+  char text[PILOT_ADDRESS_TEXT_SIZE];
+
+  if (node == 0)
+    return g_strdup ("");
+  pilot_address_format (&address, text);
+  return g_strdup (text);
+}
+
+char *
+pilot_bus_format_key (const guint8 *key)
+{
+  return g_base64_encode (key, 32);
+}
+
+const char *
+pilot_bus_path_name (PilotPath path)
+{
+  switch (path) {
+  case PILOT_PATH_DIRECT:
+    return "direct";
+  case PILOT_PATH_RELAY:
+    return "relay";
+  default:
+    return "";
+  }
+}
