@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "node-private.h"
+
+#include <string.h>
+
+/* How long the first registration waits for the beacon to say where we are; and how often a beacon's name is looked up (again). */
+#define OBSERVE_WAIT 1500
+#define BEACON_RETRY 5
+#define BEACON_REFRESH 300
+
+/* --- what we register --- */
+
+static gboolean
+is_lan (const PilotEndpoint *endpoint)
+{
+  return endpoint->family == PILOT_ENDPOINT_IPV4 && (pilot_endpoint_is_private (endpoint) || pilot_endpoint_is_link_local (endpoint));
+}
+
+/* Where the world reaches us: what the user says, what the beacon saw of the tunnel socket itself, else the bound port and let the registry put
+ * the address it sees before it (registry.md 7.1). */
+static char *
+listen_address (PilotNode *node, GArray *own)
+{
+  const char *configured = pilot_config_get (node->config, "endpoint");
+  guint16 port = own->len > 0 ? g_array_index (own, PilotEndpoint, 0).port : 0;
+
+  if (configured != NULL && *configured != '\0')
+    return g_strdup (configured);
+  if (!pilot_endpoint_is_none (&node->observed))
+    return pilot_endpoint_to_string (&node->observed);
+  return g_strdup_printf ("0.0.0.0:%u", port);
+}
+
+void
+pilot_node_update_profile (PilotNode *node)
+{
+  PilotRegistryProfile *profile = pilot_registry_session_profile (node->session);
+  g_autoptr (GArray) own = pilot_driver_get_endpoints (node->driver);
+  g_autoptr (GStrvBuilder) lan = g_strv_builder_new ();
+  const char *owner = pilot_config_get (node->config, "email");
+
+  for (guint i = 0; i < own->len; i++) {
+    const PilotEndpoint *endpoint = &g_array_index (own, PilotEndpoint, i);
+
+    if (is_lan (endpoint)) {
+      g_autofree char *text = pilot_endpoint_to_string (endpoint);
+
+      g_strv_builder_add (lan, text);
+    }
+  }
+  pilot_registry_profile_clear (profile);
+  profile->listen_addr = listen_address (node, own);
+  profile->lan_addrs = g_strv_builder_end (lan);
+  profile->owner = g_strdup (owner != NULL && *owner != '\0' ? owner : NULL);
+  profile->hostname = g_strdup (node->hostname);
+  profile->version = g_strdup ("v" PILOT_VERSION);
+  profile->is_public = node->is_public;
+  profile->relay_only = pilot_config_get_boolean (node->config, "relay_only");
+}
+
+static gboolean
+on_register (gpointer user_data)
+{
+  PilotNode *node = user_data;
+
+  node->register_source = 0;
+  pilot_node_update_profile (node);
+  pilot_registry_session_register (node->session);
+  return G_SOURCE_REMOVE;
+}
+
+void
+pilot_node_observed (PilotNode *node, const PilotEndpoint *endpoint)
+{
+  g_autofree char *text = NULL;
+  gboolean first = pilot_endpoint_is_none (&node->observed);
+
+  if (pilot_endpoint_equal (&node->observed, endpoint))
+    return;
+  node->observed = *endpoint;
+  text = pilot_endpoint_to_string (endpoint);
+  g_debug ("the beacon sees us at %s", text);
+  /* At the first one the registration may still be waiting for it. */
+  if (first && node->register_source != 0)
+    g_source_remove (node->register_source);
+  else if (node->register_source != 0)
+    return;
+  node->register_source = g_timeout_add (first ? 0 : 100, on_register, node);
+}
+
+/* --- the beacon --- */
+
+static void resolve_beacon (PilotNode *node);
+
+static gboolean
+on_beacon_timer (gpointer user_data)
+{
+  PilotNode *node = user_data;
+
+  node->beacon_source = 0;
+  resolve_beacon (node);
+  return G_SOURCE_REMOVE;
+}
+
+static void
+set_beacon (PilotNode *node, const PilotEndpoint *endpoint)
+{
+  gint64 now = g_get_monotonic_time ();
+
+  if (pilot_endpoint_equal (&node->beacon, endpoint))
+    return;
+  node->beacon = *endpoint;
+  pilot_overlay_set_beacon (node->overlay, endpoint, now);
+  pilot_overlay_discover (node->overlay, now);
+  pilot_node_kick (node);
+}
+
+static void
+on_beacon_address (GObject *source, GAsyncResult *result, gpointer user_data)
+{
+  g_autoptr (PilotNode) node = user_data;
+  g_autoptr (GError) error = NULL;
+  g_autoptr (GSocketAddress) address = g_socket_address_enumerator_next_finish (G_SOCKET_ADDRESS_ENUMERATOR (source), result, &error);
+  struct sockaddr_storage native;
+  PilotEndpoint endpoint;
+
+  if (!node->running)
+    return;
+  if (address == NULL || !g_socket_address_to_native (address, &native, sizeof native, &error) ||
+      !pilot_endpoint_from_sockaddr (&endpoint, (struct sockaddr *) &native, sizeof native)) {
+    g_message ("cannot look up beacon \"%s\": %s", pilot_config_get (node->config, "beacon"), error != NULL ? error->message : "no address");
+    node->beacon_source = g_timeout_add_seconds (BEACON_RETRY, on_beacon_timer, node);
+    return;
+  }
+  set_beacon (node, &endpoint);
+  node->beacon_source = g_timeout_add_seconds (BEACON_REFRESH, on_beacon_timer, node);
+}
+
+static void
+resolve_beacon (PilotNode *node)
+{
+  const char *text = pilot_config_get (node->config, "beacon");
+  g_autoptr (GSocketConnectable) connectable = NULL;
+  g_autoptr (GSocketAddressEnumerator) enumerator = NULL;
+  g_autoptr (GError) error = NULL;
+  g_auto (GStrv) list = NULL;
+  PilotEndpoint endpoint;
+
+  if (text == NULL || *text == '\0')
+    return;
+  list = g_strsplit (text, ",", 2);
+  g_strstrip (list[0]);
+  if (pilot_endpoint_parse (list[0], &endpoint, NULL)) {
+    set_beacon (node, &endpoint);
+    return;
+  }
+  connectable = g_network_address_parse (list[0], 9001, &error);
+  if (connectable == NULL) {
+    g_warning ("beacon \"%s\" is not of the form HOST:PORT", list[0]);
+    return;
+  }
+  enumerator = g_socket_connectable_enumerate (connectable);
+  g_socket_address_enumerator_next_async (enumerator, node->cancellable, on_beacon_address, g_object_ref (node));
+}
+
+void
+pilot_node_start_endpoint (PilotNode *node)
+{
+  const char *beacon = pilot_config_get (node->config, "beacon");
+  gboolean wait = beacon != NULL && *beacon != '\0';
+
+  resolve_beacon (node);
+  node->register_source = g_timeout_add (wait ? OBSERVE_WAIT : 0, on_register, node);
+}
+
+void
+pilot_node_stop_endpoint (PilotNode *node)
+{
+  g_clear_handle_id (&node->beacon_source, g_source_remove);
+  g_clear_handle_id (&node->register_source, g_source_remove);
+}

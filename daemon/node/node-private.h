@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include "daemon/node/driver.h"
+#include "daemon/node/node-state.h"
+#include "daemon/node/node.h"
+#include "daemon/node/registry-session.h"
+
+G_BEGIN_DECLS
+
+/* Shared by the files node*.c and trust*.c; nobody else includes it. */
+
+/* What is known of one peer beside the engine's state and the trust record. */
+typedef struct {
+  guint32 node;
+  char *hostname;          /* (nullable) as the registry told */
+  gboolean unreachable;    /* the last attempt at a session failed */
+  PilotEndpoint endpoints[8];
+  guint n_endpoints;
+  gboolean relay_only;
+  gint64 resolved_at;      /* monotonic; 0 = never */
+  gint64 contacted_at;     /* we dialled it; monotonic, 0 = never */
+  gboolean looking_up, resolving;
+} PilotNodePeer;
+
+typedef struct {
+  guint16 port;
+  gboolean open_to_strangers;
+  PilotServiceFunc func;
+  gpointer user_data;
+} PilotNodeService;
+
+struct _PilotNode {
+  GObject parent_instance;
+
+  PilotConfig *config;
+  PilotPoller *poller;
+  PilotPluginLoader *plugins;
+  GCancellable *cancellable;   /* of everything that goes on in the background */
+
+  PilotIdentity identity;
+  char *public_key;
+  PilotNodeState *state;
+  guint32 id;
+  char *hostname;
+  gboolean is_public;
+  gboolean running;
+  gint64 started;
+
+  PilotOverlay *overlay;
+  PilotDriver *driver;
+  PilotRegistryClient *registry;
+  PilotRegistrySession *session;
+  PilotTrust *trust;
+  PilotAccess *access;
+
+  GHashTable *peers;           /* node -> PilotNodePeer */
+  GHashTable *services;        /* port -> PilotNodeService */
+  PilotServiceFunc bridge;
+  gpointer bridge_data;
+  GHashTable *names;           /* host name -> CachedName, of node-resolve.c */
+
+  PilotEndpoint beacon, observed;
+  guint beacon_source, register_source;
+};
+
+PilotNodePeer *pilot_node_peer (PilotNode *node, guint32 peer); /* made on first use */
+void pilot_node_emit_peer_changed (PilotNode *node, guint32 peer);
+void pilot_node_security_event (PilotNode *node, const char *kind, guint32 peer, const char *message);
+
+/* node-events.c */
+void pilot_node_on_event (const PilotEvent *event, gpointer user_data);
+PilotAdmit pilot_node_admit (guint32 peer, guint16 port, gpointer user_data);
+/* The key the registry has on file for a node, NULL when it has none or does not answer. Always called, once, also
+ * when the node has stopped meanwhile. */
+typedef void (*PilotNodeKeyFunc) (PilotNode *node, guint32 peer, const guint8 *key, gpointer user_data);
+void pilot_node_lookup_key (PilotNode *node, guint32 peer, PilotNodeKeyFunc func, gpointer user_data);
+
+/* node-endpoint.c: where we and the beacon are */
+void pilot_node_start_endpoint (PilotNode *node);
+void pilot_node_stop_endpoint (PilotNode *node);
+void pilot_node_update_profile (PilotNode *node);
+void pilot_node_observed (PilotNode *node, const PilotEndpoint *endpoint);
+
+/* trust.c */
+PilotTrust *pilot_trust_new (PilotNode *node, PilotTrustStore *store);
+gboolean pilot_trust_start (PilotTrust *trust, GError **error);
+void pilot_trust_stop (PilotTrust *trust);
+/* (Re-)registered: reports every trusted peer, asks again for what was never answered, polls. */
+void pilot_trust_registered (PilotTrust *trust);
+/* The beacon says that something waits. */
+void pilot_trust_notified (PilotTrust *trust);
+/* A session with this peer came up, or it knocked: a good moment for what it has not heard yet. */
+void pilot_trust_heard (PilotTrust *trust, guint32 peer);
+/* Whether a stranger's message on port 444 is expected: we asked him, or told him something. */
+gboolean pilot_trust_expects (PilotTrust *trust, guint32 peer);
+
+G_END_DECLS

@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "parts.h"
+
+#include "daemon/core/plugin/loader.h"
+#include "daemon/node/node.h"
+#include "daemon/services/echo.h"
+#include "libpilot/pilot-error.h"
+#ifdef PILOT_HAVE_GATEWAY
+#include "daemon/gateway/gateway.h"
+#endif
+#ifdef PILOT_HAVE_BUS
+#include "daemon/bus/bus.h"
+#endif
+
+struct _PilotParts {
+  PilotConfig *config;
+  PilotPluginLoader *plugins;
+  PilotNode *node;
+  PilotEcho *echo;
+#ifdef PILOT_HAVE_GATEWAY
+  PilotGateway *gateway;
+#endif
+#ifdef PILOT_HAVE_BUS
+  PilotBus *bus;
+#endif
+};
+
+static void
+return_boolean (GTask *task, gboolean ok, GError *error)
+{
+  if (ok)
+    g_task_return_boolean (task, TRUE);
+  else
+    g_task_return_error (task, error);
+  g_object_unref (task);
+}
+
+/* --- plugins --- */
+
+/* $PILOT_PLUGIN_PATH (a program run from its build folder), else the installed folder. */
+static char **
+plugin_directories (void)
+{
+  const char *path = g_getenv ("PILOT_PLUGIN_PATH");
+
+  return g_strsplit (path != NULL && *path != '\0' ? path : PILOT_PLUGIN_DIR, ":", -1);
+}
+
+static void
+add_mode (GHashTable *modes, PilotConfig *config, const char *name)
+{
+  g_hash_table_replace (modes, g_strdup (name), g_strdup (pilot_config_get_plugin_mode (config, name)));
+}
+
+static GHashTable *
+plugin_modes (PilotConfig *config, char **directories)
+{
+  static const char *const always[] = { "transport-udp", "allocator-sequential", "trust-file" };
+  GHashTable *modes = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, g_free);
+
+  for (guint i = 0; i < G_N_ELEMENTS (always); i++)
+    add_mode (modes, config, always[i]);
+  for (guint i = 0; directories[i] != NULL; i++) {
+    g_autoptr (GDir) dir = g_dir_open (directories[i], 0, NULL);
+    const char *file;
+
+    while (dir != NULL && (file = g_dir_read_name (dir)) != NULL) {
+      g_autofree char *name = g_strdup (file);
+
+      if (!g_str_has_suffix (name, ".so"))
+        continue;
+      name[strlen (name) - 3] = '\0';
+      add_mode (modes, config, name);
+    }
+  }
+  return modes;
+}
+
+static GVariant *
+plugin_settings (const gchar *name, gpointer user_data)
+{
+  return pilot_config_get_plugin_settings (user_data, name);
+}
+
+static void
+on_plugins_enabled (GObject *source, GAsyncResult *result, gpointer user_data)
+{
+  GError *error = NULL;
+  gboolean ok = pilot_plugin_loader_enable_finish (PILOT_PLUGIN_LOADER (source), result, &error);
+
+  return_boolean (user_data, ok, error);
+}
+
+static void
+start_plugins (gpointer part, GTask *task)
+{
+  PilotParts *parts = part;
+  g_auto (GStrv) directories = plugin_directories ();
+  g_autoptr (GHashTable) modes = plugin_modes (parts->config, directories);
+  GError *error = NULL;
+
+  pilot_plugin_loader_set_settings (parts->plugins, plugin_settings, parts->config);
+  if (!pilot_plugin_loader_set_modes (parts->plugins, modes, &error) || !pilot_plugin_loader_load (parts->plugins, &error))
+    return_boolean (task, FALSE, error);
+  else
+    pilot_plugin_loader_enable_async (parts->plugins, NULL, on_plugins_enabled, task);
+}
+
+static void
+on_plugins_disabled (GObject *source, GAsyncResult *result, gpointer user_data)
+{
+  GError *error = NULL;
+  gboolean ok = pilot_plugin_loader_disable_finish (PILOT_PLUGIN_LOADER (source), result, &error);
+
+  return_boolean (user_data, ok, error);
+}
+
+static void
+stop_plugins (gpointer part, GTask *task)
+{
+  pilot_plugin_loader_disable_async (((PilotParts *) part)->plugins, on_plugins_disabled, task);
+}
+
+/* --- node and services --- */
+
+static void
+on_node_started (GObject *source, GAsyncResult *result, gpointer user_data)
+{
+  GError *error = NULL;
+  gboolean ok = pilot_node_start_finish (PILOT_NODE (source), result, &error);
+
+  return_boolean (user_data, ok, error);
+}
+
+static void
+start_node (gpointer part, GTask *task)
+{
+  pilot_node_start_async (((PilotParts *) part)->node, NULL, on_node_started, task);
+}
+
+static void
+on_node_stopped (GObject *source, GAsyncResult *result, gpointer user_data)
+{
+  GError *error = NULL;
+  gboolean ok = pilot_node_stop_finish (PILOT_NODE (source), result, &error);
+
+  return_boolean (user_data, ok, error);
+}
+
+static void
+stop_node (gpointer part, GTask *task)
+{
+  pilot_node_stop_async (((PilotParts *) part)->node, NULL, on_node_stopped, task);
+}
+
+static void
+start_services (gpointer part, GTask *task)
+{
+  PilotParts *parts = part;
+  GError *error = NULL;
+  gboolean ok = pilot_config_get_boolean (parts->config, "no_echo") || pilot_echo_start (parts->echo, &error);
+
+  return_boolean (task, ok, error);
+}
+
+static void
+stop_services (gpointer part, GTask *task)
+{
+  pilot_echo_stop (((PilotParts *) part)->echo);
+  return_boolean (task, TRUE, NULL);
+}
+
+/* --- gateway and bus --- */
+
+#ifdef PILOT_HAVE_GATEWAY
+static void
+on_gateway_restored (GObject *source, GAsyncResult *result, gpointer user_data)
+{
+  GError *error = NULL;
+  gboolean ok = pilot_gateway_restore_finish (PILOT_GATEWAY (source), result, &error);
+
+  return_boolean (user_data, ok, error);
+}
+
+static void
+start_gateway (gpointer part, GTask *task)
+{
+  PilotParts *parts = part;
+
+  parts->gateway = pilot_gateway_new (parts->node);
+  pilot_gateway_restore_async (parts->gateway, NULL, on_gateway_restored, task);
+}
+
+static void
+stop_gateway (gpointer part, GTask *task)
+{
+  pilot_gateway_shutdown (((PilotParts *) part)->gateway);
+  return_boolean (task, TRUE, NULL);
+}
+#endif
+
+#ifdef PILOT_HAVE_BUS
+static void
+start_bus (gpointer part, GTask *task)
+{
+  PilotParts *parts = part;
+  GError *error = NULL;
+  gboolean ok;
+
+  parts->bus = pilot_bus_new (parts->node, parts->gateway, parts->plugins);
+  ok = pilot_bus_start (parts->bus, &error);
+  return_boolean (task, ok, error);
+}
+
+static void
+stop_bus (gpointer part, GTask *task)
+{
+  pilot_bus_stop (((PilotParts *) part)->bus);
+  return_boolean (task, TRUE, NULL);
+}
+#endif
+
+PilotParts *
+pilot_parts_new (PilotConfig *config, PilotPoller *poller, PilotCore *core)
+{
+  PilotParts *parts = g_new0 (PilotParts, 1);
+  g_auto (GStrv) directories = plugin_directories ();
+
+  parts->config = g_object_ref (config);
+  parts->plugins = pilot_plugin_loader_new ((const gchar *const *) directories, pilot_config_get_state_directory (config));
+  parts->node = pilot_node_new (config, poller, parts->plugins);
+  parts->echo = pilot_echo_new (parts->node);
+  pilot_core_add (core, "plugins", start_plugins, stop_plugins, parts);
+  pilot_core_add (core, "node", start_node, stop_node, parts);
+  pilot_core_add (core, "services", start_services, stop_services, parts);
+#ifdef PILOT_HAVE_GATEWAY
+  pilot_core_add (core, "gateway", start_gateway, stop_gateway, parts);
+#endif
+#ifdef PILOT_HAVE_BUS
+  pilot_core_add (core, "bus", start_bus, stop_bus, parts);
+#endif
+  return parts;
+}
+
+void
+pilot_parts_free (PilotParts *parts)
+{
+#ifdef PILOT_HAVE_BUS
+  g_clear_object (&parts->bus);
+#endif
+#ifdef PILOT_HAVE_GATEWAY
+  g_clear_object (&parts->gateway);
+#endif
+  pilot_echo_free (parts->echo);
+  g_object_unref (parts->node);
+  g_object_unref (parts->plugins);
+  g_object_unref (parts->config);
+  g_free (parts);
+}
