@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "daemon/helper/netlink-address.h"
+#include "daemon/helper/port-holder.h"
 #include "libpilot/pilot-error.h"
 
 #define LISTEN_BACKLOG 1024
@@ -333,9 +334,14 @@ pilot_host_network_open_listener (PilotHostNetwork *network, guint32 address, gu
   fd = listening_socket (address, port, "lo");
   if (fd >= 0)
     return fd;
-  if (errno == EADDRINUSE)
-    code = PILOT_ERROR_ALREADY_EXISTS;
-  else if (errno == EACCES || errno == EPERM)
+  if (errno == EADDRINUSE) {
+    g_autofree char *holder = pilot_port_holder_describe (address, port);
+
+    g_set_error (error, PILOT_ERROR, PILOT_ERROR_ALREADY_EXISTS, "port %u is held by %s", port,
+                 holder != NULL ? holder : "another program");
+    return -1;
+  }
+  if (errno == EACCES || errno == EPERM)
     code = PILOT_ERROR_PERMISSION_DENIED;
   g_set_error (error, PILOT_ERROR, code, "cannot listen on %s:%u: %s%s", text, port, g_strerror (errno),
                code == PILOT_ERROR_PERMISSION_DENIED ? " (CAP_NET_BIND_SERVICE is needed)" : "");

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "daemon/helper/privileged.h"
 
+#include <string.h>
 #include <unistd.h>
 
 #include "daemon/helper/capability.h"
+#include "daemon/helper/port-holder.h"
 #include "daemon/helper/privileged-local.h"
 #include "daemon/helper/privileged-remote.h"
 #include "libpilot/pilot-error.h"
@@ -31,6 +33,7 @@ pilot_privileged_plan_new (void)
 
   plan->add = g_array_new (FALSE, FALSE, sizeof (guint32));
   plan->remove = g_array_new (FALSE, FALSE, sizeof (guint32));
+  plan->require = g_array_new (FALSE, FALSE, sizeof (guint32));
   plan->listeners = g_ptr_array_new_with_free_func ((GDestroyNotify) listen_request_free);
   plan->redirects = g_ptr_array_new_with_free_func ((GDestroyNotify) pilot_redirect_free);
   plan->redirect_fd = -1;
@@ -44,6 +47,7 @@ pilot_privileged_plan_free (PilotPrivilegedPlan *plan)
     close (plan->redirect_fd);
   g_array_unref (plan->add);
   g_array_unref (plan->remove);
+  g_array_unref (plan->require);
   g_ptr_array_unref (plan->listeners);
   g_ptr_array_unref (plan->redirects);
   g_free (plan);
@@ -86,6 +90,50 @@ apply_addresses (PilotPrivileged *self, PilotPrivilegedPlan *plan, GArray *befor
   return TRUE;
 }
 
+/* The helper may not look into other users' processes, nor may we, but each sees some: the better answer wins. */
+static void
+name_holder (PilotListenRequest *request)
+{
+  g_autofree char *holder = NULL;
+
+  if (!g_error_matches (request->error, PILOT_ERROR, PILOT_ERROR_ALREADY_EXISTS))
+    return;
+  holder = pilot_port_holder_describe (request->address, request->port);
+  if (holder == NULL || strstr (holder, "(pid ") == NULL)
+    return;
+  g_clear_error (&request->error);
+  g_set_error (&request->error, PILOT_ERROR, PILOT_ERROR_ALREADY_EXISTS, "port %u is held by %s", request->port, holder);
+}
+
+static gboolean
+check_required (PilotPrivilegedPlan *plan, GError **error)
+{
+  for (guint i = 0; i < plan->require->len; i++) {
+    guint32 address = g_array_index (plan->require, guint32, i);
+    g_autoptr (GString) reasons = g_string_new (NULL);
+    char text[PILOT_IPV4_TEXT_SIZE];
+    PilotError code = PILOT_ERROR_FAILED;
+    gboolean any = FALSE;
+
+    for (guint j = 0; j < plan->listeners->len; j++) {
+      const PilotListenRequest *request = g_ptr_array_index (plan->listeners, j);
+
+      if (request->address != address)
+        continue;
+      any = any || request->fd >= 0;
+      if (request->error != NULL) {
+        code = pilot_error_code (request->error);
+        g_string_append_printf (reasons, "%s%s", reasons->len > 0 ? "; " : "", request->error->message);
+      }
+    }
+    if (!any) {
+      g_set_error (error, PILOT_ERROR, code, "no port of %s can be listened on: %s", pilot_ipv4_format (address, text), reasons->str);
+      return FALSE;
+    }
+  }
+  return TRUE;
+}
+
 static gboolean
 apply_sockets_and_rules (PilotPrivileged *self, PilotPrivilegedPlan *plan, GError **error)
 {
@@ -95,7 +143,10 @@ apply_sockets_and_rules (PilotPrivileged *self, PilotPrivilegedPlan *plan, GErro
     PilotListenRequest *request = g_ptr_array_index (plan->listeners, i);
 
     request->fd = iface->open_listener (self, request->address, request->port, &request->error);
+    name_holder (request);
   }
+  if (!check_required (plan, error))
+    return FALSE;
   if (plan->want_redirect) {
     plan->redirect_fd = iface->open_redirect_listener (self, &plan->redirect_port, error);
     if (plan->redirect_fd < 0)

@@ -51,6 +51,7 @@ typedef struct {
   gboolean check_overlap;
   GArray *add;              /* guint32 */
   GPtrArray *listeners;     /* PilotListenRequest* */
+  GArray *require;          /* guint32: the plan fails when every listener wanted on such an address failed */
   gboolean want_redirect;   /* open the redirect listener */
   int redirect_fd;          /* out; -1, or taken by the caller */
   guint16 redirect_port;    /* out */

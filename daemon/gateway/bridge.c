@@ -1,0 +1,473 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "daemon/gateway/bridge.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* What one direction of one connection may move in one turn: the others come next. */
+#define TURN_BUDGET (512 * 1024)
+#define READ_MAX (256 * 1024)
+/* How long a connection whose stream is over may go on saying things that nobody hears, before it is closed regardless. */
+#define LINGER_SECONDS 10
+
+struct _PilotBridge {
+  PilotStreamUser user;          /* first: what the stream's user data points at */
+  PilotBridgeGroup *group;
+  PilotBridge *prev, *next;
+  PilotBridge *dialing_prev, *dialing_next;
+  PilotStream *stream;           /* NULL once released */
+  PilotPollerWatch *watch;
+  gint64 dial_deadline;
+  guint linger;                  /* timeout of the last phase */
+  int fd;
+  guint32 events;                /* what the poller watches for */
+  guint16 port;
+  gboolean dialing;
+  gboolean read_done;            /* FIN came from the local side */
+  gboolean write_done;           /* FIN was given to the local side */
+  gboolean stream_closed;        /* the stream is over, in order */
+};
+
+static void bridge_ready (PilotStreamUser *user, PilotStream *stream, guint ready);
+
+void
+pilot_socket_reset (int fd)
+{
+  struct linger hard = { 1, 0 };
+
+  setsockopt (fd, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
+  close (fd);
+}
+
+void
+pilot_bridge_group_init (PilotBridgeGroup *group, PilotPoller *poller)
+{
+  *group = (PilotBridgeGroup) { .poller = poller };
+}
+
+static void
+stop_dialing (PilotBridge *bridge)
+{
+  PilotBridgeGroup *group = bridge->group;
+
+  if (!bridge->dialing)
+    return;
+  bridge->dialing = FALSE;
+  if (bridge->dialing_prev != NULL)
+    bridge->dialing_prev->dialing_next = bridge->dialing_next;
+  else
+    group->dialing_first = bridge->dialing_next;
+  if (bridge->dialing_next != NULL)
+    bridge->dialing_next->dialing_prev = bridge->dialing_prev;
+  else
+    group->dialing_last = bridge->dialing_prev;
+  if (group->dialing_first == NULL && group->dial_timer != NULL)
+    g_source_set_ready_time (group->dial_timer, -1);
+}
+
+/* Unlinks and frees it. The socket and the stream must have been dealt with. */
+static void
+bridge_free (PilotBridge *bridge, PilotStreamError error)
+{
+  PilotBridgeGroup *group = bridge->group;
+  guint16 port = bridge->port;
+
+  stop_dialing (bridge);
+  g_clear_handle_id (&bridge->linger, g_source_remove);
+  if (bridge->prev != NULL)
+    bridge->prev->next = bridge->next;
+  else
+    group->first = bridge->next;
+  if (bridge->next != NULL)
+    bridge->next->prev = bridge->prev;
+  group->open--;
+  g_slice_free (PilotBridge, bridge);
+  if (group->ended != NULL)
+    group->ended (group, port, error, group->user_data);
+}
+
+static void
+drop_socket (PilotBridge *bridge, gboolean reset)
+{
+  if (bridge->fd < 0)
+    return;
+  g_clear_pointer (&bridge->watch, pilot_poller_remove);
+  if (reset)
+    pilot_socket_reset (bridge->fd);
+  else
+    close (bridge->fd);
+  bridge->fd = -1;
+}
+
+/* The end with an error: both sides are reset. @error is what the stream died of, NONE when the local side did. */
+static void
+bridge_abort (PilotBridge *bridge, PilotStreamError error)
+{
+  gint64 now = g_get_monotonic_time ();
+  PilotStream *stream = g_steal_pointer (&bridge->stream);
+
+  drop_socket (bridge, TRUE);
+  if (stream != NULL) {
+    if (error == PILOT_STREAM_ERROR_NONE)
+      pilot_stream_reset (stream, now);
+    pilot_stream_release (stream, now);
+  }
+  bridge_free (bridge, error);
+}
+
+/* Both directions of the socket are finished: the stream sends on by itself what it still holds. */
+static void
+bridge_finish (PilotBridge *bridge)
+{
+  PilotStream *stream = g_steal_pointer (&bridge->stream);
+
+  drop_socket (bridge, FALSE);
+  if (stream != NULL)
+    pilot_stream_release (stream, g_get_monotonic_time ());
+  bridge_free (bridge, PILOT_STREAM_ERROR_NONE);
+}
+
+static void
+watch_for (PilotBridge *bridge, guint32 events)
+{
+  bridge->events = events;
+  /* HUP is reported whether asked for or not; where we can do nothing about it yet (ring full) it must not wake us at every turn. */
+  pilot_poller_modify (bridge->watch, (events & EPOLLIN) != 0 ? events : events | EPOLLET);
+}
+
+static void
+want (PilotBridge *bridge, guint32 event, gboolean wanted)
+{
+  watch_for (bridge, wanted ? bridge->events | event : bridge->events & ~event);
+}
+
+static gboolean
+linger_over (gpointer user_data)
+{
+  PilotBridge *bridge = user_data;
+
+  bridge->linger = 0;
+  bridge_finish (bridge);
+  return G_SOURCE_REMOVE;
+}
+
+/* Socket to stream. FALSE when the bridge is gone. */
+static gboolean
+pull (PilotBridge *bridge)
+{
+  gsize moved = 0;
+
+  while (!bridge->read_done && moved < TURN_BUDGET) {
+    struct iovec spans[2];
+    guint n_spans = pilot_stream_write_vectors (bridge->stream, spans);
+    gsize room = 0;
+    gssize got;
+
+    if (n_spans == 0) {
+      /* The ring is full or the stream not open: WRITE or OPEN will come. Level-triggered, so look away until then. */
+      want (bridge, EPOLLIN, FALSE);
+      return TRUE;
+    }
+    for (guint i = 0; i < n_spans; i++) {
+      spans[i].iov_len = MIN (spans[i].iov_len, READ_MAX - room);
+      room += spans[i].iov_len;
+    }
+    got = readv (bridge->fd, spans, n_spans);
+    if (got < 0 && errno == EINTR)
+      continue;
+    if (got < 0 && errno == EAGAIN)
+      break;
+    if (got < 0) {
+      bridge_abort (bridge, PILOT_STREAM_ERROR_NONE);
+      return FALSE;
+    }
+    if (got == 0) {
+      bridge->read_done = TRUE;
+      want (bridge, EPOLLIN, FALSE);
+      pilot_stream_shutdown_write (bridge->stream, g_get_monotonic_time ());
+      if (!bridge->write_done)
+        return TRUE;
+      bridge_finish (bridge);
+      return FALSE;
+    }
+    pilot_stream_write_commit (bridge->stream, got, g_get_monotonic_time ());
+    bridge->group->bytes_out += got;
+    moved += got;
+    if ((gsize) got < room)
+      break;
+  }
+  if (!bridge->read_done)
+    want (bridge, EPOLLIN, TRUE);
+  return TRUE;
+}
+
+/* Everything the stream had for us has been written: FIN, when there was one. FALSE when the bridge is gone. */
+static gboolean
+push_end (PilotBridge *bridge)
+{
+  want (bridge, EPOLLOUT, FALSE);
+  if (bridge->write_done || (!bridge->stream_closed && !pilot_stream_is_eof (bridge->stream)))
+    return TRUE;
+  bridge->write_done = TRUE;
+  if (shutdown (bridge->fd, SHUT_WR) != 0) {
+    bridge_abort (bridge, PILOT_STREAM_ERROR_NONE);
+    return FALSE;
+  }
+  if (bridge->read_done) {
+    bridge_finish (bridge);
+    return FALSE;
+  }
+  if (bridge->stream_closed) {
+    /* Nobody hears the local side any more. Closing with its words unread would reset what it has yet to read from us: read
+     * them away until it is done, for a while. */
+    pilot_stream_release (g_steal_pointer (&bridge->stream), g_get_monotonic_time ());
+    watch_for (bridge, EPOLLIN);
+    bridge->linger = g_timeout_add_seconds (LINGER_SECONDS, linger_over, bridge);
+  }
+  return TRUE;
+}
+
+/* Stream to socket. FALSE when the bridge is gone. */
+static gboolean
+push (PilotBridge *bridge)
+{
+  gsize moved = 0;
+
+  while (moved < TURN_BUDGET) {
+    struct iovec spans[2];
+    struct msghdr message = { .msg_iov = spans };
+    gsize length = 0;
+    gssize put;
+
+    message.msg_iovlen = pilot_stream_read_vectors (bridge->stream, spans);
+    if (message.msg_iovlen == 0)
+      return push_end (bridge);
+    for (gsize i = 0; i < message.msg_iovlen; i++)
+      length += spans[i].iov_len;
+    put = sendmsg (bridge->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (put < 0 && errno == EINTR)
+      continue;
+    if (put < 0 && errno == EAGAIN)
+      break;
+    if (put < 0) {
+      bridge_abort (bridge, PILOT_STREAM_ERROR_NONE);
+      return FALSE;
+    }
+    pilot_stream_read_consume (bridge->stream, put, g_get_monotonic_time ());
+    bridge->group->bytes_in += put;
+    moved += put;
+    if ((gsize) put < length)
+      break;
+  }
+  /* Either the socket is full, or this connection had its share: both ways it says so itself when it is its turn. */
+  want (bridge, EPOLLOUT, TRUE);
+  return TRUE;
+}
+
+/* The last phase: read away what nobody hears. */
+static void
+discard (PilotBridge *bridge)
+{
+  static char nowhere[16384];
+  gssize got = recv (bridge->fd, nowhere, sizeof nowhere, MSG_DONTWAIT);
+
+  if (got > 0 || (got < 0 && (errno == EAGAIN || errno == EINTR)))
+    return;
+  bridge_finish (bridge);
+}
+
+static void
+socket_ready (int fd, guint32 events, gpointer user_data)
+{
+  PilotBridge *bridge = user_data;
+
+  if (bridge->stream == NULL) {
+    discard (bridge);
+    return;
+  }
+  if ((events & EPOLLERR) != 0 || ((events & EPOLLHUP) != 0 && !bridge->write_done)) {
+    /* A reset from the local side. (HUP after our own FIN only says that both are done: reading will tell.) */
+    bridge_abort (bridge, PILOT_STREAM_ERROR_NONE);
+    return;
+  }
+  if ((events & (EPOLLIN | EPOLLHUP)) != 0 && !bridge->read_done && !pull (bridge))
+    return;
+  if ((events & EPOLLOUT) != 0)
+    push (bridge);
+}
+
+static void
+stream_over (PilotBridge *bridge, PilotStream *stream)
+{
+  PilotStreamError error = pilot_stream_get_error (stream);
+
+  if (error != PILOT_STREAM_ERROR_NONE) {
+    bridge_abort (bridge, error);
+    return;
+  }
+  bridge->stream_closed = TRUE;
+  if (bridge->write_done && bridge->read_done)
+    bridge_finish (bridge);
+  else if (bridge->write_done) {
+    pilot_stream_release (g_steal_pointer (&bridge->stream), g_get_monotonic_time ());
+    watch_for (bridge, EPOLLIN);
+    bridge->linger = g_timeout_add_seconds (LINGER_SECONDS, linger_over, bridge);
+  } else
+    push (bridge);
+}
+
+static void
+bridge_ready (PilotStreamUser *user, PilotStream *stream, guint ready)
+{
+  PilotBridge *bridge = (PilotBridge *) user;
+
+  if ((ready & PILOT_STREAM_READY_OPEN) != 0 && bridge->dialing) {
+    stop_dialing (bridge);
+    if (bridge->group->opened != NULL)
+      bridge->group->opened (bridge->group, bridge->port, bridge->group->user_data);
+  }
+  if ((ready & PILOT_STREAM_READY_CLOSED) != 0) {
+    stream_over (bridge, stream);
+    return;
+  }
+  if ((ready & (PILOT_STREAM_READY_READ | PILOT_STREAM_READY_EOF)) != 0 && (bridge->events & EPOLLOUT) == 0 && !push (bridge))
+    return;
+  if ((ready & (PILOT_STREAM_READY_OPEN | PILOT_STREAM_READY_WRITE)) != 0 && !bridge->read_done)
+    pull (bridge);
+}
+
+static PilotBridge *
+bridge_new (PilotBridgeGroup *group, int fd, guint16 port)
+{
+  PilotBridge *bridge = g_slice_new0 (PilotBridge);
+  int one = 1;
+
+  bridge->user.ready = bridge_ready;
+  bridge->group = group;
+  bridge->fd = fd;
+  bridge->port = port;
+  bridge->next = group->first;
+  if (group->first != NULL)
+    group->first->prev = bridge;
+  group->first = bridge;
+  group->open++;
+  group->total++;
+  /* Best effort: without them the connection works all the same. */
+  setsockopt (fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+  setsockopt (fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof one);
+  return bridge;
+}
+
+static void
+arm_dial_timer (PilotBridgeGroup *group)
+{
+  g_source_set_ready_time (group->dial_timer, group->dialing_first != NULL ? group->dialing_first->dial_deadline : -1);
+}
+
+static gboolean
+dial_timer_due (gpointer user_data)
+{
+  PilotBridgeGroup *group = user_data;
+  gint64 now = g_get_monotonic_time ();
+
+  while (group->dialing_first != NULL && group->dialing_first->dial_deadline <= now) {
+    PilotBridge *bridge = group->dialing_first;
+    PilotStream *stream = g_steal_pointer (&bridge->stream);
+
+    drop_socket (bridge, TRUE);
+    pilot_stream_reset (stream, now);
+    pilot_stream_release (stream, now);
+    bridge_free (bridge, PILOT_STREAM_ERROR_TIMEOUT);
+  }
+  arm_dial_timer (group);
+  pilot_poller_kick (group->poller);
+  return G_SOURCE_CONTINUE;
+}
+
+static gboolean
+ready_time_source_dispatch (GSource *source, GSourceFunc callback, gpointer user_data)
+{
+  g_source_set_ready_time (source, -1);
+  return callback (user_data);
+}
+
+static GSourceFuncs ready_time_source_funcs = {
+  .dispatch = ready_time_source_dispatch,
+};
+
+/* One timer for all dials: they time out in the order they began. */
+static void
+start_dialing (PilotBridge *bridge)
+{
+  PilotBridgeGroup *group = bridge->group;
+
+  bridge->dialing = TRUE;
+  bridge->dial_deadline = g_get_monotonic_time () + group->dial_timeout_us;
+  bridge->dialing_prev = group->dialing_last;
+  if (group->dialing_last != NULL)
+    group->dialing_last->dialing_next = bridge;
+  else
+    group->dialing_first = bridge;
+  group->dialing_last = bridge;
+  if (group->dial_timeout_us == 0)
+    return;
+  if (group->dial_timer == NULL) {
+    group->dial_timer = g_source_new (&ready_time_source_funcs, sizeof (GSource));
+    g_source_set_callback (group->dial_timer, dial_timer_due, group, NULL);
+    g_source_attach (group->dial_timer, g_main_context_get_thread_default ());
+  }
+  if (group->dialing_first == bridge)
+    arm_dial_timer (group);
+}
+
+gboolean
+pilot_bridge_open (PilotBridgeGroup *group, int fd, guint16 port, PilotBridgeDial dial, gpointer user_data, GError **error)
+{
+  PilotBridge *bridge = bridge_new (group, fd, port);
+
+  bridge->stream = dial (&bridge->user, user_data, error);
+  if (bridge->stream == NULL) {
+    void (*ended) (PilotBridgeGroup *, guint16, PilotStreamError, gpointer) = group->ended;
+
+    /* The caller hears of it by the error; it need not hear of it twice. */
+    group->ended = NULL;
+    pilot_socket_reset (fd);
+    bridge->fd = -1;
+    bridge_free (bridge, PILOT_STREAM_ERROR_NONE);
+    group->ended = ended;
+    return FALSE;
+  }
+  start_dialing (bridge);
+  /* From the first moment: a client that gives up while we dial is to be noticed, and what it says may go into the ring already. */
+  bridge->events = EPOLLIN;
+  bridge->watch = pilot_poller_add (group->poller, fd, EPOLLIN, socket_ready, bridge);
+  return TRUE;
+}
+
+void
+pilot_bridge_join (PilotBridgeGroup *group, int fd, guint16 port, PilotStream *stream)
+{
+  PilotBridge *bridge = bridge_new (group, fd, port);
+
+  bridge->stream = stream;
+  pilot_stream_set_user_data (stream, &bridge->user);
+  bridge->events = EPOLLIN | EPOLLOUT;
+  /* OUT too: the stream may hold data already, whose READY was signalled before we were there. */
+  bridge->watch = pilot_poller_add (group->poller, fd, bridge->events, socket_ready, bridge);
+}
+
+void
+pilot_bridge_group_reset (PilotBridgeGroup *group)
+{
+  while (group->first != NULL)
+    bridge_abort (group->first, PILOT_STREAM_ERROR_NONE);
+  if (group->dial_timer != NULL) {
+    g_source_destroy (group->dial_timer);
+    g_clear_pointer (&group->dial_timer, g_source_unref);
+  }
+  pilot_poller_kick (group->poller);
+}

@@ -1,0 +1,960 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "daemon/gateway/gateway.h"
+
+#include <arpa/inet.h>
+#include <string.h>
+
+#include "daemon/gateway/gateway-private.h"
+#include "libpilot/pilot-error.h"
+
+#define STATE_FILE "gateway.json"
+
+G_DEFINE_FINAL_TYPE (PilotGateway, pilot_gateway, G_TYPE_OBJECT)
+
+enum { MAPPING_ADDED, MAPPING_REMOVED, MAPPING_CHANGED, CHANGED, N_SIGNALS };
+static guint signals[N_SIGNALS];
+
+/*
+ * Operations run one after the other, in the order they were asked for. Each is a GTask whose data says how it begins; it ends with
+ * operation_return_*().
+ */
+typedef struct {
+  void (*begin) (GTask *task);
+  /* start, map */
+  char *subnet, *ports, *mode;
+  PilotAddress *addresses;
+  guint n_addresses;
+  guint32 wanted_local;      /* map, unmap; 0 = none */
+  gboolean is_map;
+} Operation;
+
+static void queue_refresh (PilotGateway *gateway);
+
+static void
+operation_free (Operation *operation)
+{
+  g_free (operation->subnet);
+  g_free (operation->ports);
+  g_free (operation->mode);
+  g_free (operation->addresses);
+  g_free (operation);
+}
+
+static void operation_return (GTask *task, GError *error, gpointer result, GDestroyNotify free_result);
+
+static void
+begin_first (PilotGateway *gateway)
+{
+  GTask *task = g_queue_peek_head (&gateway->operations);
+
+  if (task == NULL)
+    return;
+  if (gateway->shut_down)
+    operation_return (task, g_error_new (PILOT_ERROR, PILOT_ERROR_CANCELLED, "the daemon is going down"), NULL, NULL);
+  else
+    ((Operation *) g_task_get_task_data (task))->begin (task);
+}
+
+static void
+queue_operation (GTask *task, Operation *operation)
+{
+  PilotGateway *gateway = g_task_get_source_object (task);
+
+  g_task_set_task_data (task, operation, (GDestroyNotify) operation_free);
+  g_queue_push_tail (&gateway->operations, task);
+  if (gateway->operations.length == 1)
+    begin_first (gateway);
+}
+
+/* @error NULL: it succeeded with @result. */
+static void
+operation_return (GTask *task, GError *error, gpointer result, GDestroyNotify free_result)
+{
+  g_autoptr (PilotGateway) gateway = g_object_ref (g_task_get_source_object (task));
+
+  g_queue_pop_head (&gateway->operations);
+  if (error != NULL)
+    g_task_return_error (task, error);
+  else if (result != NULL)
+    g_task_return_pointer (task, result, free_result);
+  else
+    g_task_return_boolean (task, TRUE);
+  g_object_unref (task);
+  begin_first (gateway);
+}
+
+PilotAllocator *
+pilot_gateway_get_allocator (PilotGateway *gateway, GError **error)
+{
+  const char *name = pilot_config_get (pilot_node_get_config (gateway->node), "allocator");
+  PilotPlugin *plugin = NULL;
+
+  if (gateway->loader != NULL)
+    plugin = pilot_plugin_loader_get_enabled (gateway->loader, PILOT_PLUGIN_KIND_ALLOCATOR, name);
+  if (plugin == NULL) {
+    g_set_error (error, PILOT_ERROR, PILOT_ERROR_NOT_FOUND, "no address allocator is loaded: see \"pilotctl plugins\"");
+    return NULL;
+  }
+  return PILOT_ALLOCATOR (plugin);
+}
+
+/* ---- mappings ---- */
+
+static void
+mapping_changed (PilotMapping *mapping, PilotGateway *gateway)
+{
+  g_signal_emit (gateway, signals[MAPPING_CHANGED], 0, mapping);
+}
+
+static void
+mapping_silent_changed (PilotMapping *mapping, PilotGateway *gateway)
+{
+  /* Plain listeners have seen to it themselves. */
+  if (gateway->redirect)
+    queue_refresh (gateway);
+}
+
+void
+pilot_gateway_mapping_added (PilotGateway *gateway, PilotMapping *mapping)
+{
+  g_hash_table_insert (gateway->by_local, GUINT_TO_POINTER (pilot_mapping_get_local (mapping)), g_object_ref (mapping));
+  g_hash_table_insert (gateway->by_node, GUINT_TO_POINTER (pilot_mapping_get_peer (mapping)), mapping);
+  g_signal_connect (mapping, "changed", G_CALLBACK (mapping_changed), gateway);
+  g_signal_connect (mapping, "silent-changed", G_CALLBACK (mapping_silent_changed), gateway);
+  pilot_mapping_peer_changed (mapping);
+  g_signal_emit (gateway, signals[MAPPING_ADDED], 0, mapping);
+}
+
+static void
+detach_mapping (PilotGateway *gateway, PilotMapping *mapping)
+{
+  g_signal_handlers_disconnect_by_data (mapping, gateway);
+  pilot_mapping_close (mapping);
+  g_hash_table_remove (gateway->by_node, GUINT_TO_POINTER (pilot_mapping_get_peer (mapping)));
+  g_hash_table_remove (gateway->by_local, GUINT_TO_POINTER (pilot_mapping_get_local (mapping)));
+}
+
+void
+pilot_gateway_mapping_removed (PilotGateway *gateway, PilotMapping *removed)
+{
+  g_autoptr (PilotMapping) mapping = g_object_ref (removed);
+  PilotAllocator *allocator = pilot_gateway_get_allocator (gateway, NULL);
+  PilotAddress address = { 0, pilot_mapping_get_peer (mapping) };
+  g_autoptr (GError) error = NULL;
+
+  detach_mapping (gateway, mapping);
+  if (allocator != NULL && !pilot_call_release (allocator, &address, &error))
+    g_warning ("%s", error->message);
+  g_signal_emit (gateway, signals[MAPPING_REMOVED], 0, mapping);
+}
+
+void
+pilot_gateway_deactivate (PilotGateway *gateway)
+{
+  g_autoptr (GList) mappings = g_hash_table_get_values (gateway->by_local);
+
+  for (GList *item = mappings; item != NULL; item = item->next)
+    pilot_gateway_mapping_removed (gateway, item->data);
+  g_clear_pointer (&gateway->redirect_listener, pilot_listener_free);
+  gateway->redirect_port = 0;
+  g_clear_object (&gateway->privileged);
+  gateway->active = gateway->redirect = gateway->overlap_checked = FALSE;
+  g_free (gateway->subnet);
+  g_free (gateway->ports);
+  g_free (gateway->mode_wanted);
+  gateway->subnet = g_strdup ("");
+  gateway->ports = g_strdup ("");
+  gateway->mode_wanted = g_strdup ("");
+}
+
+/* ---- connections ---- */
+
+void
+pilot_gateway_redirected (int fd, guint32 address, guint16 port, gpointer user_data)
+{
+  PilotGateway *gateway = user_data;
+  PilotMapping *mapping = g_hash_table_lookup (gateway->by_local, GUINT_TO_POINTER (address));
+
+  /* Somebody who connects to the listener itself, or by a rule that is older than a mapping's end. */
+  if (mapping == NULL)
+    pilot_socket_reset (fd);
+  else
+    pilot_mapping_accept (mapping, fd, port);
+}
+
+static guint32
+inbound_source (guint32 node, gpointer user_data)
+{
+  PilotGateway *gateway = user_data;
+  PilotMapping *mapping = g_hash_table_lookup (gateway->by_node, GUINT_TO_POINTER (node));
+
+  return mapping != NULL && !pilot_mapping_is_down (mapping) ? pilot_mapping_get_local (mapping) : 0;
+}
+
+static gboolean
+inbound_forbidden (guint16 port, gpointer user_data)
+{
+  PilotGateway *gateway = user_data;
+
+  return gateway->redirect_listener != NULL && gateway->redirect_port == port;
+}
+
+static void
+peer_changed (PilotNode *node, guint peer, PilotGateway *gateway)
+{
+  PilotMapping *mapping = g_hash_table_lookup (gateway->by_node, GUINT_TO_POINTER (peer));
+
+  if (mapping != NULL)
+    pilot_mapping_peer_changed (mapping);
+}
+
+/* ---- refresh: rules after a peer fell silent or came back ---- */
+
+static void
+refresh_done (GObject *source, GAsyncResult *result, gpointer user_data)
+{
+  GError *error = NULL;
+
+  if (!pilot_gateway_change_finish (PILOT_GATEWAY (source), result, &error)) {
+    g_message ("rules are not up to date: %s", error->message);
+    g_clear_error (&error);
+  }
+  operation_return (user_data, NULL, NULL, NULL);
+}
+
+static void
+begin_refresh (GTask *task)
+{
+  PilotGateway *gateway = g_task_get_source_object (task);
+  PilotChange *change;
+
+  gateway->refresh_queued = FALSE;
+  /* A helper that has gone is not looked for just for this. */
+  if (!gateway->active || !gateway->redirect || gateway->privileged == NULL || !pilot_privileged_is_alive (gateway->privileged)) {
+    operation_return (task, NULL, NULL, NULL);
+    return;
+  }
+  change = pilot_change_new (gateway);
+  change->unsaved = TRUE;
+  pilot_gateway_change_async (gateway, change, refresh_done, task);
+}
+
+static void
+queue_refresh (PilotGateway *gateway)
+{
+  Operation *operation;
+
+  if (gateway->refresh_queued || gateway->shut_down)
+    return;
+  gateway->refresh_queued = TRUE;
+  operation = g_new0 (Operation, 1);
+  operation->begin = begin_refresh;
+  queue_operation (g_task_new (gateway, NULL, NULL, NULL), operation);
+}
+
+/* ---- start and map ---- */
+
+static PilotTarget *
+find_target (PilotChange *change, guint32 node)
+{
+  for (guint i = 0; i < change->targets->len; i++) {
+    PilotTarget *target = g_ptr_array_index (change->targets, i);
+
+    if (target->node == node)
+      return target;
+  }
+  return NULL;
+}
+
+static gint
+compare_u16 (gconstpointer a, gconstpointer b)
+{
+  return (gint) * (const guint16 *) a - (gint) * (const guint16 *) b;
+}
+
+/* A second start adds. Every port and some more is every port. */
+static void
+merge_ports (PilotTarget *target, const GArray *ports)
+{
+  if (target->ports->len == 0)
+    return;
+  if (ports->len == 0) {
+    g_array_set_size (target->ports, 0);
+    return;
+  }
+  for (guint i = 0; i < ports->len; i++) {
+    guint16 port = g_array_index (ports, guint16, i);
+
+    if (!pilot_port_list_contains (target->ports, port))
+      g_array_append_val (target->ports, port);
+  }
+  g_array_sort (target->ports, compare_u16);
+}
+
+static gboolean
+check_peer (PilotGateway *gateway, const PilotAddress *address, GError **error)
+{
+  char text[PILOT_ADDRESS_TEXT_SIZE];
+
+  pilot_address_format (address, text);
+  if (address->node == 0 || pilot_address_is_broadcast (address)) {
+    g_set_error (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT, "\"%s\" is not the address of a node", text);
+    return FALSE;
+  }
+  if (address->node == pilot_node_get_id (gateway->node)) {
+    g_set_error (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT, "\"%s\" is this node itself: name the peer to reach", text);
+    return FALSE;
+  }
+  return TRUE;
+}
+
+static char *
+peer_hostname (PilotGateway *gateway, guint32 node)
+{
+  PilotPeerView *view = pilot_node_get_peer (gateway->node, node);
+  char *hostname;
+
+  if (view == NULL)
+    return g_strdup ("");
+  hostname = g_strdup (view->hostname != NULL ? view->hostname : "");
+  pilot_peer_view_free (view);
+  return hostname;
+}
+
+/* Asks the allocator. 0 with an error. */
+static guint32
+allocate (PilotGateway *gateway, const PilotAddress *address, guint32 wanted, GError **error)
+{
+  PilotAllocator *allocator = pilot_gateway_get_allocator (gateway, error);
+  g_autoptr (GInetAddress) wish = NULL, given = NULL;
+  char text[PILOT_IPV4_TEXT_SIZE];
+  guint32 local;
+
+  if (allocator == NULL)
+    return 0;
+  if (wanted != 0)
+    wish = g_inet_address_new_from_string (pilot_ipv4_format (wanted, text));
+  given = pilot_call_allocate (allocator, address, wish, error);
+  if (given == NULL)
+    return 0;
+  if (g_inet_address_get_family (given) != G_SOCKET_FAMILY_IPV4) {
+    pilot_call_release (allocator, address, NULL);
+    g_set_error (error, PILOT_ERROR, PILOT_ERROR_NOT_SUPPORTED, "allocator \"%s\" gives IPv6 addresses, which the gateway cannot use yet",
+                 pilot_plugin_get_name (PILOT_PLUGIN (allocator)));
+    return 0;
+  }
+  memcpy (&local, g_inet_address_to_bytes (given), sizeof local);
+  return ntohl (local);
+}
+
+/* One address of a start or map becomes part of the change. */
+static gboolean
+add_target (PilotGateway *gateway, PilotChange *change, const Operation *operation, const PilotAddress *address,
+            const GArray *ports, GError **error)
+{
+  PilotTarget *target = find_target (change, address->node);
+  g_autofree char *hostname = NULL;
+  char text[PILOT_IPV4_TEXT_SIZE];
+  PilotSubnet subnet;
+  guint32 local;
+
+  if (!check_peer (gateway, address, error) || !pilot_subnet_parse_text (change->subnet, &subnet, error) ||
+      (operation->wanted_local != 0 && !pilot_subnet_check_host (&subnet, operation->wanted_local, error)))
+    return FALSE;
+  if (target != NULL) {
+    if (operation->wanted_local != 0 && operation->wanted_local != target->local) {
+      g_set_error (error, PILOT_ERROR, PILOT_ERROR_ALREADY_EXISTS, "node %u is mapped to %s already: unmap that first",
+                   address->node, pilot_ipv4_format (target->local, text));
+      return FALSE;
+    }
+    if (operation->ports != NULL)
+      merge_ports (target, ports);
+    return TRUE;
+  }
+  local = allocate (gateway, address, operation->wanted_local, error);
+  if (local == 0)
+    return FALSE;
+  hostname = peer_hostname (gateway, address->node);
+  target = pilot_target_new (address->node, local, hostname, ports);
+  target->allocated = target->strict = TRUE;
+  g_ptr_array_add (change->targets, target);
+  /* The plugin is not trusted to stay inside: what it gave goes through the same check. */
+  return pilot_subnet_check_host (&subnet, local, error);
+}
+
+/* Subnet and mode of a start: may differ from what runs only while nothing is mapped. */
+static gboolean
+settle_options (PilotGateway *gateway, PilotChange *change, const Operation *operation, GError **error)
+{
+  PilotAllocator *allocator = pilot_gateway_get_allocator (gateway, error);
+  gboolean mapped = g_hash_table_size (gateway->by_local) > 0;
+  g_autoptr (GInetAddressMask) mask = NULL;
+  PilotSubnet subnet;
+
+  if (allocator == NULL)
+    return FALSE;
+  if (operation->mode != NULL && operation->mode[0] != '\0') {
+    if (strcmp (operation->mode, "redirect") != 0 && strcmp (operation->mode, "listen") != 0) {
+      g_set_error (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT, "mode is \"redirect\" or \"listen\"");
+      return FALSE;
+    }
+    if (mapped && strcmp (operation->mode, pilot_gateway_get_mode (gateway)) != 0) {
+      g_set_error (error, PILOT_ERROR, PILOT_ERROR_CONFLICT, "the gateway runs in mode \"%s\": stop it first",
+                   pilot_gateway_get_mode (gateway));
+      return FALSE;
+    }
+    g_free (change->mode_wanted);
+    change->mode_wanted = g_strdup (operation->mode);
+  }
+  if (operation->subnet != NULL && operation->subnet[0] != '\0') {
+    if (!pilot_subnet_parse_text (operation->subnet, &subnet, error))
+      return FALSE;
+    if (mapped && strcmp (operation->subnet, gateway->subnet) != 0) {
+      g_set_error (error, PILOT_ERROR, PILOT_ERROR_CONFLICT, "the gateway runs with subnet %s: stop it first", gateway->subnet);
+      return FALSE;
+    }
+    if (!pilot_call_set_subnet (allocator, operation->subnet, error))
+      return FALSE;
+  }
+  if (!mapped) {
+    mask = pilot_call_get_subnet (allocator, error);
+    if (mask == NULL)
+      return FALSE;
+    g_free (change->subnet);
+    change->subnet = g_inet_address_mask_to_string (mask);
+  }
+  return pilot_subnet_parse_text (change->subnet, &subnet, error);
+}
+
+static GPtrArray *
+mappings_of (PilotGateway *gateway, const Operation *operation)
+{
+  GPtrArray *mappings = g_ptr_array_new_with_free_func (g_object_unref);
+
+  for (guint i = 0; i < operation->n_addresses; i++) {
+    PilotMapping *mapping = g_hash_table_lookup (gateway->by_node, GUINT_TO_POINTER (operation->addresses[i].node));
+
+    if (mapping != NULL)
+      g_ptr_array_add (mappings, g_object_ref (mapping));
+  }
+  return mappings;
+}
+
+static void
+add_done (GObject *source, GAsyncResult *result, gpointer user_data)
+{
+  PilotGateway *gateway = PILOT_GATEWAY (source);
+  GTask *task = user_data;
+  GError *error = NULL;
+
+  if (!pilot_gateway_change_finish (gateway, result, &error)) {
+    operation_return (task, error, NULL, NULL);
+    return;
+  }
+  g_signal_emit (gateway, signals[CHANGED], 0);
+  operation_return (task, NULL, mappings_of (gateway, g_task_get_task_data (task)), (GDestroyNotify) g_ptr_array_unref);
+}
+
+static gboolean
+prepare_add (PilotGateway *gateway, PilotChange *change, const Operation *operation, GError **error)
+{
+  const char *port_text = operation->ports != NULL ? operation->ports : operation->is_map ? gateway->ports : "";
+  g_autoptr (GArray) ports = pilot_port_list_parse (port_text, error);
+
+  if (ports == NULL || !settle_options (gateway, change, operation, error))
+    return FALSE;
+  if (!operation->is_map) {
+    g_free (change->ports);
+    change->ports = pilot_port_list_format (ports);
+  }
+  for (guint i = 0; i < operation->n_addresses; i++)
+    if (!add_target (gateway, change, operation, &operation->addresses[i], ports, error))
+      return FALSE;
+  return TRUE;
+}
+
+static void
+begin_add (GTask *task)
+{
+  PilotGateway *gateway = g_task_get_source_object (task);
+  const Operation *operation = g_task_get_task_data (task);
+  g_autoptr (PilotChange) change = NULL;
+  GError *error = NULL;
+
+  if (operation->is_map && !gateway->active) {
+    error = g_error_new (PILOT_ERROR, PILOT_ERROR_NOT_RUNNING, "gateway is not running");
+    pilot_error_set_hint (error, "run: sudo pilotctl gateway start …");
+    operation_return (task, error, NULL, NULL);
+    return;
+  }
+  change = pilot_change_new (gateway);
+  if (!prepare_add (gateway, change, operation, &error)) {
+    pilot_change_give_back (change, gateway);
+    operation_return (task, error, NULL, NULL);
+    return;
+  }
+  pilot_gateway_change_async (gateway, g_steal_pointer (&change), add_done, task);
+}
+
+static char *
+lookup_option (GVariant *options, const char *key)
+{
+  char *value = NULL;
+
+  if (options != NULL)
+    g_variant_lookup (options, key, "s", &value);
+  return value;
+}
+
+static Operation *
+add_operation_new (GVariant *options, const PilotAddress *addresses, guint n_addresses)
+{
+  Operation *operation = g_new0 (Operation, 1);
+
+  operation->begin = begin_add;
+  operation->subnet = lookup_option (options, "subnet");
+  operation->ports = lookup_option (options, "ports");
+  operation->mode = lookup_option (options, "mode");
+  operation->n_addresses = n_addresses;
+  if (n_addresses > 0)
+    operation->addresses = g_memdup2 (addresses, n_addresses * sizeof *addresses);
+  return operation;
+}
+
+static gboolean
+check_options (GVariant *options, GError **error)
+{
+  g_autofree char *user = lookup_option (options, "user");
+
+  if (user == NULL || user[0] == '\0')
+    return TRUE;
+  g_set_error (error, PILOT_ERROR, PILOT_ERROR_NOT_SUPPORTED, "limiting a mapping to a user is not there yet");
+  return FALSE;
+}
+
+void
+pilot_gateway_start_async (PilotGateway *gateway, GVariant *options, const PilotAddress *addresses, guint n_addresses,
+                           GCancellable *cancellable, GAsyncReadyCallback callback, gpointer user_data)
+{
+  GTask *task = g_task_new (gateway, NULL, callback, user_data);
+  GError *error = NULL;
+
+  if (!check_options (options, &error)) {
+    g_task_return_error (task, error);
+    g_object_unref (task);
+    return;
+  }
+  queue_operation (task, add_operation_new (options, addresses, n_addresses));
+}
+
+GPtrArray *
+pilot_gateway_start_finish (PilotGateway *gateway, GAsyncResult *result, GError **error)
+{
+  return g_task_propagate_pointer (G_TASK (result), error);
+}
+
+void
+pilot_gateway_map_async (PilotGateway *gateway, const PilotAddress *address, const char *local_ip, GVariant *options,
+                         GCancellable *cancellable, GAsyncReadyCallback callback, gpointer user_data)
+{
+  GTask *task = g_task_new (gateway, NULL, callback, user_data);
+  Operation *operation = add_operation_new (options, address, 1);
+  GError *error = NULL;
+
+  operation->is_map = TRUE;
+  if (!check_options (options, &error) ||
+      (local_ip != NULL && local_ip[0] != '\0' && !pilot_ipv4_parse (local_ip, &operation->wanted_local, &error))) {
+    operation_free (operation);
+    g_task_return_error (task, error);
+    g_object_unref (task);
+    return;
+  }
+  queue_operation (task, operation);
+}
+
+PilotMapping *
+pilot_gateway_map_finish (PilotGateway *gateway, GAsyncResult *result, GError **error)
+{
+  g_autoptr (GPtrArray) mappings = g_task_propagate_pointer (G_TASK (result), error);
+
+  return mappings != NULL ? g_object_ref (g_ptr_array_index (mappings, 0)) : NULL;
+}
+
+/* ---- unmap ---- */
+
+static void
+simple_done (GObject *source, GAsyncResult *result, gpointer user_data)
+{
+  GError *error = NULL;
+
+  if (pilot_gateway_change_finish (PILOT_GATEWAY (source), result, &error))
+    g_signal_emit (source, signals[CHANGED], 0);
+  operation_return (user_data, error, NULL, NULL);
+}
+
+static void
+begin_unmap (GTask *task)
+{
+  PilotGateway *gateway = g_task_get_source_object (task);
+  const Operation *operation = g_task_get_task_data (task);
+  PilotMapping *mapping = g_hash_table_lookup (gateway->by_local, GUINT_TO_POINTER (operation->wanted_local));
+  char text[PILOT_IPV4_TEXT_SIZE];
+  PilotChange *change;
+
+  if (!gateway->active || mapping == NULL) {
+    operation_return (task,
+                      gateway->active ? g_error_new (PILOT_ERROR, PILOT_ERROR_NOT_FOUND, "no mapping for %s",
+                                                     pilot_ipv4_format (operation->wanted_local, text))
+                                      : g_error_new (PILOT_ERROR, PILOT_ERROR_NOT_RUNNING, "gateway is not running"),
+                      NULL, NULL);
+    return;
+  }
+  change = pilot_change_new (gateway);
+  change->forget_down = pilot_mapping_is_down (mapping);
+  for (guint i = 0; i < change->targets->len; i++)
+    if (((PilotTarget *) g_ptr_array_index (change->targets, i))->mapping == mapping) {
+      g_ptr_array_remove_index (change->targets, i);
+      break;
+    }
+  pilot_gateway_change_async (gateway, change, simple_done, task);
+}
+
+void
+pilot_gateway_unmap_async (PilotGateway *gateway, const char *local_ip, GCancellable *cancellable, GAsyncReadyCallback callback,
+                           gpointer user_data)
+{
+  GTask *task = g_task_new (gateway, NULL, callback, user_data);
+  Operation *operation = g_new0 (Operation, 1);
+  GError *error = NULL;
+
+  operation->begin = begin_unmap;
+  if (!pilot_ipv4_parse (local_ip, &operation->wanted_local, &error)) {
+    operation_free (operation);
+    g_task_return_error (task, error);
+    g_object_unref (task);
+    return;
+  }
+  queue_operation (task, operation);
+}
+
+gboolean
+pilot_gateway_unmap_finish (PilotGateway *gateway, GAsyncResult *result, GError **error)
+{
+  return g_task_propagate_boolean (G_TASK (result), error);
+}
+
+/* ---- stop ---- */
+
+static void
+forget_everything (GTask *task)
+{
+  PilotGateway *gateway = g_task_get_source_object (task);
+  g_autoptr (PilotGatewayState) nothing = pilot_gateway_state_new ();
+  GError *error = NULL;
+
+  pilot_gateway_deactivate (gateway);
+  pilot_gateway_state_save (nothing, gateway->path, &error);
+  g_signal_emit (gateway, signals[CHANGED], 0);
+  operation_return (task, error, NULL, NULL);
+}
+
+static void
+cleaned_up (GObject *source, GAsyncResult *result, gpointer user_data)
+{
+  GError *error = NULL;
+
+  if (pilot_privileged_cleanup_finish (PILOT_PRIVILEGED (source), result, &error))
+    forget_everything (user_data);
+  else
+    operation_return (user_data, error, NULL, NULL);
+}
+
+static gboolean
+anything_in_force (PilotGateway *gateway)
+{
+  GHashTableIter iter;
+  gpointer value;
+
+  g_hash_table_iter_init (&iter, gateway->by_local);
+  while (g_hash_table_iter_next (&iter, NULL, &value))
+    if (!pilot_mapping_is_down (value))
+      return TRUE;
+  return FALSE;
+}
+
+static void
+stop_found (GObject *source, GAsyncResult *result, gpointer user_data)
+{
+  GTask *task = user_data;
+  PilotGateway *gateway = g_task_get_source_object (task);
+  g_autoptr (PilotPrivileged) privileged = NULL;
+  GError *error = NULL;
+
+  privileged = pilot_privileged_find_finish (result, &error);
+  if (privileged != NULL) {
+    pilot_privileged_cleanup_async (privileged, TRUE, NULL, cleaned_up, task);
+    return;
+  }
+  /* Nobody is there to take anything away; after a reboot there is nothing to take away either. */
+  if (pilot_error_code (error) == PILOT_ERROR_PERMISSION_DENIED && !anything_in_force (gateway)) {
+    g_error_free (error);
+    forget_everything (task);
+    return;
+  }
+  pilot_error_set_hint (error, "run: sudo pilotctl gateway stop");
+  operation_return (task, error, NULL, NULL);
+}
+
+static void
+begin_stop (GTask *task)
+{
+  PilotGateway *gateway = g_task_get_source_object (task);
+
+  if (!gateway->active) {
+    operation_return (task, g_error_new (PILOT_ERROR, PILOT_ERROR_NOT_RUNNING, "gateway is not running"), NULL, NULL);
+    return;
+  }
+  if (gateway->privileged != NULL && pilot_privileged_is_alive (gateway->privileged))
+    pilot_privileged_cleanup_async (gateway->privileged, TRUE, NULL, cleaned_up, task);
+  else
+    pilot_privileged_find_async (gateway->subnet, pilot_config_get (pilot_node_get_config (gateway->node), "helper-socket"), NULL,
+                                 stop_found, task);
+}
+
+void
+pilot_gateway_stop_async (PilotGateway *gateway, GCancellable *cancellable, GAsyncReadyCallback callback, gpointer user_data)
+{
+  Operation *operation = g_new0 (Operation, 1);
+
+  operation->begin = begin_stop;
+  queue_operation (g_task_new (gateway, NULL, callback, user_data), operation);
+}
+
+gboolean
+pilot_gateway_stop_finish (PilotGateway *gateway, GAsyncResult *result, GError **error)
+{
+  return g_task_propagate_boolean (G_TASK (result), error);
+}
+
+/* ---- restore ---- */
+
+/* The mappings of the last run, down until the system is seen to. What cannot be restored is told, and the others live. */
+static void
+restore_mappings (PilotGateway *gateway, const PilotGatewayState *state)
+{
+  PilotAllocator *allocator = pilot_gateway_get_allocator (gateway, NULL);
+  g_autoptr (GError) subnet_error = NULL;
+
+  if (allocator != NULL && !pilot_call_set_subnet (allocator, state->subnet, &subnet_error))
+    g_warning ("%s", subnet_error->message);
+  for (guint i = 0; i < state->mappings->len; i++) {
+    const PilotSavedMapping *saved = g_ptr_array_index (state->mappings, i);
+    g_autoptr (PilotMapping) mapping = pilot_mapping_new (gateway->node, saved->node, saved->local, saved->hostname);
+    g_autoptr (GArray) ports = pilot_port_list_parse (saved->ports, NULL);
+    PilotAddress address = { 0, saved->node };
+    g_autoptr (GInetAddress) local = g_inet_address_new_from_string (pilot_mapping_get_local_address (mapping));
+    g_autoptr (GError) error = NULL;
+
+    if (allocator != NULL && !pilot_call_restore (allocator, &address, local, &error))
+      g_warning ("%s", error->message);
+    if (ports != NULL)
+      pilot_mapping_set_wanted (mapping, ports);
+    pilot_mapping_set_down (mapping, TRUE, "");
+    pilot_gateway_mapping_added (gateway, mapping);
+  }
+}
+
+static void
+restore_done (GObject *source, GAsyncResult *result, gpointer user_data)
+{
+  PilotGateway *gateway = PILOT_GATEWAY (source);
+  g_autoptr (GError) error = NULL;
+  g_autofree char *message = NULL;
+  GHashTableIter iter;
+  gpointer value;
+
+  if (!pilot_gateway_change_finish (gateway, result, &error)) {
+    gboolean needs_privilege = pilot_error_code (error) == PILOT_ERROR_PERMISSION_DENIED;
+
+    message = needs_privilege ? g_strdup ("run: sudo pilotctl gateway start") : pilot_error_dup_message (error);
+    g_message ("mappings are down: %s", error->message);
+    g_hash_table_iter_init (&iter, gateway->by_local);
+    while (g_hash_table_iter_next (&iter, NULL, &value))
+      pilot_mapping_set_down (value, needs_privilege, message);
+  }
+  g_signal_emit (gateway, signals[CHANGED], 0);
+  operation_return (user_data, NULL, NULL, NULL);
+}
+
+static void
+begin_restore (GTask *task)
+{
+  PilotGateway *gateway = g_task_get_source_object (task);
+  g_autoptr (PilotGatewayState) state = NULL;
+  GError *error = NULL;
+  PilotChange *change;
+
+  state = pilot_gateway_state_load (gateway->path, &error);
+  if (state == NULL || !state->active) {
+    operation_return (task, error, NULL, NULL);
+    return;
+  }
+  gateway->active = TRUE;
+  g_free (gateway->subnet);
+  g_free (gateway->ports);
+  g_free (gateway->mode_wanted);
+  gateway->subnet = g_strdup (state->subnet);
+  gateway->ports = g_strdup (state->ports);
+  gateway->mode_wanted = g_strdup (state->mode);
+  restore_mappings (gateway, state);
+  change = pilot_change_new (gateway);
+  change->unsaved = TRUE;
+  pilot_gateway_change_async (gateway, change, restore_done, task);
+}
+
+void
+pilot_gateway_restore_async (PilotGateway *gateway, GCancellable *cancellable, GAsyncReadyCallback callback, gpointer user_data)
+{
+  Operation *operation = g_new0 (Operation, 1);
+
+  operation->begin = begin_restore;
+  queue_operation (g_task_new (gateway, NULL, callback, user_data), operation);
+}
+
+gboolean
+pilot_gateway_restore_finish (PilotGateway *gateway, GAsyncResult *result, GError **error)
+{
+  return g_task_propagate_boolean (G_TASK (result), error);
+}
+
+/* ---- the object ---- */
+
+void
+pilot_gateway_shutdown (PilotGateway *gateway)
+{
+  g_autoptr (GList) mappings = g_hash_table_get_values (gateway->by_local);
+
+  if (gateway->shut_down)
+    return;
+  gateway->shut_down = TRUE;
+  g_signal_handlers_disconnect_by_data (gateway->node, gateway);
+  for (GList *item = mappings; item != NULL; item = item->next)
+    detach_mapping (gateway, item->data);
+  g_clear_pointer (&gateway->redirect_listener, pilot_listener_free);
+  g_clear_pointer (&gateway->inbound, pilot_inbound_free);
+  /* The helper hears that we have gone and has connections refused until the next run. */
+  g_clear_object (&gateway->privileged);
+  pilot_node_kick (gateway->node);
+}
+
+gboolean
+pilot_gateway_get_active (PilotGateway *gateway)
+{
+  return gateway->active;
+}
+
+const char *
+pilot_gateway_get_subnet (PilotGateway *gateway)
+{
+  return gateway->subnet;
+}
+
+const char *
+pilot_gateway_get_ports (PilotGateway *gateway)
+{
+  return gateway->ports;
+}
+
+const char *
+pilot_gateway_get_mode (PilotGateway *gateway)
+{
+  if (gateway->privileged == NULL)
+    return strcmp (gateway->mode_wanted, "listen") == 0 ? "listen" : "redirect";
+  return gateway->redirect ? "redirect" : "listen";
+}
+
+static gint
+compare_locals (gconstpointer a, gconstpointer b)
+{
+  guint32 left = pilot_mapping_get_local (*(PilotMapping *const *) a);
+  guint32 right = pilot_mapping_get_local (*(PilotMapping *const *) b);
+
+  return left < right ? -1 : left > right;
+}
+
+GPtrArray *
+pilot_gateway_list (PilotGateway *gateway)
+{
+  GPtrArray *list = g_ptr_array_new_with_free_func (g_object_unref);
+  GHashTableIter iter;
+  gpointer value;
+
+  g_hash_table_iter_init (&iter, gateway->by_local);
+  while (g_hash_table_iter_next (&iter, NULL, &value))
+    g_ptr_array_add (list, g_object_ref (value));
+  g_ptr_array_sort (list, compare_locals);
+  return list;
+}
+
+static void
+pilot_gateway_init (PilotGateway *gateway)
+{
+  gateway->by_local = g_hash_table_new_full (NULL, NULL, NULL, g_object_unref);
+  gateway->by_node = g_hash_table_new (NULL, NULL);
+  gateway->subnet = g_strdup ("");
+  gateway->ports = g_strdup ("");
+  gateway->mode_wanted = g_strdup ("");
+  g_queue_init (&gateway->operations);
+}
+
+static void
+pilot_gateway_dispose (GObject *object)
+{
+  PilotGateway *gateway = PILOT_GATEWAY (object);
+
+  if (gateway->node != NULL)
+    pilot_gateway_shutdown (gateway);
+  g_clear_object (&gateway->node);
+  g_clear_object (&gateway->loader);
+  G_OBJECT_CLASS (pilot_gateway_parent_class)->dispose (object);
+}
+
+static void
+pilot_gateway_finalize (GObject *object)
+{
+  PilotGateway *gateway = PILOT_GATEWAY (object);
+
+  g_hash_table_unref (gateway->by_local);
+  g_hash_table_unref (gateway->by_node);
+  g_free (gateway->path);
+  g_free (gateway->subnet);
+  g_free (gateway->ports);
+  g_free (gateway->mode_wanted);
+  G_OBJECT_CLASS (pilot_gateway_parent_class)->finalize (object);
+}
+
+static void
+pilot_gateway_class_init (PilotGatewayClass *class)
+{
+  GType type = G_TYPE_FROM_CLASS (class);
+
+  G_OBJECT_CLASS (class)->dispose = pilot_gateway_dispose;
+  G_OBJECT_CLASS (class)->finalize = pilot_gateway_finalize;
+  signals[MAPPING_ADDED] = g_signal_new ("mapping-added", type, G_SIGNAL_RUN_LAST, 0, NULL, NULL, NULL, G_TYPE_NONE, 1, PILOT_TYPE_MAPPING);
+  signals[MAPPING_REMOVED] = g_signal_new ("mapping-removed", type, G_SIGNAL_RUN_LAST, 0, NULL, NULL, NULL, G_TYPE_NONE, 1, PILOT_TYPE_MAPPING);
+  signals[MAPPING_CHANGED] = g_signal_new ("mapping-changed", type, G_SIGNAL_RUN_LAST, 0, NULL, NULL, NULL, G_TYPE_NONE, 1, PILOT_TYPE_MAPPING);
+  signals[CHANGED] = g_signal_new ("changed", type, G_SIGNAL_RUN_LAST, 0, NULL, NULL, NULL, G_TYPE_NONE, 0);
+}
+
+PilotGateway *
+pilot_gateway_new (PilotNode *node, PilotPluginLoader *loader)
+{
+  PilotGateway *gateway = g_object_new (PILOT_TYPE_GATEWAY, NULL);
+
+  gateway->node = g_object_ref (node);
+  g_set_object (&gateway->loader, loader);
+  gateway->path = g_build_filename (pilot_config_get_state_directory (pilot_node_get_config (node)), STATE_FILE, NULL);
+  gateway->inbound = pilot_inbound_new (node, inbound_source, inbound_forbidden, gateway);
+  g_signal_connect (node, "peer-changed", G_CALLBACK (peer_changed), gateway);
+  return gateway;
+}

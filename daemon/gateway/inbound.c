@@ -1,0 +1,322 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "daemon/gateway/inbound.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <ifaddrs.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "daemon/gateway/bridge.h"
+
+/* A local server with a full queue drops the SYN; the peer's own dial gives up about then. */
+#define CONNECT_TIMEOUT_MS 8000
+/* Connects under way at one time, over all peers: a server that hangs must not eat our descriptors. */
+#define DIALS_MAX 1024
+#define CANDIDATES_MAX 16
+/* Reaches servers on the wildcard address, not those on 127.0.0.1 (linux-facts.md). Outside of what peers are given. */
+#define NETWORK_PROBE 0x7f520001u /* 127.82.0.1 */
+#define SOURCE_NETWORK 0x7f530000u /* 127.83.0.0/16 */
+
+typedef union {
+  struct sockaddr any;
+  struct sockaddr_in v4;
+  struct sockaddr_in6 v6;
+} SocketName;
+
+/* One incoming stream that waits for its local connection. */
+typedef struct {
+  PilotStreamUser user; /* first */
+  PilotInbound *inbound;
+  GList link;
+  PilotStream *stream;
+  PilotPollerWatch *watch;
+  int fd;
+  guint timeout;
+  guint32 node;
+  guint16 port;
+  guint n_candidates, next;
+  SocketName candidates[CANDIDATES_MAX];
+} Dial;
+
+struct _PilotInbound {
+  PilotNode *node;
+  PilotInboundSource source;
+  PilotInboundForbidden forbidden;
+  gpointer user_data;
+  GQueue dials;
+  PilotBridgeGroup group;
+};
+
+static void dial_next (Dial *dial);
+
+guint32
+pilot_inbound_loopback_source (guint32 node)
+{
+  guint32 host = node;
+
+  /* Small ids, which are all there are in most networks, keep their number; others are spread over the rest. */
+  if (host == 0 || host > 0xfffe)
+    host = 1 + (node * 2654435761u >> 16) % 0xfffe;
+  return SOURCE_NETWORK | host;
+}
+
+static void
+dial_free (Dial *dial)
+{
+  g_queue_unlink (&dial->inbound->dials, &dial->link);
+  g_clear_handle_id (&dial->timeout, g_source_remove);
+  g_clear_pointer (&dial->watch, pilot_poller_remove);
+  if (dial->fd >= 0)
+    close (dial->fd);
+  g_free (dial);
+}
+
+/* Forbidden and closed look alike to a trusted peer. */
+static void
+dial_refuse (Dial *dial)
+{
+  pilot_stream_refuse (dial->stream, g_get_monotonic_time ());
+  dial_free (dial);
+}
+
+static void
+add_v4 (Dial *dial, guint32 address)
+{
+  SocketName *name;
+
+  if (dial->n_candidates == CANDIDATES_MAX)
+    return;
+  name = &dial->candidates[dial->n_candidates++];
+  name->v4 = (struct sockaddr_in) { .sin_family = AF_INET, .sin_port = htons (dial->port), .sin_addr.s_addr = htonl (address) };
+}
+
+static void
+add_v6 (Dial *dial, const struct in6_addr *address)
+{
+  SocketName *name;
+
+  if (dial->n_candidates == CANDIDATES_MAX)
+    return;
+  name = &dial->candidates[dial->n_candidates++];
+  name->v6 = (struct sockaddr_in6) { .sin6_family = AF_INET6, .sin6_port = htons (dial->port), .sin6_addr = *address };
+}
+
+/* Servers bound to one address of a network card. Addresses on lo are ours, or meant for this machine alone. */
+static void
+add_network_addresses (Dial *dial)
+{
+  struct ifaddrs *list = NULL;
+
+  if (getifaddrs (&list) != 0)
+    return;
+  for (struct ifaddrs *entry = list; entry != NULL; entry = entry->ifa_next) {
+    const SocketName *name = (const SocketName *) entry->ifa_addr;
+
+    if (name == NULL || (entry->ifa_flags & IFF_UP) == 0 || (entry->ifa_flags & IFF_LOOPBACK) != 0)
+      continue;
+    if (name->any.sa_family == AF_INET)
+      add_v4 (dial, ntohl (name->v4.sin_addr.s_addr));
+    else if (name->any.sa_family == AF_INET6 && !IN6_IS_ADDR_LINKLOCAL (&name->v6.sin6_addr))
+      add_v6 (dial, &name->v6.sin6_addr);
+  }
+  freeifaddrs (list);
+}
+
+static gboolean
+bind_to (int fd, guint32 source)
+{
+  struct sockaddr_in name = { .sin_family = AF_INET, .sin_addr.s_addr = htonl (source) };
+
+  return bind (fd, (struct sockaddr *) &name, sizeof name) == 0;
+}
+
+/* A source that tells the peer apart. Where the system does not let us (no such address), the connection is not made from 127.0.0.1 instead. */
+static gboolean
+bind_source (Dial *dial, int fd)
+{
+  PilotInbound *inbound = dial->inbound;
+  guint32 mapped = inbound->source != NULL ? inbound->source (dial->node, inbound->user_data) : 0;
+  int one = 1;
+
+  setsockopt (fd, SOL_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof one);
+  return (mapped != 0 && bind_to (fd, mapped)) || bind_to (fd, pilot_inbound_loopback_source (dial->node));
+}
+
+/* TCP can connect a socket to itself when nobody listens and the kernel picks the wanted port as source. */
+static gboolean
+is_connected_to_itself (int fd)
+{
+  SocketName local = { 0 }, remote = { 0 };
+  socklen_t local_length = sizeof local, remote_length = sizeof remote;
+
+  return getsockname (fd, &local.any, &local_length) == 0 && getpeername (fd, &remote.any, &remote_length) == 0 &&
+         local_length == remote_length && memcmp (&local, &remote, local_length) == 0;
+}
+
+static void
+dial_connected (Dial *dial)
+{
+  PilotInbound *inbound = dial->inbound;
+  PilotStream *stream = dial->stream;
+  guint16 port = dial->port;
+  int fd = dial->fd;
+
+  if (is_connected_to_itself (fd)) {
+    dial_next (dial);
+    return;
+  }
+  dial->fd = -1;
+  g_clear_pointer (&dial->watch, pilot_poller_remove);
+  dial_free (dial);
+  pilot_stream_accept (stream, g_get_monotonic_time ());
+  pilot_bridge_join (&inbound->group, fd, port, stream);
+}
+
+static void
+dial_ready (int fd, guint32 events, gpointer user_data)
+{
+  Dial *dial = user_data;
+  int error = 0;
+  socklen_t length = sizeof error;
+
+  if (getsockopt (fd, SOL_SOCKET, SO_ERROR, &error, &length) == 0 && error == 0)
+    dial_connected (dial);
+  else
+    dial_next (dial);
+}
+
+/* Tries the next candidate; refuses the stream when there is none left. */
+static void
+dial_next (Dial *dial)
+{
+  PilotPoller *poller = pilot_node_get_poller (dial->inbound->node);
+
+  g_clear_pointer (&dial->watch, pilot_poller_remove);
+  if (dial->fd >= 0)
+    close (dial->fd);
+  dial->fd = -1;
+  while (dial->next < dial->n_candidates) {
+    const SocketName *name = &dial->candidates[dial->next++];
+    socklen_t length = name->any.sa_family == AF_INET ? sizeof name->v4 : sizeof name->v6;
+    int fd = socket (name->any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+    if (fd < 0 && errno == EAFNOSUPPORT)
+      continue;
+    if (fd < 0) {
+      g_warning ("cannot connect a peer's stream to port %u: %s", dial->port, g_strerror (errno));
+      break;
+    }
+    if ((name->any.sa_family == AF_INET6 || bind_source (dial, fd)) &&
+        (connect (fd, &name->any, length) == 0 || errno == EINPROGRESS)) {
+      /* Also when it is connected at once: the outcome always comes from the poller, never from inside this call. */
+      dial->fd = fd;
+      dial->watch = pilot_poller_add (poller, fd, EPOLLOUT, dial_ready, dial);
+      return;
+    }
+    close (fd);
+  }
+  dial_refuse (dial);
+}
+
+/* The peer gave up, or the tunnel did, before there was a local connection. */
+static void
+dial_stream_ready (PilotStreamUser *user, PilotStream *stream, guint ready)
+{
+  Dial *dial = (Dial *) user;
+
+  if ((ready & PILOT_STREAM_READY_CLOSED) == 0)
+    return;
+  pilot_stream_release (stream, g_get_monotonic_time ());
+  dial_free (dial);
+}
+
+static gboolean
+dial_timed_out (gpointer user_data)
+{
+  Dial *dial = user_data;
+  PilotNode *node = dial->inbound->node;
+
+  dial->timeout = 0;
+  dial_refuse (dial);
+  pilot_node_kick (node);
+  return G_SOURCE_REMOVE;
+}
+
+static PilotAccessVerdict
+check_access (PilotInbound *inbound, guint32 peer, guint16 port)
+{
+  PilotPeerInfo info;
+
+  if (!pilot_overlay_peer_info (pilot_node_get_overlay (inbound->node), peer, &info) || !info.has_key)
+    return PILOT_ACCESS_DENIED;
+  return pilot_access_check (pilot_node_get_access (inbound->node), peer, info.key, port);
+}
+
+static void
+stream_incoming (PilotNode *node, PilotStream *stream, guint32 peer, gpointer user_data)
+{
+  static const struct in6_addr loopback6 = IN6ADDR_LOOPBACK_INIT;
+  PilotInbound *inbound = user_data;
+  PilotAccessVerdict verdict;
+  PilotStreamInfo info;
+  Dial *dial;
+
+  pilot_stream_info (stream, &info);
+  /* Asked again here: what lets a peer in to this machine is decided next to what connects it. */
+  verdict = check_access (inbound, peer, info.local_port);
+  if (verdict == PILOT_ACCESS_DENIED || info.local_port == 0 || inbound->dials.length >= DIALS_MAX ||
+      (inbound->forbidden != NULL && inbound->forbidden (info.local_port, inbound->user_data))) {
+    pilot_stream_refuse (stream, g_get_monotonic_time ());
+    return;
+  }
+  dial = g_new0 (Dial, 1);
+  dial->user.ready = dial_stream_ready;
+  dial->inbound = inbound;
+  dial->link.data = dial;
+  dial->stream = stream;
+  dial->fd = -1;
+  dial->node = peer;
+  dial->port = info.local_port;
+  g_queue_push_tail_link (&inbound->dials, &dial->link);
+  pilot_stream_set_user_data (stream, &dial->user);
+  if (verdict == PILOT_ACCESS_NETWORK_ONLY)
+    add_v4 (dial, NETWORK_PROBE);
+  else {
+    add_v4 (dial, INADDR_LOOPBACK);
+    add_v6 (dial, &loopback6);
+  }
+  add_network_addresses (dial);
+  dial->timeout = g_timeout_add (CONNECT_TIMEOUT_MS, dial_timed_out, dial);
+  dial_next (dial);
+}
+
+PilotInbound *
+pilot_inbound_new (PilotNode *node, PilotInboundSource source, PilotInboundForbidden forbidden, gpointer user_data)
+{
+  PilotInbound *inbound = g_new0 (PilotInbound, 1);
+
+  inbound->node = node;
+  inbound->source = source;
+  inbound->forbidden = forbidden;
+  inbound->user_data = user_data;
+  g_queue_init (&inbound->dials);
+  pilot_bridge_group_init (&inbound->group, pilot_node_get_poller (node));
+  pilot_node_set_bridge (node, stream_incoming, inbound);
+  return inbound;
+}
+
+void
+pilot_inbound_free (PilotInbound *inbound)
+{
+  pilot_node_set_bridge (inbound->node, NULL, NULL);
+  while (inbound->dials.head != NULL)
+    dial_refuse (inbound->dials.head->data);
+  pilot_bridge_group_reset (&inbound->group);
+  pilot_node_kick (inbound->node);
+  g_free (inbound);
+}
