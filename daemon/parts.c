@@ -187,7 +187,7 @@ start_gateway (gpointer part, GTask *task)
 {
   PilotParts *parts = part;
 
-  parts->gateway = pilot_gateway_new (parts->node);
+  parts->gateway = pilot_gateway_new (parts->node, parts->plugins);
   pilot_gateway_restore_async (parts->gateway, NULL, on_gateway_restored, task);
 }
 
