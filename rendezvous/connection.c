@@ -85,9 +85,13 @@ static gboolean
 is_delivered (PilotSession *session)
 {
   PilotConnection *self = (PilotConnection *) ((guint8 *) session - G_STRUCT_OFFSET (PilotConnection, session));
+  struct tcp_info info;
+  socklen_t length = sizeof info;
   int unacknowledged;
 
-  return self->out == NULL && ioctl (self->watch.fd, SIOCOUTQ, &unacknowledged) == 0 && unacknowledged == 0;
+  /* After a reset the peer may have thrown away what its host had acknowledged. */
+  return self->out == NULL && ioctl (self->watch.fd, SIOCOUTQ, &unacknowledged) == 0 && unacknowledged == 0 &&
+         getsockopt (self->watch.fd, IPPROTO_TCP, TCP_INFO, &info, &length) == 0 && info.tcpi_state != TCP_CLOSE;
 }
 
 void
@@ -360,9 +364,6 @@ read_some (PilotConnection *self)
     return;
   if (n <= 0)
     {
-      /* A reset, unlike an orderly end, says that the peer may not have read what its kernel took. */
-      if (n < 0)
-        pilot_service_lost (self->server->service, &self->session);
       pilot_connection_close (self);
       return;
     }

@@ -86,7 +86,7 @@ journal_settled (PilotJournal *journal,
       pilot_server_committed (self->server);
       return;
     }
-  g_critical ("cannot save: %s; what was asked for meanwhile is refused", error->message);
+  g_warning ("cannot save: %s; what was asked for meanwhile is refused", error->message);
   /* Last-seen times may now be old: nobody shall be reaped for that. */
   self->reap_after = pilot_service_now (self->service) + self->options.stale_threshold;
   if (!pilot_directory_reload (self->directory, &reload_error))

@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -143,12 +144,15 @@ client_open (Client              *client,
              const PilotEndpoint *to,
              const gchar         *from)
 {
+  static const int on = 1;
   struct timeval timeout = { .tv_sec = 20 };
   struct sockaddr_storage address;
   socklen_t length = pilot_endpoint_to_sockaddr (to, FALSE, &address);
 
   *client = (Client) { .fd = socket (address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0) };
   g_assert_cmpint (client->fd, >=, 0);
+  /* As Go does; else the second segment of each request waits for the acknowledgement of the first. */
+  g_assert_cmpint (setsockopt (client->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on), ==, 0);
   if (from != NULL)
     {
       struct sockaddr_in source = { .sin_family = AF_INET };
