@@ -85,9 +85,12 @@ class World:
     @contextmanager
     def _lock(self):
         os.makedirs(STATE, mode=0o755, exist_ok=True)
-        with open(os.path.join(STATE, f".{self.name}.lock"), "w", encoding="ascii") as lock:
+        with open(self._lock_path(), "w", encoding="ascii") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
+
+    def _lock_path(self):
+        return os.path.join(STATE, f".{self.name}.lock")
 
     def _save(self):
         path = os.path.join(self.folder, "world.json")
@@ -153,6 +156,7 @@ class World:
             except BaseException:
                 if not os.environ.get("PILOT_LAB_KEEP"):
                     self._down()
+                    os.unlink(self._lock_path())
                 raise
         return self
 
@@ -160,9 +164,10 @@ class World:
         """Ends everything in the world and removes its folder; also what a crashed up left."""
         with self._lock():
             if not os.path.exists(self.folder):
+                os.unlink(self._lock_path())
                 raise LabError(f"no world “{self.name}” is up")
             self._down()
-        os.unlink(os.path.join(STATE, f".{self.name}.lock"))
+            os.unlink(self._lock_path())
 
     def _down(self):
         try:
