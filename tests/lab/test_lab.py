@@ -101,6 +101,12 @@ def hosts(world):
     expect_equal(world.run("alpha", "hostname").stdout, "alpha\n", "the name of alpha")
 
 
+@suite.case("what ends in a host leaves no zombie")
+def reaped(world):
+    pid = world.background("net", "ended.log", "true")
+    lab.wait_until(lambda: not world.run("net", "ps", "-o", "stat=", "-p", str(pid), check=False).stdout, 5, "the orphan is reaped")
+
+
 @suite.case("nobody reaches a host behind its NAT, everybody reaches net")
 def reach(world):
     serve(world, "net", 8000)

@@ -59,8 +59,9 @@ def kill_and_wait(pid, started, seconds=10):
         time.sleep(0.01)
 
 
-# The first process of a PID namespace. It ignores SIGCHLD across exec, so that the kernel reaps what becomes its child.
-_INIT = "set -e\n{setup}\necho ready\ntrap '' CHLD\nexec </dev/null >/dev/null 2>&1\nexec sleep infinity\n"
+# The first process of a PID namespace. It ignores SIGCHLD across exec, so that the kernel reaps what becomes its child
+# (dash does not hand an ignored SIGCHLD on; env does).
+_INIT = "set -e\n{setup}\necho ready\nexec </dev/null >/dev/null 2>&1\nexec env --ignore-signal=CHLD sleep infinity\n"
 
 
 class Namespace:
