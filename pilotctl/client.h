@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include "pilotctl/command.h"
+
+G_BEGIN_DECLS
+
+/* The daemon as the commands see it: found by the rules of architecture.md section 7, called synchronously. */
+typedef struct _Client Client;
+
+/* NOT_RUNNING with a hint when no daemon answers; CONFLICT listing both when two do. */
+Client *client_new (Invocation *invocation, GError **error);
+void client_free (Client *client);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (Client, client_free)
+
+/* Where the daemon was found: a socket path or a bus. */
+const char *client_get_place (Client *client);
+/* The uid the daemon runs as. */
+gboolean client_get_uid (Client *client, guint32 *uid, GError **error);
+/* Calls interface.method ("Node", "Gateway", "Plugins"); @arguments floating tuple or NULL. */
+GVariant *client_call (Client *client, const char *interface, const char *method, GVariant *arguments, GError **error);
+/* The single aa{sv} or a{sv} a List method answers. */
+GVariant *client_list (Client *client, const char *interface, const char *method, GError **error);
+GVariant *client_get_property (Client *client, const char *interface, const char *property, GError **error);
+/* Address, node id or host name -> node id; host names are asked of the daemon. Says on stderr what a host name turned into (text mode). */
+gboolean client_resolve (Client *client, const char *name, guint32 *node_id, GError **error);
+
+/* Convenience readers of a{sv}. */
+const char *dict_string (GVariant *dict, const char *key);
+gint64 dict_int (GVariant *dict, const char *key);
+gboolean dict_boolean (GVariant *dict, const char *key);
+double dict_double (GVariant *dict, const char *key);
+
+G_END_DECLS

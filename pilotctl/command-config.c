@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "pilotctl/config-file.h"
+#include "pilotctl/output.h"
+
+static int
+set (Invocation *invocation, JsonObject *document, const char *assignment)
+{
+  g_auto (GStrv) parts = g_strsplit (assignment, "=", 2);
+  GError *error = NULL;
+  GVariantDict data;
+
+  if (parts[0] == NULL || parts[1] == NULL)
+    return output_fail (invocation, PILOT_ERROR_INVALID_ARGUMENT, NULL, _("usage: pilotctl config --set KEY=VALUE"));
+  if (!config_file_set (document, parts[0], parts[1], &error) || !config_file_save (document, &error))
+    return output_error (invocation, error);
+  if (!invocation->json)
+    g_print (_("%s = %s (the daemon reads it at its next start)\n"), parts[0], parts[1]);
+  g_variant_dict_init (&data, NULL);
+  g_variant_dict_insert (&data, "key", "s", parts[0]);
+  g_variant_dict_insert (&data, "value", "s", parts[1]);
+  return output_ok (invocation, g_variant_dict_end (&data));
+}
+
+int
+command_config (Invocation *invocation)
+{
+  g_autofree char *assignment = NULL, *path = config_file_path ();
+  const GOptionEntry entries[] = {
+    { "set", 0, 0, G_OPTION_ARG_STRING, &assignment, N_("Change one key"), "KEY=VALUE" },
+    { NULL }
+  };
+  g_autoptr (JsonObject) document = NULL;
+  g_autoptr (GList) members = NULL;
+  GError *error = NULL;
+  GVariantDict data;
+  int exit_code;
+
+  if (!command_parse (invocation, entries, 0, 0, &exit_code))
+    return exit_code;
+  document = config_file_load (&error);
+  if (document == NULL)
+    return output_error (invocation, error);
+  if (assignment != NULL)
+    return set (invocation, document, assignment);
+
+  g_variant_dict_init (&data, NULL);
+  g_variant_dict_insert (&data, "config_path", "s", path);
+  if (!invocation->json)
+    g_print ("%-22s %s\n", "config_path", path);
+  members = json_object_get_members (document);
+  for (GList *link = members; link != NULL; link = link->next) {
+    JsonNode *node = json_object_get_member (document, link->data);
+    g_autofree char *text = json_to_string (node, FALSE);
+    gboolean secret = g_str_has_suffix (link->data, "token") || g_str_has_suffix (link->data, "secret");
+
+    /* What is no value (plugins and the like) is shown as the text it is. */
+    if (JSON_NODE_HOLDS_VALUE (node) && json_node_get_value_type (node) == G_TYPE_STRING) {
+      g_free (text);
+      text = json_node_dup_string (node);
+    }
+    if (!invocation->json)
+      g_print ("%-22s %s\n", (char *) link->data, secret ? "********" : text);
+    g_variant_dict_insert (&data, link->data, "s", secret ? "********" : text);
+  }
+  return output_ok (invocation, g_variant_dict_end (&data));
+}

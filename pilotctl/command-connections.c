@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "pilotctl/client.h"
+#include "pilotctl/output.h"
+
+int
+command_connections (Invocation *invocation)
+{
+  g_autoptr (Client) client = NULL;
+  g_autoptr (GVariant) list = NULL;
+  GError *error = NULL;
+  GVariantDict data;
+  gsize n;
+  int exit_code;
+
+  if (!command_parse (invocation, NULL, 0, 0, &exit_code))
+    return exit_code;
+  client = client_new (invocation, &error);
+  list = client != NULL ? client_list (client, "Node", "ListConnections", &error) : NULL;
+  if (list == NULL)
+    return output_error (invocation, error);
+  n = g_variant_n_children (list);
+  for (gsize i = 0; !invocation->json && i < n; i++) {
+    g_autoptr (GVariant) one = g_variant_get_child_value (list, i);
+    g_autofree char *sent = output_bytes ((guint64) dict_int (one, "bytes_sent"));
+    g_autofree char *received = output_bytes ((guint64) dict_int (one, "bytes_recv"));
+
+    g_print (_("%u  :%d → %s:%d  %s  sent %s, received %s, rtt %.1f ms, retransmitted %d\n"), (guint) dict_int (one, "id"),
+             (int) dict_int (one, "local_port"), dict_string (one, "remote_addr"), (int) dict_int (one, "remote_port"),
+             dict_string (one, "state"), sent, received, dict_double (one, "srtt_ms"), (int) dict_int (one, "retransmits"));
+  }
+  if (!invocation->json && n == 0)
+    g_print (_("no connections\n"));
+  g_variant_dict_init (&data, NULL);
+  g_variant_dict_insert_value (&data, "connections", list);
+  g_variant_dict_insert (&data, "total", "u", (guint32) n);
+  return output_ok (invocation, g_variant_dict_end (&data));
+}

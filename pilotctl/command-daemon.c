@@ -1,0 +1,407 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "pilotctl/client.h"
+#include "pilotctl/config-file.h"
+#include "pilotctl/output.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <glib/gstdio.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define POLL_US 50000
+#define STOP_SECONDS 10
+/* How long a start waits for the registry once the daemon itself is up: it goes on connecting without us. */
+#define ONLINE_SECONDS 5
+
+static char *
+find_daemon (void)
+{
+  const char *given = g_getenv ("PILOT_DAEMON_BIN");
+  char self[4096];
+  gssize length = readlink ("/proc/self/exe", self, sizeof self - 1);
+
+  if (given != NULL && *given != '\0')
+    return g_strdup (given);
+  if (length > 0) {
+    g_autofree char *folder = NULL, *beside = NULL;
+
+    self[length] = '\0';
+    folder = g_path_get_dirname (self);
+    beside = g_build_filename (folder, "pilotd", NULL);
+    if (g_file_test (beside, G_FILE_TEST_IS_EXECUTABLE))
+      return g_steal_pointer (&beside);
+  }
+  return g_find_program_in_path ("pilotd");
+}
+
+static gint64
+read_pid_file (const char *path)
+{
+  g_autofree char *text = NULL;
+
+  return g_file_get_contents (path, &text, NULL, NULL) ? g_ascii_strtoll (text, NULL, 10) : 0;
+}
+
+/* Is that process a daemon of ours, or has its number been given to another program? */
+static gboolean
+is_daemon (gint64 pid)
+{
+  g_autofree char *path = g_strdup_printf ("/proc/%" G_GINT64_FORMAT "/comm", pid);
+  g_autofree char *name = NULL;
+
+  return pid > 0 && g_file_get_contents (path, &name, NULL, NULL) && g_str_equal (g_strchomp (name), "pilotd");
+}
+
+static char *
+last_line (const char *path)
+{
+  g_autofree char *text = NULL;
+  char *line;
+
+  if (!g_file_get_contents (path, &text, NULL, NULL))
+    return g_strdup ("");
+  g_strchomp (text);
+  line = strrchr (text, '\n');
+  return output_clean (line != NULL ? line + 1 : text);
+}
+
+static pid_t
+spawn (const char *program, char **arguments, const char *log_path)
+{
+  pid_t pid;
+  int log_fd = open (log_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+  int null_fd = open ("/dev/null", O_RDONLY | O_CLOEXEC);
+
+  if (log_fd < 0 || null_fd < 0)
+    return -1;
+  pid = fork ();
+  if (pid == 0) {
+    /* Between fork and exec only what is safe after fork. */
+    setsid ();
+    dup2 (null_fd, STDIN_FILENO);
+    dup2 (log_fd, STDOUT_FILENO);
+    dup2 (log_fd, STDERR_FILENO);
+    execv (program, arguments);
+    _exit (127);
+  }
+  close (log_fd);
+  close (null_fd);
+  return pid;
+}
+
+/* The first log has no pid in its name yet; pilot.log always names the newest. */
+static char *
+rename_log (const char *folder, const char *first, pid_t pid)
+{
+  g_autofree char *name = g_strdup_printf ("pilot-%d.log", (int) pid);
+  g_autofree char *link_path = g_build_filename (folder, "pilot.log", NULL);
+  char *path = g_build_filename (folder, name, NULL);
+
+  if (g_rename (first, path) != 0)
+    return g_strdup (first);
+  if (g_unlink (link_path) != 0 && errno != ENOENT)
+    g_debug ("cannot replace \"%s\": %s", link_path, g_strerror (errno));
+  if (symlink (name, link_path) != 0)
+    g_debug ("cannot link \"%s\": %s", link_path, g_strerror (errno));
+  return path;
+}
+
+typedef struct {
+  char *folder, *log_path, *pid_path;
+  pid_t pid;
+} Start;
+
+static void
+start_clear (Start *start)
+{
+  g_free (start->folder);
+  g_free (start->log_path);
+  g_free (start->pid_path);
+}
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Start, start_clear)
+
+/* Until the daemon answers, or has ended, or the time is over. */
+static Client *
+wait_until_up (Invocation *invocation, Start *start, double seconds, GError **error)
+{
+  gint64 end = g_get_monotonic_time () + (gint64) (seconds * G_USEC_PER_SEC);
+
+  while (TRUE) {
+    g_autoptr (GError) local = NULL;
+    Client *client;
+    int status;
+
+    if (waitpid (start->pid, &status, WNOHANG) == start->pid) {
+      g_autofree char *line = last_line (start->log_path);
+
+      g_unlink (start->pid_path);
+      g_set_error (error, PILOT_ERROR, PILOT_ERROR_FAILED, _("the daemon did not start: %s"), line);
+      pilot_error_set_hint (*error, _("its log: %s"), start->log_path);
+      return NULL;
+    }
+    client = client_new (invocation, &local);
+    if (client != NULL)
+      return client;
+    if (!g_error_matches (local, PILOT_ERROR, PILOT_ERROR_NOT_RUNNING)) {
+      g_propagate_error (error, g_steal_pointer (&local));
+      return NULL;
+    }
+    if (g_get_monotonic_time () > end) {
+      g_set_error (error, PILOT_ERROR, PILOT_ERROR_TIMEOUT, _("daemon started (pid %d) but did not become ready within %gs"), (int) start->pid, seconds);
+      pilot_error_set_hint (*error, _("check logs: tail -f %s"), start->log_path);
+      return NULL;
+    }
+    g_usleep (POLL_US);
+  }
+}
+
+static char *
+node_property (Client *client, const char *name)
+{
+  g_autoptr (GVariant) value = client_get_property (client, "Node", name, NULL);
+
+  return value != NULL ? g_variant_dup_string (value, NULL) : g_strdup ("");
+}
+
+static void
+wait_until_online (Client *client)
+{
+  gint64 end = g_get_monotonic_time () + ONLINE_SECONDS * G_USEC_PER_SEC;
+
+  while (g_get_monotonic_time () < end) {
+    g_autofree char *state = node_property (client, "State");
+
+    if (g_str_equal (state, "online"))
+      return;
+    g_usleep (POLL_US);
+  }
+}
+
+static int
+report_start (Invocation *invocation, Start *start, Client *client)
+{
+  g_autofree char *address = node_property (client, "Address"), *hostname = node_property (client, "Hostname");
+  g_autofree char *state = node_property (client, "State"), *detail = node_property (client, "StateDetail");
+  g_autoptr (GVariant) node = client_get_property (client, "Node", "NodeId", NULL);
+  GVariantDict data;
+
+  if (!invocation->json) {
+    g_print (_("Daemon running (pid %d)\n"), (int) start->pid);
+    g_print (_("  Address:   %s\n  Hostname:  %s\n"), *address != '\0' ? address : _("(not registered yet)"), *hostname != '\0' ? hostname : "-");
+    g_print (_("  State:     %s%s%s\n"), state, *detail != '\0' ? " — " : "", detail);
+    g_print (_("  Socket:    %s\n  Logs:      %s\n"), client_get_place (client), start->log_path);
+  }
+  g_variant_dict_init (&data, NULL);
+  g_variant_dict_insert (&data, "pid", "i", (gint32) start->pid);
+  if (node != NULL)
+    g_variant_dict_insert_value (&data, "node_id", node);
+  g_variant_dict_insert (&data, "address", "s", address);
+  g_variant_dict_insert (&data, "hostname", "s", hostname);
+  g_variant_dict_insert (&data, "state", "s", state);
+  g_variant_dict_insert (&data, "socket", "s", client_get_place (client));
+  g_variant_dict_insert (&data, "log_file", "s", start->log_path);
+  return output_ok (invocation, g_variant_dict_end (&data));
+}
+
+/* Everything but --json, --bus, --wait and --foreground is the daemon's to understand. */
+static char **
+daemon_arguments (Invocation *invocation, const char *program, gboolean *foreground, double *wait_seconds, gboolean *help)
+{
+  GPtrArray *arguments = g_ptr_array_new ();
+
+  g_ptr_array_add (arguments, g_strdup (program));
+  for (int i = 1; i < invocation->argc; i++) {
+    const char *argument = invocation->argv[i];
+
+    if (g_str_equal (argument, "--json"))
+      invocation->json = TRUE;
+    else if (g_str_equal (argument, "--foreground"))
+      *foreground = TRUE;
+    else if (g_str_equal (argument, "--help") || g_str_equal (argument, "-h"))
+      *help = TRUE;
+    else if (g_str_equal (argument, "--wait") && i + 1 < invocation->argc)
+      *wait_seconds = g_ascii_strtod (invocation->argv[++i], NULL);
+    else if (g_str_has_prefix (argument, "--wait="))
+      *wait_seconds = g_ascii_strtod (argument + strlen ("--wait="), NULL);
+    else
+      g_ptr_array_add (arguments, g_strdup (argument));
+  }
+  g_ptr_array_add (arguments, NULL);
+  return (char **) g_ptr_array_free (arguments, FALSE);
+}
+
+int
+command_daemon_start (Invocation *invocation)
+{
+  g_auto (Start) start = { 0 };
+  g_auto (GStrv) arguments = NULL;
+  g_autofree char *program = find_daemon (), *first_log = NULL, *pid_text = NULL;
+  g_autoptr (Client) running = NULL, client = NULL;
+  gboolean foreground = FALSE, help = FALSE;
+  double wait_seconds = 15;
+  GError *error = NULL;
+
+  arguments = daemon_arguments (invocation, program != NULL ? program : "pilotd", &foreground, &wait_seconds, &help);
+  if (program == NULL)
+    return output_fail (invocation, PILOT_ERROR_NOT_FOUND, _("set PILOT_DAEMON_BIN to its path"), _("pilotd not found beside pilotctl or in PATH"));
+  if (help) {
+    char *const help_arguments[] = { program, (char *) "--help", NULL };
+
+    g_printerr (_("pilotctl daemon start [--foreground] [--wait D] and the options of pilotd:\n"));
+    execv (program, help_arguments);
+    return EXIT_FAILED;
+  }
+  if (!(wait_seconds > 0))
+    return output_fail (invocation, PILOT_ERROR_INVALID_ARGUMENT, NULL, _("--wait needs a number of seconds"));
+  running = client_new (invocation, NULL);
+  if (running != NULL) {
+    g_autoptr (GVariant) pid = client_get_property (running, "Node", "Pid", NULL);
+
+    return output_fail (invocation, PILOT_ERROR_ALREADY_EXISTS, _("stop it first with: pilotctl daemon stop"),
+                        _("daemon is already running (pid %u)"), pid != NULL ? g_variant_get_uint32 (pid) : 0);
+  }
+
+  start.folder = config_file_folder ();
+  start.pid_path = g_build_filename (start.folder, "pilot.pid", NULL);
+  first_log = g_build_filename (start.folder, "pilot-starting.log", NULL);
+  if (g_mkdir_with_parents (start.folder, 0700) != 0)
+    return output_fail (invocation, PILOT_ERROR_IO, NULL, _("cannot make the folder \"%s\": %s"), start.folder, g_strerror (errno));
+  if (foreground) {
+    execv (program, arguments);
+    return output_fail (invocation, PILOT_ERROR_IO, NULL, _("cannot run \"%s\": %s"), program, g_strerror (errno));
+  }
+  start.pid = spawn (program, arguments, first_log);
+  if (start.pid < 0)
+    return output_fail (invocation, PILOT_ERROR_IO, NULL, _("cannot start \"%s\" with its log in \"%s\": %s"), program, start.folder, g_strerror (errno));
+  start.log_path = rename_log (start.folder, first_log, start.pid);
+  pid_text = g_strdup_printf ("%d", (int) start.pid);
+  if (!g_file_set_contents_full (start.pid_path, pid_text, -1, G_FILE_SET_CONTENTS_CONSISTENT, 0600, &error)) {
+    g_printerr (_("warning: %s\n"), error->message);
+    g_clear_error (&error);
+  }
+  client = wait_until_up (invocation, &start, wait_seconds, &error);
+  if (client == NULL)
+    return output_error (invocation, error);
+  wait_until_online (client);
+  return report_start (invocation, &start, client);
+}
+
+static gint64
+running_pid (Invocation *invocation)
+{
+  g_autoptr (Client) client = client_new (invocation, NULL);
+  g_autofree char *folder = config_file_folder ();
+  g_autofree char *path = g_build_filename (folder, "pilot.pid", NULL);
+  g_autoptr (GVariant) value = client != NULL ? client_get_property (client, "Node", "Pid", NULL) : NULL;
+  gint64 pid = value != NULL ? g_variant_get_uint32 (value) : read_pid_file (path);
+
+  return value != NULL || is_daemon (pid) ? pid : 0;
+}
+
+/* TRUE once the process is gone; a process waiting to be reaped by somebody else is gone too. */
+static gboolean
+wait_until_gone (gint64 pid)
+{
+  gint64 end = g_get_monotonic_time () + STOP_SECONDS * G_USEC_PER_SEC;
+  g_autofree char *path = g_strdup_printf ("/proc/%" G_GINT64_FORMAT "/stat", pid);
+
+  while (g_get_monotonic_time () < end) {
+    g_autofree char *stat = NULL;
+    const char *state;
+
+    if (kill ((pid_t) pid, 0) != 0 && errno == ESRCH)
+      return TRUE;
+    if (g_file_get_contents (path, &stat, NULL, NULL) && (state = strrchr (stat, ')')) != NULL && g_str_has_prefix (state, ") Z"))
+      return TRUE;
+    g_usleep (POLL_US);
+  }
+  return FALSE;
+}
+
+int
+command_daemon_stop (Invocation *invocation)
+{
+  g_autofree char *folder = config_file_folder ();
+  g_autofree char *path = g_build_filename (folder, "pilot.pid", NULL);
+  gboolean forced = FALSE;
+  GVariantDict data;
+  gint64 pid;
+  int exit_code;
+
+  if (!command_parse (invocation, NULL, 0, 0, &exit_code))
+    return exit_code;
+  pid = running_pid (invocation);
+  if (pid == 0)
+    return output_fail (invocation, PILOT_ERROR_NOT_RUNNING, NULL, _("daemon is not running"));
+  if (kill ((pid_t) pid, SIGTERM) != 0)
+    return output_fail (invocation, errno == EPERM ? PILOT_ERROR_PERMISSION_DENIED : PILOT_ERROR_FAILED, NULL,
+                        _("cannot stop the daemon (pid %d): %s"), (int) pid, g_strerror (errno));
+  if (!wait_until_gone (pid)) {
+    forced = kill ((pid_t) pid, SIGKILL) == 0;
+    wait_until_gone (pid);
+  }
+  if (g_unlink (path) != 0 && errno != ENOENT)
+    g_debug ("cannot remove \"%s\": %s", path, g_strerror (errno));
+  if (!invocation->json)
+    g_print (forced ? _("daemon force-stopped (pid %d)\n") : _("daemon stopped (pid %d)\n"), (int) pid);
+  g_variant_dict_init (&data, NULL);
+  g_variant_dict_insert (&data, "pid", "x", pid);
+  if (forced)
+    g_variant_dict_insert (&data, "forced", "b", TRUE);
+  return output_ok (invocation, g_variant_dict_end (&data));
+}
+
+int
+command_daemon_status (Invocation *invocation)
+{
+  gboolean check = FALSE;
+  const GOptionEntry entries[] = {
+    { "check", 0, 0, G_OPTION_ARG_NONE, &check, N_("Say nothing; exit 0 if it runs, else 1"), NULL },
+    { NULL }
+  };
+  g_autofree char *folder = config_file_folder ();
+  g_autofree char *path = g_build_filename (folder, "pilot.pid", NULL);
+  g_autoptr (Client) client = NULL;
+  g_autoptr (GVariant) statistics = NULL, node = NULL;
+  GVariantDict data;
+  gint64 pid;
+  int exit_code;
+
+  if (!command_parse (invocation, entries, 0, 0, &exit_code))
+    return exit_code;
+  pid = running_pid (invocation);
+  client = client_new (invocation, NULL);
+  if (check)
+    return client != NULL ? EXIT_OK : EXIT_FAILED;
+
+  statistics = client != NULL ? client_list (client, "Node", "GetStatistics", NULL) : NULL;
+  g_variant_dict_init (&data, statistics);
+  g_variant_dict_insert (&data, "running", "b", pid != 0);
+  g_variant_dict_insert (&data, "responsive", "b", client != NULL);
+  g_variant_dict_insert (&data, "pid", "x", pid);
+  g_variant_dict_insert (&data, "pid_file", "s", path);
+  if (client != NULL) {
+    g_autofree char *address = node_property (client, "Address"), *hostname = node_property (client, "Hostname");
+    g_autofree char *state = node_property (client, "State");
+
+    node = client_get_property (client, "Node", "NodeId", NULL);
+    if (node != NULL)
+      g_variant_dict_insert_value (&data, "node_id", node);
+    g_variant_dict_insert (&data, "socket", "s", client_get_place (client));
+    g_variant_dict_insert (&data, "address", "s", address);
+    g_variant_dict_insert (&data, "hostname", "s", hostname);
+    g_variant_dict_insert (&data, "state", "s", state);
+    if (!invocation->json)
+      g_print (_("● pilotd running\n  pid %d, %s, %s, %s\n"), (int) pid, *address != '\0' ? address : "-", state, client_get_place (client));
+  } else if (!invocation->json) {
+    if (pid != 0)
+      g_print (_("● pilotd unresponsive (pid %d)\n"), (int) pid);
+    else
+      g_print (_("● pilotd stopped\n"));
+  }
+  return output_ok (invocation, g_variant_dict_end (&data));
+}

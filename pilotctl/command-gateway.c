@@ -1,0 +1,338 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "pilotctl/client.h"
+#include "pilotctl/output.h"
+
+#include <glib-unix.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define DEFAULT_SUBNET "10.4.0.0/16"
+
+static char *
+find_helper (void)
+{
+  const char *given = g_getenv ("PILOT_HELPER_BIN");
+
+  return g_strdup (given != NULL && *given != '\0' ? given : PILOT_HELPER_DIR "/pilot-helper");
+}
+
+/* The helper does what needs privileges for a daemon that has none. Root starts it here; it outlives this command and the daemon. */
+static gboolean
+start_helper (Client *client, const char *subnet, GError **error)
+{
+  g_autofree char *helper = find_helper ();
+  g_autofree char *uid_text = NULL, *output = NULL;
+  const char *argv[] = { helper, "--uid", NULL, "--subnet", subnet, NULL };
+  guint32 uid;
+  int status;
+
+  if (!client_get_uid (client, &uid, error))
+    return FALSE;
+  if (geteuid () != 0 || uid == 0)
+    return TRUE;
+  argv[2] = uid_text = g_strdup_printf ("%u", uid);
+  if (!g_spawn_sync (NULL, (char **) argv, NULL, G_SPAWN_DEFAULT, NULL, NULL, NULL, &output, &status, error)) {
+    g_prefix_error (error, "cannot start \"%s\": ", helper);
+    return FALSE;
+  }
+  if (!WIFEXITED (status) || WEXITSTATUS (status) != 0) {
+    g_autofree char *clean = output_clean (g_strstrip (output));
+
+    g_set_error (error, PILOT_ERROR, PILOT_ERROR_PERMISSION_DENIED, _("the helper could not be started: %s"), clean);
+    return FALSE;
+  }
+  return TRUE;
+}
+
+static char *
+describe_ports (GVariant *mapping)
+{
+  g_autoptr (GVariant) ports = g_variant_lookup_value (mapping, "ports", G_VARIANT_TYPE ("aa{sv}"));
+  GString *text = g_string_new (NULL);
+
+  if (dict_boolean (mapping, "all_ports"))
+    return g_string_free (g_string_append (text, _("all ports")), FALSE);
+  for (gsize i = 0; ports != NULL && i < g_variant_n_children (ports); i++) {
+    g_autoptr (GVariant) port = g_variant_get_child_value (ports, i);
+    const char *state = dict_string (port, "state");
+
+    g_string_append_printf (text, "%s%d", i > 0 ? "," : "", (int) dict_int (port, "port"));
+    if (g_str_equal (state, "held") || g_str_equal (state, "failed"))
+      g_string_append_printf (text, "(%s)", state);
+  }
+  return g_string_free (text, FALSE);
+}
+
+/* Warnings belong to a person, not to a pipe: stderr. */
+static void
+warn_about_ports (GVariant *mapping)
+{
+  g_autoptr (GVariant) ports = g_variant_lookup_value (mapping, "ports", G_VARIANT_TYPE ("aa{sv}"));
+
+  for (gsize i = 0; ports != NULL && i < g_variant_n_children (ports); i++) {
+    g_autoptr (GVariant) port = g_variant_get_child_value (ports, i);
+    g_autofree char *detail = output_clean (dict_string (port, "detail"));
+
+    if (*detail != '\0')
+      g_printerr (_("warning: %s port %d: %s\n"), dict_string (mapping, "local_ip"), (int) dict_int (port, "port"), detail);
+  }
+}
+
+static void
+print_mapped (GVariant *mapping)
+{
+  g_autofree char *ports = describe_ports (mapping);
+  const char *state = dict_string (mapping, "state");
+
+  g_print (_("mapped %s → %s  %s"), dict_string (mapping, "local_ip"), dict_string (mapping, "pilot_addr"), ports);
+  if (g_str_equal (state, "up"))
+    g_print ("\n");
+  else
+    g_print ("  (%s)\n", state);
+  warn_about_ports (mapping);
+}
+
+static char *
+choose_subnet (Client *client, const char *given)
+{
+  g_autoptr (GVariant) active = client_get_property (client, "Gateway", "Active", NULL);
+  g_autoptr (GVariant) subnet = NULL;
+
+  if (given != NULL)
+    return g_strdup (given);
+  subnet = client_get_property (client, "Gateway", "Subnet", NULL);
+  if (active != NULL && g_variant_get_boolean (active) && subnet != NULL && *g_variant_get_string (subnet, NULL) != '\0')
+    return g_variant_dup_string (subnet, NULL);
+  return g_strdup (DEFAULT_SUBNET);
+}
+
+static gboolean
+stop_waiting (gpointer loop)
+{
+  g_main_loop_quit (loop);
+  return G_SOURCE_REMOVE;
+}
+
+static int
+stay (Invocation *invocation, Client *client)
+{
+  g_autoptr (GMainLoop) loop = g_main_loop_new (NULL, FALSE);
+  g_autoptr (GVariant) reply = NULL;
+  GError *error = NULL;
+
+  g_unix_signal_add (SIGINT, stop_waiting, loop);
+  g_unix_signal_add (SIGTERM, stop_waiting, loop);
+  g_main_loop_run (loop);
+  reply = client_call (client, "Gateway", "Stop", NULL, &error);
+  return reply != NULL ? EXIT_OK : output_error (invocation, error);
+}
+
+static GVariant *
+start_result (Client *client, GVariant *mappings, const char *subnet)
+{
+  g_autoptr (GVariant) pid = client_get_property (client, "Node", "Pid", NULL);
+  GVariantDict data;
+
+  g_variant_dict_init (&data, NULL);
+  g_variant_dict_insert_value (&data, "mappings", mappings);
+  g_variant_dict_insert (&data, "subnet", "s", subnet);
+  if (pid != NULL)
+    g_variant_dict_insert_value (&data, "pid", pid);
+  return g_variant_dict_end (&data);
+}
+
+int
+command_gateway_start (Invocation *invocation)
+{
+  g_autofree char *ports = NULL, *subnet = NULL, *mode = NULL, *chosen = NULL;
+  gboolean foreground = FALSE;
+  const GOptionEntry entries[] = {
+    { "ports", 0, 0, G_OPTION_ARG_STRING, &ports, N_("Ports to map (default: all)"), "LIST" },
+    { "subnet", 0, 0, G_OPTION_ARG_STRING, &subnet, N_("Where local addresses come from"), "CIDR" },
+    { "mode", 0, 0, G_OPTION_ARG_STRING, &mode, N_("\"redirect\" (nftables) or \"listen\""), "MODE" },
+    { "foreground", 0, 0, G_OPTION_ARG_NONE, &foreground, N_("Stay, and clean up on Ctrl-C"), NULL },
+    { NULL }
+  };
+  g_autoptr (Client) client = NULL;
+  g_autoptr (GVariant) reply = NULL, mappings = NULL;
+  GError *error = NULL;
+  GVariantDict options;
+  int exit_code;
+
+  if (!command_parse (invocation, entries, 0, 4096, &exit_code))
+    return exit_code;
+  client = client_new (invocation, &error);
+  if (client == NULL)
+    return output_error (invocation, error);
+  chosen = choose_subnet (client, subnet);
+  if (!start_helper (client, chosen, &error))
+    return output_error (invocation, error);
+
+  g_variant_dict_init (&options, NULL);
+  if (ports != NULL)
+    g_variant_dict_insert (&options, "ports", "s", ports);
+  if (mode != NULL)
+    g_variant_dict_insert (&options, "mode", "s", mode);
+  g_variant_dict_insert (&options, "subnet", "s", chosen);
+  reply = client_call (client, "Gateway", "Start",
+                       g_variant_new ("(@a{sv}^as)", g_variant_dict_end (&options), invocation->argv + 1), &error);
+  if (reply == NULL)
+    return output_error (invocation, error);
+
+  mappings = g_variant_get_child_value (reply, 0);
+  if (!invocation->json) {
+    for (gsize i = 0; i < g_variant_n_children (mappings); i++) {
+      g_autoptr (GVariant) mapping = g_variant_get_child_value (mappings, i);
+
+      print_mapped (mapping);
+    }
+    g_print (_("gateway running\n"));
+  }
+  output_ok (invocation, start_result (client, mappings, chosen));
+  return foreground ? stay (invocation, client) : EXIT_OK;
+}
+
+int
+command_gateway_stop (Invocation *invocation)
+{
+  g_autoptr (Client) client = NULL;
+  g_autoptr (GVariant) reply = NULL, pid = NULL;
+  GError *error = NULL;
+  GVariantDict data;
+  int exit_code;
+
+  if (!command_parse (invocation, NULL, 0, 0, &exit_code))
+    return exit_code;
+  client = client_new (invocation, &error);
+  if (client == NULL)
+    return output_error (invocation, error);
+  reply = client_call (client, "Gateway", "Stop", NULL, &error);
+  if (reply == NULL)
+    return output_error (invocation, error);
+  if (!invocation->json)
+    g_print (_("gateway stopped\n"));
+  pid = client_get_property (client, "Node", "Pid", NULL);
+  g_variant_dict_init (&data, NULL);
+  if (pid != NULL)
+    g_variant_dict_insert_value (&data, "pid", pid);
+  return output_ok (invocation, g_variant_dict_end (&data));
+}
+
+static void
+print_row (GVariant *mapping)
+{
+  g_autofree char *ports = describe_ports (mapping);
+  g_autofree char *in = output_bytes ((guint64) dict_int (mapping, "bytes_in"));
+  g_autofree char *out = output_bytes ((guint64) dict_int (mapping, "bytes_out"));
+  g_autofree char *last_error = output_clean (dict_string (mapping, "last_error"));
+  g_autofree char *hostname = output_clean (dict_string (mapping, "hostname"));
+
+  g_print ("%s → %s", dict_string (mapping, "local_ip"), dict_string (mapping, "pilot_addr"));
+  if (*hostname != '\0')
+    g_print ("  %s", hostname);
+  g_print ("  %s  %s", dict_string (mapping, "state"), ports);
+  if (*dict_string (mapping, "path") != '\0')
+    g_print ("  %s", dict_string (mapping, "path"));
+  g_print (_("  open %d, total %d, in %s, out %s\n"), (int) dict_int (mapping, "open"), (int) dict_int (mapping, "total"), in, out);
+  if (*last_error != '\0')
+    g_print (_("    last error: %s\n"), last_error);
+}
+
+int
+command_gateway_list (Invocation *invocation)
+{
+  g_autoptr (Client) client = NULL;
+  g_autoptr (GVariant) mappings = NULL, active = NULL;
+  GError *error = NULL;
+  GVariantDict data;
+  gsize total;
+  int exit_code;
+
+  if (!command_parse (invocation, NULL, 0, 0, &exit_code))
+    return exit_code;
+  client = client_new (invocation, &error);
+  if (client == NULL)
+    return output_error (invocation, error);
+  active = client_get_property (client, "Gateway", "Active", &error);
+  if (active == NULL)
+    return output_error (invocation, error);
+  if (!g_variant_get_boolean (active))
+    return output_fail (invocation, PILOT_ERROR_NOT_RUNNING, _("run: sudo pilotctl gateway start NODE"), _("gateway is not running"));
+  mappings = client_list (client, "Gateway", "ListMappings", &error);
+  if (mappings == NULL)
+    return output_error (invocation, error);
+  total = g_variant_n_children (mappings);
+  if (!invocation->json) {
+    for (gsize i = 0; i < total; i++) {
+      g_autoptr (GVariant) mapping = g_variant_get_child_value (mappings, i);
+
+      print_row (mapping);
+      warn_about_ports (mapping);
+    }
+    if (total == 0)
+      g_print (_("no mappings\n"));
+    else
+      g_print (_("total: %u\n"), (guint) total);
+  }
+  g_variant_dict_init (&data, NULL);
+  g_variant_dict_insert_value (&data, "mappings", mappings);
+  g_variant_dict_insert (&data, "total", "u", (guint32) total);
+  return output_ok (invocation, g_variant_dict_end (&data));
+}
+
+int
+command_gateway_map (Invocation *invocation)
+{
+  g_autofree char *ports = NULL;
+  const GOptionEntry entries[] = {
+    { "ports", 0, 0, G_OPTION_ARG_STRING, &ports, N_("Ports to map (default: as at start)"), "LIST" },
+    { NULL }
+  };
+  g_autoptr (Client) client = NULL;
+  g_autoptr (GVariant) reply = NULL, mapping = NULL;
+  GError *error = NULL;
+  GVariantDict options;
+  int exit_code;
+
+  if (!command_parse (invocation, entries, 1, 2, &exit_code))
+    return exit_code;
+  client = client_new (invocation, &error);
+  if (client == NULL)
+    return output_error (invocation, error);
+  g_variant_dict_init (&options, NULL);
+  if (ports != NULL)
+    g_variant_dict_insert (&options, "ports", "s", ports);
+  reply = client_call (client, "Gateway", "Map",
+                       g_variant_new ("(ss@a{sv})", invocation->argv[1], invocation->argc > 2 ? invocation->argv[2] : "",
+                                      g_variant_dict_end (&options)), &error);
+  if (reply == NULL)
+    return output_error (invocation, error);
+  mapping = g_variant_get_child_value (reply, 0);
+  if (!invocation->json)
+    print_mapped (mapping);
+  return output_ok (invocation, mapping);
+}
+
+int
+command_gateway_unmap (Invocation *invocation)
+{
+  g_autoptr (Client) client = NULL;
+  g_autoptr (GVariant) reply = NULL;
+  GError *error = NULL;
+  GVariantDict data;
+  int exit_code;
+
+  if (!command_parse (invocation, NULL, 1, 1, &exit_code))
+    return exit_code;
+  client = client_new (invocation, &error);
+  if (client == NULL)
+    return output_error (invocation, error);
+  reply = client_call (client, "Gateway", "Unmap", g_variant_new ("(s)", invocation->argv[1]), &error);
+  if (reply == NULL)
+    return output_error (invocation, error);
+  if (!invocation->json)
+    g_print (_("unmapped %s\n"), invocation->argv[1]);
+  g_variant_dict_init (&data, NULL);
+  g_variant_dict_insert (&data, "unmapped", "s", invocation->argv[1]);
+  return output_ok (invocation, g_variant_dict_end (&data));
+}

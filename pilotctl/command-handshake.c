@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "pilotctl/client.h"
+#include "pilotctl/output.h"
+
+int
+command_handshake (Invocation *invocation)
+{
+  g_autofree char *ports = NULL;
+  const GOptionEntry entries[] = {
+    { "ports", 0, 0, G_OPTION_ARG_STRING, &ports, N_("What the peer may reach here once trusted (default: nothing)"), "LIST" },
+    { NULL }
+  };
+  g_autoptr (Client) client = NULL;
+  g_autoptr (GVariant) reply = NULL;
+  GError *error = NULL;
+  GVariantDict options, data;
+  const char *status;
+  guint32 node;
+  int exit_code;
+
+  if (!command_parse (invocation, entries, 1, 2, &exit_code))
+    return exit_code;
+  client = client_new (invocation, &error);
+  if (client == NULL || !client_resolve (client, invocation->argv[1], &node, &error))
+    return output_error (invocation, error);
+  g_variant_dict_init (&options, NULL);
+  if (ports != NULL)
+    g_variant_dict_insert (&options, "ports", "s", ports);
+  reply = client_call (client, "Node", "Handshake",
+                       g_variant_new ("(us@a{sv})", node, invocation->argc > 2 ? invocation->argv[2] : "", g_variant_dict_end (&options)), &error);
+  if (reply == NULL)
+    return output_error (invocation, error);
+  g_variant_get (reply, "(&s)", &status);
+  if (!invocation->json) {
+    if (g_str_equal (status, "trusted"))
+      g_print (_("node %u is trusted already\n"), node);
+    else if (g_str_equal (status, "pending"))
+      g_print (_("node %u has been asked already; it has not answered yet\n"), node);
+    else
+      g_print (_("handshake request sent to node %u\n"), node);
+    if (!g_str_equal (status, "trusted"))
+      g_print (_("its owner has to run: pilotctl approve; see: pilotctl pending --outgoing\n"));
+  }
+  g_variant_dict_init (&data, NULL);
+  g_variant_dict_insert (&data, "node_id", "u", node);
+  g_variant_dict_insert (&data, "status", "s", status);
+  return output_ok (invocation, g_variant_dict_end (&data));
+}

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "pilotctl/client.h"
+#include "pilotctl/output.h"
+
+#include <string.h>
+
+static void
+print_peer (GVariant *peer)
+{
+  g_autofree char *hostname = output_clean (dict_string (peer, "hostname"));
+
+  g_print ("%s  %s  %s  %s", dict_string (peer, "address"), *hostname != '\0' ? hostname : "-",
+           *dict_string (peer, "path") != '\0' ? dict_string (peer, "path") : "-", dict_string (peer, "state"));
+  if (dict_double (peer, "rtt_ms") > 0)
+    g_print ("  %.1f ms", dict_double (peer, "rtt_ms"));
+  g_print ("%s\n", dict_boolean (peer, "trusted") ? "" : _("  not trusted"));
+}
+
+int
+command_peers (Invocation *invocation)
+{
+  int limit = -1;
+  gboolean all = FALSE;
+  g_autofree char *search = NULL;
+  const GOptionEntry entries[] = {
+    { "all", 0, 0, G_OPTION_ARG_NONE, &all, N_("All of them (the default)"), NULL },
+    { "limit", 0, 0, G_OPTION_ARG_INT, &limit, N_("At most so many"), "N" },
+    { "search", 0, 0, G_OPTION_ARG_STRING, &search, N_("Only those that match"), "TEXT" },
+    { NULL }
+  };
+  g_autoptr (Client) client = NULL;
+  g_autoptr (GVariant) list = NULL;
+  GVariantBuilder shown;
+  GError *error = NULL;
+  GVariantDict data;
+  guint total = 0, encrypted = 0;
+  int exit_code;
+
+  if (!command_parse (invocation, entries, 0, 0, &exit_code))
+    return exit_code;
+  client = client_new (invocation, &error);
+  list = client != NULL ? client_list (client, "Node", "ListPeers", &error) : NULL;
+  if (list == NULL)
+    return output_error (invocation, error);
+  g_variant_builder_init (&shown, G_VARIANT_TYPE ("aa{sv}"));
+  for (gsize i = 0; i < g_variant_n_children (list); i++) {
+    g_autoptr (GVariant) peer = g_variant_get_child_value (list, i);
+
+    if (search != NULL && strstr (dict_string (peer, "hostname"), search) == NULL && strstr (dict_string (peer, "address"), search) == NULL)
+      continue;
+    total++;
+    encrypted += dict_boolean (peer, "encrypted");
+    if (limit >= 0 && total > (guint) limit)
+      continue;
+    g_variant_builder_add_value (&shown, peer);
+    if (!invocation->json)
+      print_peer (peer);
+  }
+  if (!invocation->json && total == 0)
+    g_print (_("no peers\n"));
+  g_variant_dict_init (&data, NULL);
+  g_variant_dict_insert_value (&data, "peers", g_variant_builder_end (&shown));
+  g_variant_dict_insert (&data, "total", "u", total);
+  g_variant_dict_insert (&data, "encrypted", "u", encrypted);
+  return output_ok (invocation, g_variant_dict_end (&data));
+}

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "pilotctl/client.h"
+#include "pilotctl/output.h"
+
+#include <string.h>
+
+static gboolean
+matches (GVariant *record, const char *search)
+{
+  g_autofree char *id = g_strdup_printf ("%u", (guint) dict_int (record, "node_id"));
+
+  return search == NULL || strstr (dict_string (record, "hostname"), search) != NULL ||
+         strstr (dict_string (record, "address"), search) != NULL || g_str_equal (id, search);
+}
+
+static void
+print_record (GVariant *record)
+{
+  g_autoptr (GDateTime) time = g_date_time_new_from_unix_local (dict_int (record, "approved_at"));
+  g_autofree char *date = time != NULL ? g_date_time_format (time, "%Y-%m-%d %H:%M") : g_strdup ("?");
+  g_autofree char *hostname = output_clean (dict_string (record, "hostname"));
+
+  g_print (_("node %u  %s%s%s  approved %s  may reach here: %s\n"), (guint) dict_int (record, "node_id"), dict_string (record, "address"),
+           *hostname != '\0' ? "  " : "", hostname, date, dict_string (record, "access"));
+}
+
+int
+command_trust (Invocation *invocation)
+{
+  int limit = -1;
+  g_autofree char *search = NULL;
+  const GOptionEntry entries[] = {
+    { "limit", 0, 0, G_OPTION_ARG_INT, &limit, N_("At most so many"), "N" },
+    { "search", 0, 0, G_OPTION_ARG_STRING, &search, N_("Only those that match"), "TEXT" },
+    { NULL }
+  };
+  g_autoptr (Client) client = NULL;
+  g_autoptr (GVariant) list = NULL;
+  GVariantBuilder shown;
+  GError *error = NULL;
+  GVariantDict data;
+  guint total = 0;
+  int exit_code;
+
+  if (!command_parse (invocation, entries, 0, 0, &exit_code))
+    return exit_code;
+  client = client_new (invocation, &error);
+  list = client != NULL ? client_list (client, "Node", "ListTrusted", &error) : NULL;
+  if (list == NULL)
+    return output_error (invocation, error);
+  g_variant_builder_init (&shown, G_VARIANT_TYPE ("aa{sv}"));
+  for (gsize i = 0; i < g_variant_n_children (list); i++) {
+    g_autoptr (GVariant) record = g_variant_get_child_value (list, i);
+
+    if (!matches (record, search))
+      continue;
+    total++;
+    if (limit >= 0 && total > (guint) limit)
+      continue;
+    g_variant_builder_add_value (&shown, record);
+    if (!invocation->json)
+      print_record (record);
+  }
+  if (!invocation->json && total == 0)
+    g_print (_("no trusted peers\n"));
+  g_variant_dict_init (&data, NULL);
+  g_variant_dict_insert_value (&data, "trusted", g_variant_builder_end (&shown));
+  g_variant_dict_insert (&data, "total", "u", total);
+  return output_ok (invocation, g_variant_dict_end (&data));
+}
+
+int
+command_untrust (Invocation *invocation)
+{
+  g_autoptr (Client) client = NULL;
+  g_autoptr (GVariant) reply = NULL;
+  GError *error = NULL;
+  GVariantDict data;
+  guint32 node;
+  int exit_code;
+
+  if (!command_parse (invocation, NULL, 1, 1, &exit_code))
+    return exit_code;
+  client = client_new (invocation, &error);
+  if (client == NULL || !client_resolve (client, invocation->argv[1], &node, &error))
+    return output_error (invocation, error);
+  reply = client_call (client, "Node", "Untrust", g_variant_new ("(u)", node), &error);
+  if (reply == NULL)
+    return output_error (invocation, error);
+  if (!invocation->json)
+    g_print (_("trust revoked for node %u; it is told\n"), node);
+  g_variant_dict_init (&data, NULL);
+  g_variant_dict_insert (&data, "node_id", "u", node);
+  return output_ok (invocation, g_variant_dict_end (&data));
+}

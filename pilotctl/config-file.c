@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "pilotctl/config-file.h"
+
+#include <errno.h>
+#include <glib/gi18n.h>
+#include <glib/gstdio.h>
+#include <string.h>
+
+#include "libpilot/pilot-error.h"
+#include "libpilot/pilot-file.h"
+#include "libpilot/pilot-json.h"
+
+#define FILE_MAX (1024 * 1024)
+
+/* Those of cli.md 5.2 that mean something to this daemon, and our own. */
+static const char *const keys[] = {
+  "beacon", "email", "endpoint", "expose_default", "hostname", "identity", "keepalive", "listen", "log_format", "log_level", "no_echo",
+  "public", "registry", "registry_fingerprint", "registry_tls", "registry_trust", "relay_only",
+};
+
+char *
+config_file_folder (void)
+{
+  const char *home = g_getenv ("PILOT_HOME");
+
+  return g_build_filename (home != NULL && *home != '\0' ? home : g_get_home_dir (), ".pilot", NULL);
+}
+
+char *
+config_file_path (void)
+{
+  g_autofree char *folder = config_file_folder ();
+
+  return g_build_filename (folder, "config.json", NULL);
+}
+
+JsonObject *
+config_file_load (GError **error)
+{
+  g_autofree char *path = config_file_path ();
+  g_autofree char *text = NULL;
+  g_autoptr (GError) local = NULL;
+  g_autoptr (JsonParser) parser = json_parser_new ();
+  gsize length;
+
+  if (!pilot_file_load (path, FILE_MAX, 0, &text, &length, &local)) {
+    if (g_error_matches (local, G_FILE_ERROR, G_FILE_ERROR_NOENT))
+      return json_object_new ();
+    g_propagate_error (error, g_steal_pointer (&local));
+    return NULL;
+  }
+  if (!pilot_json_scan (text, length, FILE_MAX, 32, &local) || !json_parser_load_from_data (parser, text, (gssize) length, &local) ||
+      !JSON_NODE_HOLDS_OBJECT (json_parser_get_root (parser))) {
+    g_set_error (error, PILOT_ERROR, PILOT_ERROR_CORRUPT, _("\"%s\" is corrupt (%s): correct it or move it away"), path,
+                 local != NULL ? local->message : _("not an object"));
+    return NULL;
+  }
+  return json_object_ref (json_node_get_object (json_parser_get_root (parser)));
+}
+
+gboolean
+config_file_save (JsonObject *document, GError **error)
+{
+  g_autofree char *folder = config_file_folder (), *path = config_file_path (), *text = NULL;
+  g_autoptr (JsonNode) root = json_node_alloc ();
+
+  if (g_mkdir_with_parents (folder, 0700) != 0) {
+    g_set_error (error, PILOT_ERROR, PILOT_ERROR_IO, _("cannot make the folder \"%s\": %s"), folder, g_strerror (errno));
+    return FALSE;
+  }
+  json_node_init_object (root, document);
+  text = json_to_string (root, TRUE);
+  return pilot_file_replace (path, text, strlen (text), 0600, error);
+}
+
+gboolean
+config_file_set (JsonObject *document, const char *key, const char *value, GError **error)
+{
+  g_autofree char *name = g_strdelimit (g_strdup (key), "-", '_');
+  gboolean known = FALSE;
+
+  for (guint i = 0; i < G_N_ELEMENTS (keys); i++)
+    known = known || g_str_equal (keys[i], name);
+  if (!known) {
+    g_set_error (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT, _("unknown configuration key \"%s\""), key);
+    pilot_error_set_hint (*error, _("see pilot-config(5) for the keys"));
+    return FALSE;
+  }
+  if (*value == '\0') {
+    if (json_object_has_member (document, name))
+      json_object_remove_member (document, name);
+  } else if (g_str_equal (value, "true") || g_str_equal (value, "false"))
+    json_object_set_boolean_member (document, name, g_str_equal (value, "true"));
+  else
+    json_object_set_string_member (document, name, value);
+  return TRUE;
+}

@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "pilotctl/command.h"
+
+#include <locale.h>
+#include <string.h>
+
+#include "pilotctl/output.h"
+
+/* The one table of commands: it selects, and it writes the help. Man page and completion are checked against it (tests/pilotctl). */
+const Command commands[] = {
+  { "daemon start", "[OPTION…]", N_("Start the daemon"), command_daemon_start },
+  { "daemon stop", "", N_("Stop the daemon"), command_daemon_stop },
+  { "daemon status", "[--check]", N_("Show whether the daemon runs"), command_daemon_status },
+  { "init", "[--registry A] [--beacon A] [--hostname H]", N_("Write the first configuration"), command_init },
+  { "config", "[--set KEY=VALUE]", N_("Show or change the configuration"), command_config },
+  { "info", "", N_("Show this node: address, state, counters"), command_info },
+  { "handshake", "NODE [JUSTIFICATION] [--ports LIST]", N_("Ask a node for trust"), command_handshake },
+  { "pending", "[--outgoing]", N_("List requests for trust"), command_pending },
+  { "approve", "NODE [--ports LIST]", N_("Trust a node that asked"), command_approve },
+  { "reject", "NODE [REASON]", N_("Turn a request down"), command_reject },
+  { "trust", "[--limit N] [--search TEXT]", N_("List trusted nodes"), command_trust },
+  { "untrust", "NODE", N_("Take trust back"), command_untrust },
+  { "expose", "NODE [--ports LIST]", N_("Let a trusted node reach ports of this machine"), command_expose },
+  { "unexpose", "NODE [--ports LIST]", N_("Close ports to a node again"), command_unexpose },
+  { "find", "HOSTNAME", N_("Look a host name up"), command_find },
+  { "set-hostname", "NAME", N_("Set this node's host name"), command_set_hostname },
+  { "clear-hostname", "", N_("Clear this node's host name"), command_clear_hostname },
+  { "set-public", "", N_("Let strangers find this node"), command_set_public },
+  { "set-private", "", N_("Hide this node from strangers"), command_set_private },
+  { "peers", "[--limit N] [--search TEXT]", N_("List peers and their paths"), command_peers },
+  { "connections", "", N_("List streams"), command_connections },
+  { "ping", "NODE [--count N] [--timeout D]", N_("Measure the round trip to a node"), command_ping },
+  { "plugins", "", N_("List plugins and their state"), command_plugins },
+  { "gateway start", "[--ports LIST] [--subnet CIDR] [NODE…]", N_("Give nodes local IP addresses (with sudo)"), command_gateway_start },
+  { "gateway stop", "", N_("Remove every address and rule, forget the mappings"), command_gateway_stop },
+  { "gateway list", "", N_("List mappings"), command_gateway_list },
+  { "gateway map", "NODE [IP]", N_("Map one more node"), command_gateway_map },
+  { "gateway unmap", "IP", N_("Remove a mapping"), command_gateway_unmap },
+  { NULL }
+};
+
+static void
+print_usage (void)
+{
+  g_printerr (_("Usage: pilotctl [--json] [--bus PATH] COMMAND [ARGUMENT…]\n\nCommands:\n"));
+  for (const Command *command = commands; command->name != NULL; command++)
+    g_printerr ("  %-16s %s\n", command->name, _(command->summary));
+  g_printerr (_("\n\"extras\" may stand before any command. pilotctl COMMAND --help says more; so does pilotctl(1).\n"));
+}
+
+gboolean
+command_parse (Invocation *invocation, const GOptionEntry *entries, int min, int max, int *exit_code)
+{
+  const GOptionEntry common[] = {
+    { "json", 0, 0, G_OPTION_ARG_NONE, &invocation->json, N_("Print JSON"), NULL },
+    { "bus", 0, 0, G_OPTION_ARG_FILENAME, &invocation->bus, N_("The daemon's socket, \"session\" or \"system\""), "PATH" },
+    { NULL }
+  };
+  g_autofree char *title = g_strdup_printf ("%s", invocation->command->arguments);
+  g_autoptr (GOptionContext) context = g_option_context_new (title);
+  g_autoptr (GError) error = NULL;
+  gboolean help = FALSE;
+  const GOptionEntry help_entry[] = {
+    { "help", 'h', 0, G_OPTION_ARG_NONE, &help, N_("Show this help"), NULL },
+    { NULL }
+  };
+
+  g_option_context_set_help_enabled (context, FALSE);
+  g_option_context_set_summary (context, _(invocation->command->summary));
+  if (entries != NULL)
+    g_option_context_add_main_entries (context, entries, GETTEXT_PACKAGE);
+  g_option_context_add_main_entries (context, common, GETTEXT_PACKAGE);
+  g_option_context_add_main_entries (context, help_entry, GETTEXT_PACKAGE);
+  /* A negative result must be told in the form that was asked for, wherever --json stands. */
+  for (int i = 1; i < invocation->argc; i++)
+    if (g_str_equal (invocation->argv[i], "--json"))
+      invocation->json = TRUE;
+  if (!g_option_context_parse (context, &invocation->argc, &invocation->argv, &error)) {
+    *exit_code = output_fail (invocation, PILOT_ERROR_INVALID_ARGUMENT, NULL, "%s", error->message);
+    return FALSE;
+  }
+  if (help) {
+    g_autofree char *text = g_option_context_get_help (context, FALSE, NULL);
+
+    g_printerr ("%s", text);
+    *exit_code = EXIT_OK;
+    return FALSE;
+  }
+  if (invocation->argc > 1 && g_str_equal (invocation->argv[1], "--")) {
+    invocation->argv++;
+    invocation->argc--;
+  }
+  if (invocation->argc - 1 < min || invocation->argc - 1 > max) {
+    *exit_code = output_fail (invocation, PILOT_ERROR_INVALID_ARGUMENT, NULL, _("usage: pilotctl %s %s"),
+                              invocation->command->name, invocation->command->arguments);
+    return FALSE;
+  }
+  return TRUE;
+}
+
+static const Command *
+find_command (char **words, int n_words, int *used)
+{
+  for (const Command *command = commands; command->name != NULL; command++) {
+    g_auto (GStrv) parts = g_strsplit (command->name, " ", -1);
+    int n = (int) g_strv_length (parts), i = 0;
+
+    while (i < n && i < n_words && g_str_equal (parts[i], words[i]))
+      i++;
+    if (i == n) {
+      *used = n;
+      return command;
+    }
+  }
+  return NULL;
+}
+
+/* Options may stand before the command. */
+static int
+take_global_options (Invocation *invocation, char **argv, int argc)
+{
+  int i = 1;
+
+  for (; i < argc && argv[i][0] == '-'; i++) {
+    if (g_str_equal (argv[i], "--json"))
+      invocation->json = TRUE;
+    else if (g_str_equal (argv[i], "--verbose") || g_str_equal (argv[i], "-v"))
+      g_setenv ("G_MESSAGES_DEBUG", "all", FALSE);
+    else if (g_str_equal (argv[i], "--bus") && i + 1 < argc)
+      invocation->bus = g_strdup (argv[++i]);
+    else if (g_str_has_prefix (argv[i], "--bus="))
+      invocation->bus = g_strdup (argv[i] + strlen ("--bus="));
+    else
+      break;
+  }
+  return i;
+}
+
+int
+main (int argc, char **argv)
+{
+  Invocation invocation = { 0 };
+  int used = 0, first;
+
+  setlocale (LC_ALL, "");
+  bindtextdomain (GETTEXT_PACKAGE, PILOT_LOCALE_DIR);
+  bind_textdomain_codeset (GETTEXT_PACKAGE, "UTF-8");
+  textdomain (GETTEXT_PACKAGE);
+  /* Registers the names of our errors, so that what the daemon sends is recognised. */
+  (void) PILOT_ERROR;
+
+  first = take_global_options (&invocation, argv, argc);
+  if (first < argc && (g_str_equal (argv[first], "--version") || g_str_equal (argv[first], "version"))) {
+    g_print ("pilotctl %s\n", PILOT_VERSION);
+    return EXIT_OK;
+  }
+  if (first < argc && g_str_equal (argv[first], "extras"))
+    first++;
+  if (first >= argc || g_str_equal (argv[first], "-h") || g_str_equal (argv[first], "--help")) {
+    print_usage ();
+    return EXIT_USAGE;
+  }
+  invocation.command = find_command (argv + first, argc - first, &used);
+  if (invocation.command == NULL) {
+    for (int i = first; i < argc; i++)
+      if (g_str_equal (argv[i], "--json"))
+        invocation.json = TRUE;
+    if (invocation.json)
+      return output_fail (&invocation, PILOT_ERROR_INVALID_ARGUMENT, _("pilotctl --help lists the commands"), _("unknown command: %s"), argv[first]);
+    g_printerr (_("unknown command: %s\n"), argv[first]);
+    print_usage ();
+    return EXIT_USAGE;
+  }
+  invocation.argv = argv + first + used - 1;
+  invocation.argc = argc - first - used + 1;
+  return invocation.command->run (&invocation);
+}

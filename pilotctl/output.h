@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include "pilotctl/command.h"
+
+G_BEGIN_DECLS
+
+/* The one place that writes results: JSON envelope of cli.md 1.2 on stdout, errors on stderr. */
+
+/* Success. @data: a{sv}, floating or not. Printed with --json only; a command prints its own text otherwise. */
+int output_ok (Invocation *invocation, GVariant *data);
+/* Takes @error: "error: …", "hint:  …", or one JSON line. EXIT_FAILED. */
+int output_error (Invocation *invocation, GError *error);
+/* The same for an error made on the spot. */
+int output_fail (Invocation *invocation, PilotError code, const char *hint, const char *format, ...) G_GNUC_PRINTF (4, 5);
+/* "12s", "2m5s", "1h4m", "2d3h"; "1.2 MB". Transfer full. */
+char *output_age (gint64 seconds);
+char *output_bytes (guint64 bytes);
+/* Outside text made fit for a terminal: control characters as \xNN. Transfer full. */
+char *output_clean (const char *text);
+
+G_END_DECLS
