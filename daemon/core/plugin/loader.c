@@ -75,7 +75,7 @@ info_fail (PilotPluginLoader *self,
   info->error = pilot_error_dup_message (error);
   g_error_free (error);
   if (info->required)
-    g_warning ("plugin \"%s\" (%s), which is required: %s", info->name, info->file, info->error);
+    g_warning ("plugin \"%s\" (%s), which is required: %s", info->name, info->file != NULL ? info->file : "no file", info->error);
   else
     g_message ("plugin \"%s\" (%s): %s", info->name, info->file, info->error);
   info_set_state (self, info, PILOT_PLUGIN_STATE_FAILED);
