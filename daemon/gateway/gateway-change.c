@@ -366,7 +366,6 @@ void
 pilot_gateway_change_async (PilotGateway *gateway, PilotChange *change, GAsyncReadyCallback callback, gpointer user_data)
 {
   GTask *task = g_task_new (gateway, NULL, callback, user_data);
-  PilotConfig *config = pilot_node_get_config (gateway->node);
   Work *work = g_new0 (Work, 1);
 
   work->change = change;
@@ -384,7 +383,7 @@ pilot_gateway_change_async (PilotGateway *gateway, PilotChange *change, GAsyncRe
     step_save (task);
     return;
   }
-  pilot_privileged_find_async (change->subnet, pilot_config_get (config, "helper-socket"), NULL, found, task);
+  pilot_privileged_find_async (change->subnet, pilot_gateway_helper_socket (gateway), NULL, found, task);
 }
 
 gboolean

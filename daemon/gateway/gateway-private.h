@@ -66,6 +66,8 @@ void pilot_gateway_deactivate (PilotGateway *gateway);
 void pilot_gateway_mapping_added (PilotGateway *gateway, PilotMapping *mapping);
 void pilot_gateway_mapping_removed (PilotGateway *gateway, PilotMapping *mapping);
 void pilot_gateway_redirected (int fd, guint32 address, guint16 port, gpointer user_data);
+/* (nullable): NULL = the default place. */
+const char *pilot_gateway_helper_socket (PilotGateway *gateway);
 PilotAllocator *pilot_gateway_get_allocator (PilotGateway *gateway, GError **error);
 
 G_END_DECLS

@@ -98,6 +98,14 @@ pilot_gateway_get_allocator (PilotGateway *gateway, GError **error)
   return PILOT_ALLOCATOR (plugin);
 }
 
+const char *
+pilot_gateway_helper_socket (PilotGateway *gateway)
+{
+  const char *path = pilot_config_get (pilot_node_get_config (gateway->node), "helper-socket");
+
+  return path != NULL ? path : g_getenv ("PILOT_HELPER_SOCKET");
+}
+
 /* ---- mappings ---- */
 
 static void
@@ -717,8 +725,7 @@ begin_stop (GTask *task)
   if (gateway->privileged != NULL && pilot_privileged_is_alive (gateway->privileged))
     pilot_privileged_cleanup_async (gateway->privileged, TRUE, NULL, cleaned_up, task);
   else
-    pilot_privileged_find_async (gateway->subnet, pilot_config_get (pilot_node_get_config (gateway->node), "helper-socket"), NULL,
-                                 stop_found, task);
+    pilot_privileged_find_async (gateway->subnet, pilot_gateway_helper_socket (gateway), NULL, stop_found, task);
 }
 
 void

@@ -1,0 +1,296 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* PilotBridge between a socket pair's one end and a stream in memory. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+
+#include "daemon/gateway/bridge.h"
+#include "tests/gateway/namespace.h"
+#include "tests/gateway/fake-node.h"
+
+typedef struct {
+  PilotStreamUser user;
+  PilotPoller *poller;
+  PilotNode *node;
+  PilotBridgeGroup group;
+  PilotStream *far;      /* the peer's end */
+  guint ready;
+  int client;            /* the local program's end */
+  guint ended;
+  PilotStreamError error;
+} Fixture;
+
+static void
+far_ready (PilotStreamUser *user, PilotStream *stream, guint ready)
+{
+  ((Fixture *) user)->ready |= ready;
+}
+
+static void
+bridge_ended (PilotBridgeGroup *group, guint16 port, PilotStreamError error, gpointer user_data)
+{
+  Fixture *fixture = user_data;
+
+  fixture->ended++;
+  fixture->error = error;
+}
+
+/* A TCP connection over loopback: @server is non-blocking. */
+static void
+connect_pair (int *client, int *server)
+{
+  struct sockaddr_in name = { .sin_family = AF_INET, .sin_addr.s_addr = htonl (INADDR_LOOPBACK) };
+  socklen_t length = sizeof name;
+  int listener = socket (AF_INET, SOCK_STREAM, 0);
+
+  g_assert_cmpint (bind (listener, (struct sockaddr *) &name, sizeof name), ==, 0);
+  g_assert_cmpint (listen (listener, 1), ==, 0);
+  g_assert_cmpint (getsockname (listener, (struct sockaddr *) &name, &length), ==, 0);
+  *client = socket (AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  g_assert_cmpint (connect (*client, (struct sockaddr *) &name, sizeof name), ==, 0);
+  *server = accept4 (listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+  g_assert_cmpint (*server, >=, 0);
+  fcntl (*client, F_SETFL, O_NONBLOCK);
+  close (listener);
+}
+
+static void
+set_up (Fixture *fixture, gconstpointer data)
+{
+  PilotStream *near;
+  int server;
+
+  fixture->user.ready = far_ready;
+  fixture->poller = pilot_poller_new (NULL, NULL);
+  fixture->node = fake_node_new (fixture->poller, "/nonexistent");
+  pilot_bridge_group_init (&fixture->group, fixture->poller);
+  fixture->group.ended = bridge_ended;
+  fixture->group.user_data = fixture;
+  connect_pair (&fixture->client, &server);
+  fake_stream_pair (fixture->node, &near, &fixture->far);
+  pilot_stream_set_user_data (fixture->far, &fixture->user);
+  pilot_bridge_join (&fixture->group, server, 80, near);
+}
+
+static void
+tear_down (Fixture *fixture, gconstpointer data)
+{
+  pilot_bridge_group_reset (&fixture->group);
+  if (fixture->far != NULL)
+    pilot_stream_release (fixture->far, 0);
+  while (g_main_context_iteration (NULL, FALSE))
+    ;
+  g_assert_cmpuint (fixture->group.open, ==, 0);
+  g_assert_cmpuint (fake_node_count_streams (fixture->node), ==, 0);
+  g_object_unref (fixture->node);
+  pilot_poller_free (fixture->poller);
+  if (fixture->client >= 0)
+    close (fixture->client);
+}
+
+#define wait_until(condition) \
+  G_STMT_START { \
+    gint64 give_up = g_get_monotonic_time () + 10 * G_USEC_PER_SEC; \
+    while (!(condition)) { \
+      g_assert_cmpint (g_get_monotonic_time (), <, give_up); \
+      if (!g_main_context_iteration (NULL, FALSE)) \
+        g_usleep (200); \
+    } \
+  } G_STMT_END
+
+/* One try to read from the client's end: bytes, 0 at the end, or -errno. */
+static gssize
+client_read (Fixture *fixture, char *buffer, gsize length)
+{
+  gssize got = recv (fixture->client, buffer, length, MSG_DONTWAIT);
+
+  return got < 0 ? -errno : got;
+}
+
+static void
+test_half_close (Fixture *fixture, gconstpointer data)
+{
+  char buffer[64];
+  struct iovec spans[2];
+  gssize got;
+
+  g_assert_cmpint (send (fixture->client, "request", 7, 0), ==, 7);
+  g_assert_cmpint (shutdown (fixture->client, SHUT_WR), ==, 0);
+  wait_until ((fixture->ready & PILOT_STREAM_READY_EOF) != 0);
+  g_assert_cmpuint (pilot_stream_read_vectors (fixture->far, spans), ==, 1);
+  g_assert_cmpmem (spans[0].iov_base, spans[0].iov_len, "request", 7);
+  pilot_stream_read_consume (fixture->far, 7, 0);
+
+  /* The other direction still works, and ends by itself. */
+  g_assert_cmpuint (pilot_stream_write_vectors (fixture->far, spans), >, 0);
+  memcpy (spans[0].iov_base, "answer", 6);
+  pilot_stream_write_commit (fixture->far, 6, 0);
+  wait_until ((got = client_read (fixture, buffer, sizeof buffer)) != -EAGAIN);
+  g_assert_cmpmem (buffer, got, "answer", 6);
+  g_assert_cmpuint (fixture->ended, ==, 0);
+  pilot_stream_shutdown_write (fixture->far, 0);
+  wait_until ((got = client_read (fixture, buffer, sizeof buffer)) != -EAGAIN);
+  g_assert_cmpint (got, ==, 0);
+  wait_until (fixture->ended == 1);
+  g_assert_cmpint (fixture->error, ==, PILOT_STREAM_ERROR_NONE);
+  g_assert_cmpuint (fixture->group.bytes_out, ==, 7);
+  g_assert_cmpuint (fixture->group.bytes_in, ==, 6);
+}
+
+static void
+test_peer_resets (Fixture *fixture, gconstpointer data)
+{
+  char buffer[64];
+  gssize got;
+
+  pilot_stream_reset (fixture->far, 0);
+  wait_until ((got = client_read (fixture, buffer, sizeof buffer)) != -EAGAIN);
+  g_assert_cmpint (got, ==, -ECONNRESET);
+  g_assert_cmpuint (fixture->ended, ==, 1);
+  g_assert_cmpint (fixture->error, ==, PILOT_STREAM_ERROR_RESET);
+}
+
+static void
+test_client_resets (Fixture *fixture, gconstpointer data)
+{
+  pilot_socket_reset (fixture->client);
+  fixture->client = -1;
+  wait_until ((fixture->ready & PILOT_STREAM_READY_CLOSED) != 0);
+  g_assert_cmpint (pilot_stream_get_error (fixture->far), ==, PILOT_STREAM_ERROR_RESET);
+  g_assert_cmpuint (fixture->ended, ==, 1);
+}
+
+static gint64
+cpu_time (void)
+{
+  struct rusage usage;
+
+  getrusage (RUSAGE_SELF, &usage);
+  return (usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * G_USEC_PER_SEC + usage.ru_utime.tv_usec + usage.ru_stime.tv_usec;
+}
+
+static gboolean
+set_flag (gpointer user_data)
+{
+  *(gboolean *) user_data = TRUE;
+  return G_SOURCE_REMOVE;
+}
+
+/* The loop sleeps for half a second; anything that spins shows in the time used. */
+static void
+assert_idle (void)
+{
+  gboolean over = FALSE;
+  gint64 before = cpu_time ();
+
+  g_timeout_add (500, set_flag, &over);
+  while (!over)
+    g_main_context_iteration (NULL, TRUE);
+  g_assert_cmpint (cpu_time () - before, <, 200000);
+}
+
+static void
+test_peer_never_reads (Fixture *fixture, gconstpointer data)
+{
+  g_autofree char *block = g_malloc0 (65536);
+  gsize sent = 0;
+  gint64 quiet;
+
+  /* Until nothing moves for a while: the ring is full, then the socket. */
+  quiet = g_get_monotonic_time ();
+  while (g_get_monotonic_time () - quiet < 200000) {
+    gssize put = send (fixture->client, block, 65536, MSG_DONTWAIT);
+
+    g_main_context_iteration (NULL, FALSE);
+    if (put > 0) {
+      sent += put;
+      quiet = g_get_monotonic_time ();
+    }
+  }
+  g_assert_cmpuint (sent, <, 64 * 1024 * 1024);
+  g_assert_cmpuint (fixture->group.bytes_out, ==, FAKE_BUFFER);
+  assert_idle ();
+
+  /* The client hangs up meanwhile, both directions are shut, and the ring stays full: still nothing spins. */
+  pilot_stream_shutdown_write (fixture->far, 0);
+  g_assert_cmpint (shutdown (fixture->client, SHUT_WR), ==, 0);
+  assert_idle ();
+
+  /* The peer reads at last: all of it arrives. */
+  while (fixture->ended == 0) {
+    struct iovec spans[2];
+    guint n = pilot_stream_read_vectors (fixture->far, spans);
+
+    for (guint i = 0; i < n; i++)
+      pilot_stream_read_consume (fixture->far, spans[i].iov_len, 0);
+    g_main_context_iteration (NULL, FALSE);
+  }
+  g_assert_cmpuint (fixture->group.bytes_out, ==, sent);
+}
+
+static void
+test_client_never_reads (Fixture *fixture, gconstpointer data)
+{
+  gsize sent = 0;
+  gint64 quiet = g_get_monotonic_time ();
+
+  while (g_get_monotonic_time () - quiet < 200000) {
+    struct iovec spans[2];
+    guint n = pilot_stream_write_vectors (fixture->far, spans);
+
+    for (guint i = 0; i < n; i++) {
+      memset (spans[i].iov_base, 'x', spans[i].iov_len);
+      pilot_stream_write_commit (fixture->far, spans[i].iov_len, 0);
+      sent += spans[i].iov_len;
+      quiet = g_get_monotonic_time ();
+    }
+    g_main_context_iteration (NULL, FALSE);
+  }
+  g_assert_cmpuint (sent, <, 64 * 1024 * 1024);
+  g_assert_cmpuint (sent - fixture->group.bytes_in, ==, FAKE_BUFFER);
+  assert_idle ();
+}
+
+static PilotStream *
+dial_silent (PilotStreamUser *user, gpointer user_data, GError **error)
+{
+  return pilot_node_connect (((Fixture *) user_data)->node, 5, 80, user, error);
+}
+
+static void
+test_dial_timeout (Fixture *fixture, gconstpointer data)
+{
+  gint64 begin = g_get_monotonic_time ();
+  g_autoptr (GError) error = NULL;
+  char buffer[16];
+  int client, server;
+  gssize got;
+
+  fixture->group.dial_timeout_us = 300000;
+  connect_pair (&client, &server);
+  g_assert_true (pilot_bridge_open (&fixture->group, server, 80, dial_silent, fixture, &error));
+  g_assert_no_error (error);
+  wait_until ((got = recv (client, buffer, sizeof buffer, MSG_DONTWAIT)) >= 0 || errno != EAGAIN);
+  g_assert_cmpint (got, ==, -1);
+  g_assert_cmpint (errno, ==, ECONNRESET);
+  g_assert_cmpint (g_get_monotonic_time () - begin, >=, 300000);
+  g_assert_cmpint (fixture->error, ==, PILOT_STREAM_ERROR_TIMEOUT);
+  close (client);
+}
+
+int
+main (int argc, char **argv)
+{
+  g_test_init (&argc, &argv, NULL);
+#define ADD(path, func) g_test_add (path, Fixture, NULL, set_up, func, tear_down)
+  ADD ("/bridge/half-close", test_half_close);
+  ADD ("/bridge/peer-resets", test_peer_resets);
+  ADD ("/bridge/client-resets", test_client_resets);
+  ADD ("/bridge/peer-never-reads", test_peer_never_reads);
+  ADD ("/bridge/client-never-reads", test_client_never_reads);
+  ADD ("/bridge/dial-timeout", test_dial_timeout);
+  return g_test_run ();
+}
