@@ -84,13 +84,21 @@ handle_respond_handshake (PilotCall  *call,
 }
 
 static JsonObject *
-make_item (const PilotDirectoryItem *item)
+make_item (PilotCall                *call,
+           const PilotDirectoryItem *item)
 {
+  const PilotNodeRecord *record = pilot_directory_find (call->service->directory, item->peer);
   JsonObject *object = json_object_new ();
+  gchar key[PILOT_BASE64_KEY_TEXT_SIZE];
 
   json_object_set_int_member (object, "from_node_id", item->peer);
   if (item->is_request)
-    json_object_set_string_member (object, "justification", item->justification);
+    {
+      json_object_set_string_member (object, "justification", item->justification);
+      /* Some v1.9 servers tell the key too; others pass it over. It spares the target a look-up. */
+      if (record != NULL)
+        json_object_set_string_member (object, "public_key", pilot_base64_encode_to (record->key, PILOT_KEY_SIZE, key));
+    }
   else
     json_object_set_boolean_member (object, "accept", item->accept);
   json_object_set_int_member (object, "timestamp", item->time);
@@ -138,7 +146,7 @@ handle_poll_handshakes (PilotCall  *call,
     {
       const PilotDirectoryItem *item = &g_array_index (items, PilotDirectoryItem, i);
 
-      json_array_add_object_element (item->is_request ? requests : responses, make_item (item));
+      json_array_add_object_element (item->is_request ? requests : responses, make_item (call, item));
     }
   begin_delivery (call, node, items);
   response = json_object_new ();

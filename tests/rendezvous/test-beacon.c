@@ -1,0 +1,424 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <locale.h>
+#include <netinet/in.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "harness.h"
+#include "protocol/bytes.h"
+
+/* The beacon over real sockets; every host in 127.0.0.0/8 is one of ours. Datagrams are written by hand. */
+
+typedef struct
+{
+  Harness harness;
+  Client  client;
+  Person  alice;
+  Person  bob;
+  int     a; /* their tunnel sockets */
+  int     b;
+} Fixture;
+
+static int
+udp_open (const gchar         *from,
+          const PilotEndpoint *to)
+{
+  struct timeval timeout = { .tv_sec = 10 };
+  struct sockaddr_in source = { .sin_family = AF_INET };
+  struct sockaddr_storage address;
+  socklen_t length = pilot_endpoint_to_sockaddr (to, FALSE, &address);
+  int fd = socket (AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+  g_assert_cmpint (inet_pton (AF_INET, from, &source.sin_addr), ==, 1);
+  g_assert_cmpint (bind (fd, (struct sockaddr *) &source, sizeof source), ==, 0);
+  g_assert_cmpint (setsockopt (fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout), ==, 0);
+  /* Connected: an answer from another address than the one asked is not seen, as in newer daemons. */
+  g_assert_cmpint (connect (fd, (struct sockaddr *) &address, length), ==, 0);
+  return fd;
+}
+
+static void
+udp_expect (int           fd,
+            gconstpointer data,
+            gsize         length)
+{
+  guint8 buffer[65536];
+  gssize n = recv (fd, buffer, sizeof buffer, 0);
+
+  g_assert_cmpmem (buffer, MAX (n, 0), data, length);
+}
+
+/* The reply to this tells that everything before was handled: there is one queue. */
+static void
+udp_settle (Fixture *fixture)
+{
+  int fd = udp_open ("127.0.0.1", &fixture->harness.beacon);
+  guint8 reply[8];
+
+  g_assert_cmpint (send (fd, "\1\0\0\0\0", 5, 0), ==, 5);
+  g_assert_cmpint (recv (fd, reply, sizeof reply, 0), ==, 8);
+  close (fd);
+}
+
+static void
+udp_expect_nothing (Fixture *fixture,
+                    int      fd)
+{
+  guint8 byte;
+
+  udp_settle (fixture);
+  g_assert_cmpint (recv (fd, &byte, 1, MSG_DONTWAIT), ==, -1);
+  g_assert_cmpint (errno, ==, EAGAIN);
+}
+
+static void
+put_endpoint (int     fd,
+              guint8 *data)
+{
+  struct sockaddr_in name;
+  socklen_t length = sizeof name;
+
+  g_assert_cmpint (getsockname (fd, (struct sockaddr *) &name, &length), ==, 0);
+  data[0] = 4;
+  memcpy (data + 1, &name.sin_addr, 4);
+  memcpy (data + 5, &name.sin_port, 2);
+}
+
+static void
+discover (int     fd,
+          guint32 id,
+          guint8  type)
+{
+  guint8 message[5] = { type }, reply[8] = { 2 };
+
+  pilot_bytes_put_u32 (message + 1, id);
+  put_endpoint (fd, reply + 1);
+  g_assert_cmpint (send (fd, message, sizeof message, 0), ==, sizeof message);
+  udp_expect (fd, reply, sizeof reply);
+}
+
+static void
+fixture_init (Fixture *fixture)
+{
+  harness_start (&fixture->harness);
+  client_open (&fixture->client, &fixture->harness.registry, NULL);
+  person_init (&fixture->alice, 'a');
+  person_init (&fixture->bob, 'b');
+  person_register (&fixture->alice, &fixture->client, 4001);
+  person_register (&fixture->bob, &fixture->client, 4002);
+  fixture->a = udp_open ("127.0.0.1", &fixture->harness.beacon);
+  fixture->b = udp_open ("127.0.0.1", &fixture->harness.beacon);
+}
+
+static void
+fixture_clear (Fixture *fixture)
+{
+  close (fixture->a);
+  close (fixture->b);
+  client_close (&fixture->client);
+  harness_stop (&fixture->harness);
+  harness_clear (&fixture->harness);
+}
+
+static gsize
+make_relay (guint8      *message,
+            guint32      sender,
+            guint32      destination,
+            const gchar *frame)
+{
+  message[0] = 5;
+  pilot_bytes_put_u32 (message + 1, sender);
+  pilot_bytes_put_u32 (message + 5, destination);
+  memcpy (message + 9, frame, strlen (frame));
+  return 9 + strlen (frame);
+}
+
+static void
+test_discover (void)
+{
+  Fixture fixture;
+  int fd;
+
+  harness_init (&fixture.harness, NULL);
+  fixture_init (&fixture);
+  discover (fixture.a, 0, 1);          /* before registering */
+  discover (fixture.a, 1, 1);
+  discover (fixture.a, 77, 1);         /* nobody's id: answered all the same */
+  /* Rubbish is passed over. */
+  send (fixture.a, "\1\0", 2, 0);
+  send (fixture.a, "\7\0\0\0\1\0\0", 7, 0);
+  send (fixture.a, "\x55xyz", 4, 0);
+  send (fixture.a, "", 0, 0);
+  udp_expect_nothing (&fixture, fixture.a);
+  /* Bytes behind the body are ignored. */
+  fd = udp_open ("127.0.0.1", &fixture.harness.beacon);
+  discover (fd, 2, 8);
+  close (fd);
+  fixture_clear (&fixture);
+}
+
+static void
+test_relay (void)
+{
+  Fixture fixture;
+  guint8 message[64], deliver[64];
+  gsize length;
+  int spoof;
+
+  harness_init (&fixture.harness, NULL);
+  fixture_init (&fixture);
+  discover (fixture.a, 1, 1);
+  discover (fixture.b, 2, 1);
+  length = make_relay (message, 1, 2, "PILSframe");
+  g_assert_cmpint (send (fixture.a, message, length, 0), ==, length);
+  memcpy (deliver, message + 4, length - 4);
+  deliver[0] = 6;
+  memcpy (deliver + 1, message + 1, 4);
+  udp_expect (fixture.b, deliver, length - 4);
+
+  /* In order, many in a burst, none lost (they fit the buffers). */
+  for (guint i = 0; i < 200; i++)
+    {
+      g_autofree gchar *frame = g_strdup_printf ("PILS%u", i);
+
+      length = make_relay (message, 1, 2, frame);
+      g_assert_cmpint (send (fixture.a, message, length, 0), ==, length);
+    }
+  for (guint i = 0; i < 200; i++)
+    {
+      g_autofree gchar *frame = g_strdup_printf ("PILS%u", i);
+
+      memcpy (deliver + 5, frame, strlen (frame));
+      udp_expect (fixture.b, deliver, 5 + strlen (frame));
+    }
+  /* A frame as large as UDP takes. */
+  {
+    g_autofree guint8 *large = g_malloc0 (65507);
+
+    make_relay (large, 1, 2, "PILS");
+    g_assert_cmpint (send (fixture.a, large, 65507, 0), ==, 65507);
+    memmove (large + 4, deliver, 5);
+    memcpy (large + 9, "PILS", 4);
+    udp_expect (fixture.b, large + 4, 65503);
+  }
+  /* Nobody there; and one who is not who he says: nothing comes. */
+  length = make_relay (message, 1, 99, "PILSframe");
+  send (fixture.a, message, length, 0);
+  spoof = udp_open ("127.0.0.1", &fixture.harness.beacon);
+  length = make_relay (message, 1, 2, "PILSspoof");
+  send (spoof, message, length, 0);
+  send (spoof, message, 8, 0);
+  udp_expect_nothing (&fixture, fixture.b);
+  close (spoof);
+
+  /* 0x08: deliveries name the destination. */
+  discover (fixture.b, 2, 8);
+  length = make_relay (message, 1, 2, "PILSframe");
+  send (fixture.a, message, length, 0);
+  message[0] = 9;
+  udp_expect (fixture.b, message, length);
+  fixture_clear (&fixture);
+}
+
+static void
+test_relay_limit (void)
+{
+  Fixture fixture;
+  guint8 message[64];
+  gsize length = make_relay (message, 1, 2, "PILSframe");
+  guint n = 0;
+
+  harness_init (&fixture.harness, NULL);
+  fixture.harness.options.beacon_limits.relay_limit = 10;
+  fixture_init (&fixture);
+  discover (fixture.a, 1, 1);
+  discover (fixture.b, 2, 1);
+  for (guint i = 0; i < 50; i++)
+    send (fixture.a, message, length, 0);
+  udp_settle (&fixture);
+  while (recv (fixture.b, message, sizeof message, MSG_DONTWAIT) > 0)
+    n++;
+  g_assert_cmpuint (n, >=, 10);
+  g_assert_cmpuint (n, <=, 20); /* two windows at most */
+  fixture_clear (&fixture);
+}
+
+/* A registration stays with the host that the registry has authenticated. */
+static void
+test_hijack (void)
+{
+  Fixture fixture;
+  guint8 message[64], deliver[64];
+  gsize length = make_relay (message, 1, 2, "PILSframe");
+  int thief;
+
+  harness_init (&fixture.harness, NULL);
+  fixture_init (&fixture);
+  discover (fixture.a, 1, 1);
+  discover (fixture.b, 2, 1);
+  thief = udp_open ("127.0.0.66", &fixture.harness.beacon);
+  discover (thief, 2, 1); /* answered, but it changes nothing */
+  send (fixture.a, message, length, 0);
+  deliver[0] = 6;
+  memcpy (deliver + 1, message + 1, 4);
+  memcpy (deliver + 5, "PILSframe", 9);
+  udp_expect (fixture.b, deliver, 14);
+  udp_expect_nothing (&fixture, thief);
+  close (thief);
+  /* The node itself, on a new port, counts at once. */
+  close (fixture.b);
+  fixture.b = udp_open ("127.0.0.1", &fixture.harness.beacon);
+  discover (fixture.b, 2, 1);
+  send (fixture.a, message, length, 0);
+  udp_expect (fixture.b, deliver, 14);
+  fixture_clear (&fixture);
+}
+
+static void
+test_punch (void)
+{
+  Fixture fixture;
+  guint8 request[9] = { 3, 0, 0, 0, 1, 0, 0, 0, 2 }, to_a[8] = { 4 }, to_b[8] = { 4 };
+  int spoof;
+
+  harness_init (&fixture.harness, NULL);
+  fixture_init (&fixture);
+  discover (fixture.a, 1, 1);
+  discover (fixture.b, 2, 1);
+  put_endpoint (fixture.b, to_a + 1);
+  put_endpoint (fixture.a, to_b + 1);
+  /* Without trust nobody learns where the other is. */
+  send (fixture.a, request, sizeof request, 0);
+  udp_expect_nothing (&fixture, fixture.a);
+  udp_expect_nothing (&fixture, fixture.b);
+  person_report (&fixture.alice, &fixture.client, 2);
+  person_report (&fixture.bob, &fixture.client, 1);
+  send (fixture.a, request, sizeof request, 0);
+  udp_expect (fixture.a, to_a, sizeof to_a);
+  udp_expect (fixture.b, to_b, sizeof to_b);
+  /* Not by somebody else in its name, nor toward somebody who is not here. */
+  spoof = udp_open ("127.0.0.66", &fixture.harness.beacon);
+  send (spoof, request, sizeof request, 0);
+  request[8] = 99;
+  send (fixture.a, request, sizeof request, 0);
+  udp_expect_nothing (&fixture, fixture.a);
+  udp_expect_nothing (&fixture, fixture.b);
+  udp_expect_nothing (&fixture, spoof);
+  close (spoof);
+  fixture_clear (&fixture);
+}
+
+/* 0A 01 to the target of a request and to the requester of an answer. */
+static void
+test_notify (void)
+{
+  Fixture fixture;
+  JsonObject *response;
+
+  harness_init (&fixture.harness, NULL);
+  fixture_init (&fixture);
+  discover (fixture.a, 1, 1);
+  discover (fixture.b, 2, 1);
+  person_request (&fixture.alice, &fixture.client, 2, "");
+  udp_expect (fixture.b, "\x0a\1", 2);
+  json_object_unref (person_poll (&fixture.bob, &fixture.client));
+  response = client_expect (&fixture.client, "respond_handshake_ok", "{\"type\":\"respond_handshake\",\"node_id\":2,\"peer_id\":1,"
+                            "\"accept\":true,\"signature\":\"%s\"}", person_sign (&fixture.bob, "respond:2:1"));
+  json_object_unref (response);
+  udp_expect (fixture.a, "\x0a\1", 2);
+  /* Once a second at most. */
+  person_request (&fixture.alice, &fixture.client, 2, "");
+  udp_expect_nothing (&fixture, fixture.b);
+  fixture_clear (&fixture);
+}
+
+static gchar *
+resolve_bob (Fixture *fixture)
+{
+  g_autoptr (JsonObject) response = client_expect (&fixture->client, "resolve_ok", "{\"type\":\"resolve\",\"requester_id\":1,\"node_id\":2,"
+                                                   "\"signature\":\"%s\"}", person_sign (&fixture->alice, "resolve:1:2"));
+
+  return g_strdup (json_object_get_string_member (response, "real_addr"));
+}
+
+/* The registry answers with what the beacon saw, when it is the host that the registry knows (verified-live.md). */
+static void
+test_resolve (void)
+{
+  Fixture fixture;
+  g_autofree gchar *before = NULL, *seen = NULL, *wanted = NULL, *elsewhere = NULL;
+  struct sockaddr_in name;
+  socklen_t length = sizeof name;
+  int other;
+
+  harness_init (&fixture.harness, NULL);
+  fixture_init (&fixture);
+  person_report (&fixture.alice, &fixture.client, 2);
+  person_report (&fixture.bob, &fixture.client, 1);
+  before = resolve_bob (&fixture);
+  g_assert_cmpstr (before, ==, "127.0.0.1:4002");
+  /* Seen from another host than its registry connection's: as registered. */
+  other = udp_open ("127.0.0.77", &fixture.harness.beacon);
+  discover (other, 2, 1);
+  elsewhere = resolve_bob (&fixture);
+  g_assert_cmpstr (elsewhere, ==, "127.0.0.1:4002");
+  close (other);
+  discover (fixture.b, 2, 1);
+  g_assert_cmpint (getsockname (fixture.b, (struct sockaddr *) &name, &length), ==, 0);
+  wanted = g_strdup_printf ("127.0.0.1:%u", ntohs (name.sin_port));
+  seen = resolve_bob (&fixture);
+  g_assert_cmpstr (seen, ==, wanted);
+  fixture_clear (&fixture);
+}
+
+/* Bound to every address, it answers from the one that was asked: connected sockets see nothing else. */
+static void
+test_source_address (void)
+{
+  Fixture fixture;
+  guint8 message[64], deliver[64];
+  gsize length = make_relay (message, 1, 2, "PILSframe");
+  PilotEndpoint address;
+
+  harness_init (&fixture.harness, NULL);
+  g_assert_true (pilot_endpoint_parse ("[::]:0", &fixture.harness.options.beacon, NULL));
+  harness_start (&fixture.harness);
+  g_assert_true (pilot_endpoint_parse ("127.0.0.5:1", &address, NULL));
+  address.port = fixture.harness.beacon.port;
+  client_open (&fixture.client, &fixture.harness.registry, NULL);
+  person_init (&fixture.alice, 'a');
+  person_init (&fixture.bob, 'b');
+  person_register (&fixture.alice, &fixture.client, 4001);
+  person_register (&fixture.bob, &fixture.client, 4002);
+  fixture.a = udp_open ("127.0.0.1", &address);
+  address.address[3] = 6;
+  fixture.b = udp_open ("127.0.0.1", &address);
+  discover (fixture.a, 1, 1);
+  discover (fixture.b, 2, 1);
+  send (fixture.a, message, length, 0);
+  deliver[0] = 6;
+  memcpy (deliver + 1, message + 1, 4);
+  memcpy (deliver + 5, "PILSframe", 9);
+  udp_expect (fixture.b, deliver, 14);
+  fixture_clear (&fixture);
+}
+
+int
+main (int    argc,
+      char **argv)
+{
+  setlocale (LC_ALL, "");
+  g_test_init (&argc, &argv, NULL);
+  g_test_add_func ("/rendezvous/beacon/discover", test_discover);
+  g_test_add_func ("/rendezvous/beacon/relay", test_relay);
+  g_test_add_func ("/rendezvous/beacon/relay-limit", test_relay_limit);
+  g_test_add_func ("/rendezvous/beacon/hijack", test_hijack);
+  g_test_add_func ("/rendezvous/beacon/punch", test_punch);
+  g_test_add_func ("/rendezvous/beacon/notify", test_notify);
+  g_test_add_func ("/rendezvous/beacon/resolve", test_resolve);
+  g_test_add_func ("/rendezvous/beacon/source-address", test_source_address);
+  return g_test_run ();
+}
