@@ -152,7 +152,7 @@ struct _PilotOverlay
   PilotEndpoint     beacon;
   PilotEndpoint     observed;
   guint             discover_timer;
-  gint64            discovered_at;
+  guint             discover_unanswered; /* since the last reply */
   gint64            now; /* of the last call */
 
   GHashTable       *peers; /* guint32 -> PilotPeer */
@@ -199,6 +199,7 @@ void       pilot_overlay_drop_peer_events (PilotOverlay *self, PilotPeer *peer);
 void       pilot_overlay_queue            (PilotOverlay *self, const PilotEndpoint *to, const guint8 *data, gsize length);
 void       pilot_overlay_queue_relay      (PilotOverlay *self, guint32 node, const guint8 *frame, gsize length);
 void       pilot_overlay_discover_send    (PilotOverlay *self);
+void       pilot_overlay_discover_schedule (PilotOverlay *self, gint64 now);
 /* Seals a packet and queues it, ahead of stream data. `to` NULL = along the path in use. FALSE if there is no session or no path. */
 gboolean   pilot_overlay_queue_packet     (PilotPeer *peer, const PilotPacket *packet, const PilotEndpoint *to, gint64 now);
 /* Asks the stream for what it has to say at once and queues it sealed: before its session goes. */

@@ -73,6 +73,8 @@ receive_beacon (PilotOverlay        *self,
   switch (message.type)
     {
     case PILOT_BEACON_DISCOVER_REPLY:
+      self->discover_unanswered = 0;
+      pilot_overlay_discover_schedule (self, now);
       observed_endpoint (self, &message.endpoint);
       break;
     case PILOT_BEACON_PUNCH_COMMAND:

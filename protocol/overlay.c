@@ -121,6 +121,7 @@ pilot_overlay_set_beacon (PilotOverlay        *self,
   self->have_beacon = beacon != NULL;
   self->beacon = beacon != NULL ? *beacon : (PilotEndpoint) PILOT_ENDPOINT_INIT;
   self->observed = (PilotEndpoint) PILOT_ENDPOINT_INIT;
+  self->discover_unanswered = 0;
   pilot_overlay_discover (self, now);
   g_hash_table_iter_init (&iter, self->peers);
   while (g_hash_table_iter_next (&iter, NULL, (gpointer *) &peer))
@@ -131,14 +132,27 @@ pilot_overlay_set_beacon (PilotOverlay        *self,
     }
 }
 
+/* Until the beacon has answered nobody reaches us through it: a lost discover is repeated soon. */
+void
+pilot_overlay_discover_schedule (PilotOverlay *self,
+                                 gint64        now)
+{
+  gint64 wait = DISCOVER_EVERY;
+
+  if (self->discover_unanswered > 0 && self->discover_unanswered < 6)
+    wait = (PILOT_SECOND / 2) << self->discover_unanswered;
+  pilot_timer_heap_set (&self->timers, &self->discover_timer,
+                        self->have_beacon ? now + MIN (wait, DISCOVER_EVERY) : G_MAXINT64, self, PILOT_TIMER_DISCOVER);
+}
+
 void
 pilot_overlay_discover (PilotOverlay *self,
                         gint64        now)
 {
   self->now = now;
   pilot_overlay_discover_send (self);
-  pilot_timer_heap_set (&self->timers, &self->discover_timer, self->have_beacon ? now + DISCOVER_EVERY : G_MAXINT64, self,
-                        PILOT_TIMER_DISCOVER);
+  self->discover_unanswered++;
+  pilot_overlay_discover_schedule (self, now);
 }
 
 void

@@ -405,6 +405,166 @@ test_flood (void)
   end (&w);
 }
 
+static SimFlow *
+dial (World       *w,
+      SimFlowKind  kind,
+      guint64      there,
+      guint64      back)
+{
+  SimFlow *flow = &w->sim->flows[w->sim->n_flows];
+
+  *flow = (SimFlow) { .sim = w->sim, .index = w->sim->n_flows, .port = (guint16) (1000 + w->sim->n_flows), .kind = kind,
+                      .seed = 9, .start = w->sim->now };
+  flow->client = (SimEnd) { .flow = flow, .host = w->alpha, .is_client = TRUE, .to_write = there, .to_read = back };
+  flow->server = (SimEnd) { .flow = flow, .host = w->beta, .to_write = back, .to_read = there };
+  w->sim->n_flows++;
+  sim_flow_start (w->sim, flow);
+  return flow;
+}
+
+static void
+test_transfer (void)
+{
+  World w = world (-1, -1);
+  SimFlow *flow;
+
+  start (&w);
+  flow = dial (&w, SIM_FLOW_BOTH, 300000, 200000);
+  run (&w, 30 * SIM_SECOND);
+  g_assert_true (flow->ended);
+  g_assert_cmpint (flow->error, ==, PILOT_STREAM_ERROR_NONE);
+  flow = dial (&w, SIM_FLOW_HALF_CLOSE, 10000, 20000);
+  run (&w, 30 * SIM_SECOND);
+  g_assert_true (flow->ended);
+  g_assert_cmpint (flow->error, ==, PILOT_STREAM_ERROR_NONE);
+  end (&w);
+}
+
+/* The budgets of what a local client may have to wait for. */
+static void
+test_closed_port (void)
+{
+  World w = world (SIM_NAT_PORT_RESTRICTED, SIM_NAT_PORT_RESTRICTED);
+  SimFlow *flow;
+
+  start (&w);
+  flow = dial (&w, SIM_FLOW_REFUSED, 1, 1);
+  run (&w, 3 * SIM_SECOND);
+  g_assert_true (flow->ended);
+  g_assert_cmpint (flow->error, ==, PILOT_STREAM_ERROR_REFUSED);
+  run (&w, 20 * SIM_SECOND);
+  flow = dial (&w, SIM_FLOW_REFUSED, 1, 1);
+  run (&w, (20 + 50) * SIM_MS);
+  g_assert_true (flow->ended);
+  g_assert_cmpint (flow->error, ==, PILOT_STREAM_ERROR_REFUSED);
+  end (&w);
+}
+
+static void
+test_dead_peer (void)
+{
+  World w = world (-1, -1);
+  SimFlow *flow;
+
+  start (&w);
+  sim_host_stop (w.beta);
+  flow = dial (&w, SIM_FLOW_BOTH, 1, 1);
+  run (&w, 18 * SIM_SECOND);
+  g_assert_true (flow->ended);
+  g_assert_cmpint (flow->error, ==, PILOT_STREAM_ERROR_NO_KEY_EXCHANGE);
+  sim_host_start (w.beta);
+  run (&w, SIM_SECOND);
+  g_assert_true (ping (&w, w.beta, w.alpha, SIM_SECOND));
+  sim_host_stop (w.beta);
+  flow = dial (&w, SIM_FLOW_BOTH, 1, 1);
+  run (&w, 18 * SIM_SECOND);
+  g_assert_true (flow->ended);
+  g_assert_cmpint (flow->error, ==, PILOT_STREAM_ERROR_TIMEOUT);
+  g_assert_true (peer (w.alpha, w.beta).silent);
+  end (&w);
+}
+
+static void
+test_stranger (void)
+{
+  World w = world (-1, -1);
+  SimFlow *flow;
+
+  start (&w);
+  flow = dial (&w, SIM_FLOW_STRANGER, 1, 1);
+  run (&w, 18 * SIM_SECOND);
+  g_assert_true (flow->ended);
+  g_assert_cmpint (flow->error, ==, PILOT_STREAM_ERROR_TIMEOUT);
+  end (&w);
+}
+
+static void
+test_mismatch_fails_dials (void)
+{
+  World w = world (-1, -1);
+  guint8 seed[PILOT_ED25519_SEED_SIZE] = { 99 };
+  PilotIdentity impostor;
+  SimFlow *flow;
+
+  start (&w);
+  pilot_identity_init (&impostor, seed);
+  memcpy (w.sim->lie, impostor.public_key, sizeof w.sim->lie);
+  w.sim->lie_about = 1;
+  sim_host_stop (w.beta);
+  w.beta->identity = impostor;
+  sim_host_start (w.beta);
+  run (&w, SIM_SECOND);
+  flow = dial (&w, SIM_FLOW_BOTH, 1000, 1000);
+  run (&w, 3 * SIM_SECOND);
+  g_assert_true (flow->ended);
+  g_assert_cmpint (flow->error, ==, PILOT_STREAM_ERROR_KEY_MISMATCH);
+  g_assert_null (flow->server.stream);
+  end (&w);
+}
+
+/* The peer restarts in the middle: streams of its former life end, new ones work at once. */
+static void
+test_restart_ends_streams (void)
+{
+  World w = world (-1, -1);
+  SimFlow *flow, *next;
+
+  start (&w);
+  w.alpha->link.rate = 100000;
+  w.alpha->link.queue = 100000;
+  flow = dial (&w, SIM_FLOW_BOTH, 2000000, 0);
+  run (&w, 2 * SIM_SECOND);
+  g_assert_false (flow->ended);
+  sim_host_stop (w.beta);
+  sim_host_start (w.beta);
+  run (&w, 5 * SIM_SECOND);
+  g_assert_true (flow->ended);
+  g_assert_cmpint (flow->error, ==, PILOT_STREAM_ERROR_RESET);
+  next = dial (&w, SIM_FLOW_BOTH, 1000, 1000);
+  run (&w, 2 * SIM_SECOND);
+  g_assert_true (next->ended);
+  g_assert_cmpint (next->error, ==, PILOT_STREAM_ERROR_NONE);
+  end (&w);
+}
+
+/* A burst from a trusted peer of our own kind meets no limit meant for others. */
+static void
+test_many (void)
+{
+  World w = world (-1, -1);
+
+  start (&w);
+  for (guint i = 0; i < SIM_MAX_FLOWS; i++)
+    dial (&w, SIM_FLOW_BOTH, 3000, 3000);
+  run (&w, 10 * SIM_SECOND);
+  for (guint i = 0; i < SIM_MAX_FLOWS; i++)
+    {
+      g_assert_true (w.sim->flows[i].ended);
+      g_assert_cmpint (w.sim->flows[i].error, ==, PILOT_STREAM_ERROR_NONE);
+    }
+  end (&w);
+}
+
 int
 main (int    argc,
       char **argv)
@@ -434,5 +594,12 @@ main (int    argc,
   g_test_add_func ("/overlay/watch", test_watch);
   g_test_add_func ("/overlay/network-changed", test_network_changed);
   g_test_add_func ("/overlay/flood", test_flood);
+  g_test_add_func ("/overlay/stream/transfer", test_transfer);
+  g_test_add_func ("/overlay/stream/closed-port", test_closed_port);
+  g_test_add_func ("/overlay/stream/dead-peer", test_dead_peer);
+  g_test_add_func ("/overlay/stream/stranger", test_stranger);
+  g_test_add_func ("/overlay/stream/mismatch", test_mismatch_fails_dials);
+  g_test_add_func ("/overlay/stream/restart", test_restart_ends_streams);
+  g_test_add_func ("/overlay/stream/many", test_many);
   return g_test_run ();
 }
