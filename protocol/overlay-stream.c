@@ -263,7 +263,10 @@ make_stream (PilotPeer    *peer,
   if (peer->streams != NULL)
     pilot_stream_links (peer->streams)->peer_prev = stream;
   peer->streams = stream;
-  peer->n_streams++;
+  peer->last_app = now;
+  /* It may have been idle: keepalive and watchdog run again. */
+  if (peer->n_streams++ == 0)
+    pilot_peer_schedule (peer, now);
   self->n_streams++;
   if (++self->n_linked > self->n_buckets && self->n_buckets < PILOT_MAX_STREAMS)
     resize (self, self->n_buckets * 2);

@@ -161,6 +161,7 @@ struct _Sim
   guint8      lie[32];
   gint        lie_about;           /* host whose key the registry misstates; -1 */
   gboolean    extensions;
+  gboolean    rebinds;             /* a NAT box changes its mappings */
   gboolean    pins;                /* trust records hold keys */
   GHashTable *nonces;
   SimRecorded recorded[SIM_RECORDED];
