@@ -218,8 +218,9 @@ take_listeners (PilotTarget *target, PilotPrivilegedPlan *plan)
   }
 }
 
+/* For each mapping that shall be there no more. */
 static void
-remove_missing (PilotGateway *gateway, PilotChange *change)
+foreach_missing (PilotGateway *gateway, PilotChange *change, void (*func) (PilotGateway *gateway, PilotMapping *mapping))
 {
   g_autoptr (GList) mappings = g_hash_table_get_values (gateway->by_local);
 
@@ -229,8 +230,14 @@ remove_missing (PilotGateway *gateway, PilotChange *change)
     for (guint i = 0; i < change->targets->len && !wanted; i++)
       wanted = ((PilotTarget *) g_ptr_array_index (change->targets, i))->mapping == item->data;
     if (!wanted)
-      pilot_gateway_mapping_removed (gateway, item->data);
+      func (gateway, item->data);
   }
+}
+
+static void
+reset_connections (PilotGateway *gateway, PilotMapping *mapping)
+{
+  pilot_mapping_reset_connections (mapping);
 }
 
 /* The system is as wanted: now the objects. @plan NULL: nothing was applied. */
@@ -248,7 +255,7 @@ commit (PilotGateway *gateway, Work *work, PilotPrivilegedPlan *plan)
   gateway->ports = g_strdup (change->ports);
   gateway->mode_wanted = g_strdup (change->mode_wanted);
   gateway->active = TRUE;
-  remove_missing (gateway, change);
+  foreach_missing (gateway, change, pilot_gateway_mapping_removed);
   if (plan == NULL)
     return;
   gateway->redirect = work->redirect;
@@ -311,6 +318,7 @@ step_apply (GTask *task)
   PilotGateway *gateway = g_task_get_source_object (task);
   Work *work = g_task_get_task_data (task);
 
+  foreach_missing (gateway, work->change, reset_connections);
   pilot_privileged_apply_async (work->privileged, make_plan (gateway, work), NULL, applied, task);
 }
 

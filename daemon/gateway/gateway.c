@@ -691,6 +691,19 @@ anything_in_force (PilotGateway *gateway)
 }
 
 static void
+clean_up (GTask *task, PilotPrivileged *privileged)
+{
+  PilotGateway *gateway = g_task_get_source_object (task);
+  GHashTableIter iter;
+  gpointer value;
+
+  g_hash_table_iter_init (&iter, gateway->by_local);
+  while (g_hash_table_iter_next (&iter, NULL, &value))
+    pilot_mapping_reset_connections (value);
+  pilot_privileged_cleanup_async (privileged, TRUE, NULL, cleaned_up, task);
+}
+
+static void
 stop_found (GObject *source, GAsyncResult *result, gpointer user_data)
 {
   GTask *task = user_data;
@@ -700,7 +713,7 @@ stop_found (GObject *source, GAsyncResult *result, gpointer user_data)
 
   privileged = pilot_privileged_find_finish (result, &error);
   if (privileged != NULL) {
-    pilot_privileged_cleanup_async (privileged, TRUE, NULL, cleaned_up, task);
+    clean_up (task, privileged);
     return;
   }
   /* Nobody is there to take anything away; after a reboot there is nothing to take away either. */
@@ -723,7 +736,7 @@ begin_stop (GTask *task)
     return;
   }
   if (gateway->privileged != NULL && pilot_privileged_is_alive (gateway->privileged))
-    pilot_privileged_cleanup_async (gateway->privileged, TRUE, NULL, cleaned_up, task);
+    clean_up (task, gateway->privileged);
   else
     pilot_privileged_find_async (gateway->subnet, pilot_gateway_helper_socket (gateway), NULL, stop_found, task);
 }

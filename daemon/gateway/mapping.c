@@ -277,6 +277,12 @@ pilot_mapping_peer_changed (PilotMapping *mapping)
 }
 
 void
+pilot_mapping_reset_connections (PilotMapping *mapping)
+{
+  pilot_bridge_group_reset (&mapping->group);
+}
+
+void
 pilot_mapping_close (PilotMapping *mapping)
 {
   g_clear_handle_id (&mapping->silence, g_source_remove);

@@ -33,6 +33,8 @@ gboolean pilot_mapping_is_down (PilotMapping *mapping);
 void pilot_mapping_accept (PilotMapping *mapping, int fd, guint16 port);
 /* The node says that something about the peer changed. */
 void pilot_mapping_peer_changed (PilotMapping *mapping);
+/* Ends connections. To be done while the address is still there: a reset from an address that is gone reaches nobody. */
+void pilot_mapping_reset_connections (PilotMapping *mapping);
 /* Ends connections and listeners. */
 void pilot_mapping_close (PilotMapping *mapping);
 
