@@ -1,0 +1,399 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <string.h>
+#include <sys/stat.h>
+#include <glib/gstdio.h>
+
+#include "libpilot/pilot-error.h"
+#include "tests/daemon/world.h"
+
+/* Two nodes of our own and a rendezvous, over real sockets. "Lands" means within the five seconds that are promised. */
+#define LANDS 5.0
+
+static guint32
+id (World *world, guint index)
+{
+  return pilot_node_get_id (world->hosts[index].node);
+}
+
+static PilotTrust *
+trust (World *world, guint index)
+{
+  return pilot_node_get_trust (world->hosts[index].node);
+}
+
+static gboolean
+trusts (World *world, guint index, guint other)
+{
+  return pilot_trust_is_trusted (trust (world, index), id (world, other));
+}
+
+static gboolean
+has (World *world, guint index, PilotTrustKind kind, guint other)
+{
+  g_autoptr (PilotTrustRecord) record = pilot_trust_lookup (trust (world, index), kind, id (world, other));
+
+  return record != NULL;
+}
+
+static void
+handshake (World *world, guint from, guint to, const char *ports, const char *expected)
+{
+  g_autoptr (GError) error = NULL;
+  const char *status = NULL;
+
+  g_assert_true (pilot_trust_handshake (trust (world, from), id (world, to), "let me in", ports, &status, &error));
+  g_assert_no_error (error);
+  g_assert_cmpstr (status, ==, expected);
+}
+
+static void
+approve (World *world, guint at, guint from, const char *expected)
+{
+  g_autoptr (GError) error = NULL;
+  g_autofree char *opened = NULL;
+
+  g_assert_true (pilot_trust_approve (trust (world, at), id (world, from), NULL, &opened, &error));
+  g_assert_no_error (error);
+  g_assert_cmpstr (opened, ==, expected);
+}
+
+static void
+untrust (World *world, guint at, guint peer)
+{
+  g_autoptr (GError) error = NULL;
+
+  g_assert_true (pilot_trust_untrust (trust (world, at), id (world, peer), &error));
+  g_assert_no_error (error);
+}
+
+static void
+assert_ping (World *world, guint from, guint to, const char *expected)
+{
+  g_autofree char *outcome = host_ping (&world->hosts[from], id (world, to), 6000);
+
+  g_assert_cmpstr (outcome, ==, expected);
+}
+
+static void
+assert_access (World *world, guint at, guint peer, const char *expected)
+{
+  g_autofree char *ports = pilot_access_describe (pilot_node_get_access (world->hosts[at].node), id (world, peer));
+
+  g_assert_cmpstr (ports, ==, expected);
+}
+
+static void
+befriend (World *world)
+{
+  handshake (world, 0, 1, NULL, "sent");
+  WAIT (LANDS, has (world, 1, PILOT_TRUST_PENDING, 0));
+  approve (world, 1, 0, "all");
+  WAIT (LANDS, trusts (world, 0, 1) && trusts (world, 1, 0));
+}
+
+static void
+start_two (World *world)
+{
+  world_init (world);
+  host_start (world, 0);
+  host_start (world, 1);
+  g_assert_cmpuint (id (world, 0), !=, id (world, 1));
+}
+
+/* --- the tests --- */
+
+static void
+test_approve (void)
+{
+  World world;
+  g_autoptr (PilotTrustRecord) pending = NULL, record = NULL;
+  g_autoptr (GError) error = NULL;
+  guint8 key[32];
+  gsize length;
+
+  start_two (&world);
+  assert_ping (&world, 0, 1, "trust_required");
+
+  handshake (&world, 0, 1, NULL, "sent");
+  handshake (&world, 0, 1, NULL, "pending");
+  g_assert_true (has (&world, 0, PILOT_TRUST_OUTGOING, 1));
+  WAIT (LANDS, has (&world, 1, PILOT_TRUST_PENDING, 0));
+  pending = pilot_trust_lookup (trust (&world, 1), PILOT_TRUST_PENDING, id (&world, 0));
+  g_assert_cmpstr (pending->justification, ==, "let me in");
+  g_assert_true (pending->has_key);
+  {
+    g_autofree guchar *decoded = g_base64_decode (pilot_node_get_public_key (world.hosts[0].node), &length);
+
+    g_assert_cmpmem (pending->key, 32, decoded, length);
+    memcpy (key, decoded, 32);
+  }
+  g_assert_false (trusts (&world, 0, 1));
+  approve (&world, 1, 0, "all");
+  WAIT (LANDS, trusts (&world, 0, 1) && trusts (&world, 1, 0));
+  g_assert_false (has (&world, 0, PILOT_TRUST_OUTGOING, 1));
+  g_assert_false (has (&world, 1, PILOT_TRUST_PENDING, 0));
+  record = pilot_trust_lookup (trust (&world, 1), PILOT_TRUST_TRUSTED, id (&world, 0));
+  g_assert_cmpmem (record->key, 32, key, 32);
+  WAIT (LANDS, has (&world, 0, PILOT_TRUST_TRUSTED, 1));
+
+  /* Trust is symmetric, access is not: who asked has opened nothing. */
+  assert_access (&world, 1, 0, "all");
+  assert_access (&world, 0, 1, "none");
+  assert_ping (&world, 0, 1, "");
+  assert_ping (&world, 1, 0, "");
+
+  g_assert_false (pilot_trust_approve (trust (&world, 1), id (&world, 0), NULL, NULL, &error));
+  g_assert_error (error, PILOT_ERROR, PILOT_ERROR_NOT_FOUND);
+  handshake (&world, 0, 1, NULL, "trusted");
+  world_clear (&world);
+}
+
+static void
+test_mutual (void)
+{
+  World world;
+
+  start_two (&world);
+  handshake (&world, 0, 1, "80,443", "sent");
+  handshake (&world, 1, 0, NULL, "sent");
+  WAIT (LANDS, trusts (&world, 0, 1) && trusts (&world, 1, 0));
+  assert_access (&world, 0, 1, "80,443");
+  assert_access (&world, 1, 0, "none");
+  assert_ping (&world, 1, 0, "");
+  world_clear (&world);
+}
+
+static void
+test_reject (void)
+{
+  World world;
+  g_autoptr (GError) error = NULL;
+
+  start_two (&world);
+  handshake (&world, 0, 1, NULL, "sent");
+  WAIT (LANDS, has (&world, 1, PILOT_TRUST_PENDING, 0));
+  g_assert_true (pilot_trust_reject (trust (&world, 1), id (&world, 0), "no", &error));
+  g_assert_false (has (&world, 1, PILOT_TRUST_PENDING, 0));
+  WAIT (LANDS, !has (&world, 0, PILOT_TRUST_OUTGOING, 1));
+  g_assert_false (trusts (&world, 0, 1));
+  g_assert_false (pilot_trust_reject (trust (&world, 1), id (&world, 0), "no", &error));
+  g_assert_error (error, PILOT_ERROR, PILOT_ERROR_NOT_FOUND);
+  world_clear (&world);
+}
+
+/* Either side ends it for both, and asking again works at once. */
+static void
+test_untrust (void)
+{
+  World world;
+
+  start_two (&world);
+  for (guint round = 0; round < 2; round++) {
+    befriend (&world);
+    assert_ping (&world, 0, 1, "");
+    untrust (&world, round, !round);
+    g_assert_false (trusts (&world, round, !round));
+    WAIT (LANDS, !trusts (&world, !round, round));
+    assert_access (&world, 1, 0, "none");
+  }
+  g_assert_nonnull (strstr (world.hosts[0].events->str, "revoked local"));
+  g_assert_nonnull (strstr (world.hosts[0].events->str, "revoked by_peer"));
+  world_clear (&world);
+}
+
+/* A revocation right behind an approval is not lost, whichever arrives first. */
+static void
+test_untrust_at_once (void)
+{
+  World world;
+  gint64 settled;
+
+  start_two (&world);
+  handshake (&world, 0, 1, NULL, "sent");
+  WAIT (LANDS, has (&world, 1, PILOT_TRUST_PENDING, 0));
+  approve (&world, 1, 0, "all");
+  untrust (&world, 1, 0);
+  settled = g_get_monotonic_time () + 12 * G_USEC_PER_SEC;
+  WAIT (20, g_get_monotonic_time () > settled);
+  g_assert_false (trusts (&world, 0, 1));
+  g_assert_false (trusts (&world, 1, 0));
+  world_clear (&world);
+}
+
+/* An approval long after the asking, with the asking node restarted in between. */
+static void
+test_late_approval (void)
+{
+  World world;
+
+  start_two (&world);
+  handshake (&world, 0, 1, "22", "sent");
+  WAIT (LANDS, has (&world, 1, PILOT_TRUST_PENDING, 0));
+  host_stop (&world.hosts[0]);
+  host_start (&world, 0);
+  g_assert_true (has (&world, 0, PILOT_TRUST_OUTGOING, 1));
+  approve (&world, 1, 0, "all");
+  WAIT (LANDS, trusts (&world, 0, 1));
+  assert_access (&world, 0, 1, "22");
+  world_clear (&world);
+}
+
+static void
+test_restart (void)
+{
+  World world;
+  guint32 before;
+
+  start_two (&world);
+  befriend (&world);
+  assert_ping (&world, 0, 1, "");
+  before = id (&world, 1);
+  host_stop (&world.hosts[1]);
+  host_start (&world, 1);
+  g_assert_cmpuint (id (&world, 1), ==, before);
+  g_assert_true (trusts (&world, 1, 0));
+  assert_access (&world, 1, 0, "all");
+  assert_ping (&world, 1, 0, "");
+  assert_ping (&world, 0, 1, "");
+  world_clear (&world);
+}
+
+/* Without registry and beacon nodes that know each other's place go on; when they are back everything is found again. */
+static void
+test_rendezvous_away (void)
+{
+  World world;
+
+  start_two (&world);
+  befriend (&world);
+  assert_ping (&world, 0, 1, "");
+  world_stop_rendezvous (&world);
+  WAIT (LANDS, strcmp (pilot_node_get_state (world.hosts[0].node), "connecting") == 0);
+  g_assert_cmpstr (pilot_node_get_state_detail (world.hosts[0].node), !=, "");
+  assert_ping (&world, 0, 1, "");
+  assert_ping (&world, 1, 0, "");
+  world_start_rendezvous (&world);
+  WAIT (30, strcmp (pilot_node_get_state (world.hosts[0].node), "online") == 0 && strcmp (pilot_node_get_state (world.hosts[1].node), "online") == 0);
+  assert_ping (&world, 0, 1, "");
+  world_clear (&world);
+}
+
+static void
+test_starts_without_registry (void)
+{
+  World world;
+  g_autoptr (GError) error = NULL;
+
+  world_init (&world);
+  world_stop_rendezvous (&world);
+  g_assert_true (host_try_start (&world, 0, &error));
+  g_assert_no_error (error);
+  g_assert_cmpstr (pilot_node_get_state (world.hosts[0].node), ==, "connecting");
+  WAIT (LANDS, strstr (pilot_node_get_state_detail (world.hosts[0].node), "registry 127.0.0.1:") != NULL);
+  world_start_rendezvous (&world);
+  WAIT (30, strcmp (pilot_node_get_state (world.hosts[0].node), "online") == 0);
+  world_clear (&world);
+}
+
+typedef struct {
+  GAsyncResult *result;
+} Wait;
+
+static void
+on_done (GObject *source, GAsyncResult *result, gpointer user_data)
+{
+  ((Wait *) user_data)->result = g_object_ref (result);
+}
+
+static guint32
+resolve (World *world, guint at, const char *text, GError **error)
+{
+  Wait wait = { NULL };
+  PilotNodeName *name;
+  guint32 node = 0;
+
+  pilot_node_resolve_async (world->hosts[at].node, text, NULL, on_done, &wait);
+  WAIT (10, wait.result != NULL);
+  name = pilot_node_resolve_finish (world->hosts[at].node, wait.result, error);
+  if (name != NULL)
+    node = name->node;
+  pilot_node_name_free (name);
+  g_object_unref (wait.result);
+  return node;
+}
+
+static void
+test_names (void)
+{
+  World world;
+  Wait wait = { NULL };
+  g_autoptr (GError) error = NULL;
+
+  start_two (&world);
+  pilot_node_set_hostname_async (world.hosts[1].node, "agent-beta", NULL, on_done, &wait);
+  WAIT (LANDS, wait.result != NULL);
+  g_assert_true (pilot_node_set_hostname_finish (world.hosts[1].node, wait.result, &error));
+  g_assert_no_error (error);
+  g_clear_object (&wait.result);
+  g_assert_cmpstr (pilot_node_get_hostname (world.hosts[1].node), ==, "agent-beta");
+
+  /* A private node is found by those it trusts, and by nobody else. */
+  g_assert_cmpuint (resolve (&world, 0, "agent-beta", &error), ==, 0);
+  g_assert_error (error, PILOT_ERROR, PILOT_ERROR_NOT_FOUND);
+  g_clear_error (&error);
+  befriend (&world);
+  g_assert_cmpuint (resolve (&world, 0, "agent-beta", &error), ==, id (&world, 1));
+  g_assert_no_error (error);
+  g_assert_cmpuint (resolve (&world, 0, "0:0000.0000.037D", &error), ==, 893);
+  g_assert_cmpuint (resolve (&world, 0, "893", &error), ==, 893);
+  g_assert_no_error (error);
+  g_assert_cmpuint (resolve (&world, 0, "not a name", &error), ==, 0);
+  g_assert_error (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT);
+  world_clear (&world);
+}
+
+static void
+test_corrupt_trust (void)
+{
+  World world;
+  g_autoptr (GError) error = NULL;
+  g_autofree char *path = NULL, *text = NULL;
+
+  world_init (&world);
+  world.hosts[0].folder = g_strdup_printf ("%s/0", world.folder);
+  g_assert_cmpint (g_mkdir (world.hosts[0].folder, 0700), ==, 0);
+  path = g_build_filename (world.hosts[0].folder, "trust.json", NULL);
+  g_assert_true (g_file_set_contents_full (path, "{\"trusted\":", -1, G_FILE_SET_CONTENTS_NONE, 0600, NULL));
+  g_assert_false (host_try_start (&world, 0, &error));
+  g_assert_error (error, PILOT_ERROR, PILOT_ERROR_CORRUPT);
+  g_assert_true (g_file_get_contents (path, &text, NULL, NULL));
+  g_assert_cmpstr (text, ==, "{\"trusted\":");
+  world_clear (&world);
+}
+
+static GLogWriterOutput
+filter_log (GLogLevelFlags level, const GLogField *fields, gsize n_fields, gpointer user_data)
+{
+  if (level & (G_LOG_LEVEL_CRITICAL | G_LOG_LEVEL_ERROR) || g_getenv ("PILOT_TEST_LOG") != NULL)
+    return g_log_writer_standard_streams (level, fields, n_fields, user_data);
+  return G_LOG_WRITER_HANDLED;
+}
+
+int
+main (int argc, char **argv)
+{
+  g_test_init (&argc, &argv, NULL);
+  g_log_set_writer_func (filter_log, NULL, NULL);
+  g_test_add_func ("/daemon/node/approve", test_approve);
+  g_test_add_func ("/daemon/node/mutual", test_mutual);
+  g_test_add_func ("/daemon/node/reject", test_reject);
+  g_test_add_func ("/daemon/node/untrust", test_untrust);
+  g_test_add_func ("/daemon/node/untrust-at-once", test_untrust_at_once);
+  g_test_add_func ("/daemon/node/late-approval", test_late_approval);
+  g_test_add_func ("/daemon/node/restart", test_restart);
+  g_test_add_func ("/daemon/node/rendezvous-away", test_rendezvous_away);
+  g_test_add_func ("/daemon/node/starts-without-registry", test_starts_without_registry);
+  g_test_add_func ("/daemon/node/names", test_names);
+  g_test_add_func ("/daemon/node/corrupt-trust", test_corrupt_trust);
+  return g_test_run ();
+}
