@@ -125,6 +125,7 @@ pilot_packet_encode (const PilotPacket *packet, guint8 *out, gsize out_size)
   pilot_bytes_put_u32 (out + OFFSET_SEQ, packet->seq);
   pilot_bytes_put_u32 (out + OFFSET_ACK, packet->ack);
   pilot_bytes_put_u16 (out + OFFSET_WINDOW, packet->window);
-  pilot_bytes_put_u32 (out + OFFSET_CHECKSUM, packet_checksum (out, packet->payload_length));
+  pilot_bytes_put_u32 (out + OFFSET_CHECKSUM, 0);
+  pilot_bytes_put_u32 (out + OFFSET_CHECKSUM, libdeflate_crc32 (0, out, size));
   return size;
 }

@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "protocol/crypto.h"
+
+#include <gnutls/crypto.h>
+#include <gnutls/gnutls.h>
+#include <nettle/curve25519.h>
+#include <nettle/eddsa.h>
+#include <nettle/hkdf.h>
+#include <nettle/hmac.h>
+#include <nettle/memops.h>
+#include <nettle/sha2.h>
+#include <string.h>
+
+/* AES-256-GCM and random bytes come from GnuTLS, which has the assembler for them. The rest comes from nettle, GnuTLS's own back end: the same code
+ * without the key objects, so that judging a stranger's key exchange allocates nothing. */
+
+#define SESSION_INFO "pilot-tunnel-v1"
+
+struct _PilotAead
+{
+  gnutls_aead_cipher_hd_t cipher;
+};
+
+void
+pilot_x25519_public (const guint8 private_key[PILOT_X25519_KEY_SIZE], guint8 public_key[PILOT_X25519_KEY_SIZE])
+{
+  curve25519_mul_g (public_key, private_key);
+}
+
+gboolean
+pilot_x25519_derive (const guint8 private_key[PILOT_X25519_KEY_SIZE],
+                     const guint8 peer_public[PILOT_X25519_KEY_SIZE],
+                     guint8       shared[PILOT_X25519_KEY_SIZE])
+{
+  static const guint8 zero[PILOT_X25519_KEY_SIZE] = { 0 };
+
+  curve25519_mul (shared, private_key, peer_public);
+  return !memeql_sec (shared, zero, sizeof zero);
+}
+
+gboolean
+pilot_crypto_session_key (const guint8 private_key[PILOT_X25519_KEY_SIZE],
+                          const guint8 peer_public[PILOT_X25519_KEY_SIZE],
+                          guint8       key[PILOT_AEAD_KEY_SIZE])
+{
+  struct hmac_sha256_ctx hmac;
+  guint8 shared[PILOT_X25519_KEY_SIZE];
+  guint8 prk[SHA256_DIGEST_SIZE];
+  gboolean valid;
+
+  valid = pilot_x25519_derive (private_key, peer_public, shared);
+  if (valid)
+    {
+      hmac_sha256_set_key (&hmac, 0, (const guint8 *) "");
+      hkdf_extract (&hmac, (nettle_hash_update_func *) hmac_sha256_update, (nettle_hash_digest_func *) hmac_sha256_digest,
+                    SHA256_DIGEST_SIZE, sizeof shared, shared, prk);
+      hmac_sha256_set_key (&hmac, sizeof prk, prk);
+      hkdf_expand (&hmac, (nettle_hash_update_func *) hmac_sha256_update, (nettle_hash_digest_func *) hmac_sha256_digest,
+                   SHA256_DIGEST_SIZE, strlen (SESSION_INFO), (const guint8 *) SESSION_INFO, PILOT_AEAD_KEY_SIZE, key);
+    }
+  else
+    pilot_crypto_wipe (key, PILOT_AEAD_KEY_SIZE);
+  pilot_crypto_wipe (&hmac, sizeof hmac);
+  pilot_crypto_wipe (shared, sizeof shared);
+  pilot_crypto_wipe (prk, sizeof prk);
+  return valid;
+}
+
+PilotAead *
+pilot_aead_new (const guint8 key[PILOT_AEAD_KEY_SIZE])
+{
+  gnutls_datum_t datum = { (unsigned char *) key, PILOT_AEAD_KEY_SIZE };
+  gnutls_aead_cipher_hd_t cipher;
+  PilotAead *aead;
+
+  if (gnutls_aead_cipher_init (&cipher, GNUTLS_CIPHER_AES_256_GCM, &datum) < 0)
+    return NULL;
+  aead = g_new (PilotAead, 1);
+  aead->cipher = cipher;
+  return aead;
+}
+
+void
+pilot_aead_free (PilotAead *aead)
+{
+  if (aead == NULL)
+    return;
+  gnutls_aead_cipher_deinit (aead->cipher);
+  g_free (aead);
+}
+
+gboolean
+pilot_aead_seal (PilotAead    *aead,
+                 const guint8  nonce[PILOT_AEAD_NONCE_SIZE],
+                 const guint8  aad[PILOT_AEAD_AAD_SIZE],
+                 guint8       *data,
+                 gsize         length)
+{
+  size_t sealed_length = length + PILOT_AEAD_TAG_SIZE;
+
+  return gnutls_aead_cipher_encrypt (aead->cipher, nonce, PILOT_AEAD_NONCE_SIZE, aad, PILOT_AEAD_AAD_SIZE,
+                                     PILOT_AEAD_TAG_SIZE, data, length, data, &sealed_length) == 0;
+}
+
+gboolean
+pilot_aead_open (PilotAead    *aead,
+                 const guint8  nonce[PILOT_AEAD_NONCE_SIZE],
+                 const guint8  aad[PILOT_AEAD_AAD_SIZE],
+                 guint8       *data,
+                 gsize         length)
+{
+  size_t plain_length = length;
+
+  if (length < PILOT_AEAD_TAG_SIZE)
+    return FALSE;
+  return gnutls_aead_cipher_decrypt (aead->cipher, nonce, PILOT_AEAD_NONCE_SIZE, aad, PILOT_AEAD_AAD_SIZE,
+                                     PILOT_AEAD_TAG_SIZE, data, length, data, &plain_length) == 0;
+}
+
+void
+pilot_ed25519_public (const guint8 seed[PILOT_ED25519_SEED_SIZE], guint8 public_key[PILOT_ED25519_PUBLIC_SIZE])
+{
+  ed25519_sha512_public_key (public_key, seed);
+}
+
+void
+pilot_ed25519_sign (const guint8   seed[PILOT_ED25519_SEED_SIZE],
+                    const guint8   public_key[PILOT_ED25519_PUBLIC_SIZE],
+                    gconstpointer  data,
+                    gsize          length,
+                    guint8         signature[PILOT_ED25519_SIGNATURE_SIZE])
+{
+  ed25519_sha512_sign (public_key, seed, length, data, signature);
+}
+
+gboolean
+pilot_ed25519_verify (const guint8   public_key[PILOT_ED25519_PUBLIC_SIZE],
+                      gconstpointer  data,
+                      gsize          length,
+                      const guint8   signature[PILOT_ED25519_SIGNATURE_SIZE])
+{
+  return ed25519_sha512_verify (public_key, length, data, signature) != 0;
+}
+
+gboolean
+pilot_crypto_equal (gconstpointer a, gconstpointer b, gsize length)
+{
+  return memeql_sec (a, b, length) != 0;
+}
+
+void
+pilot_crypto_wipe (gpointer data, gsize length)
+{
+  explicit_bzero (data, length);
+}
+
+void
+pilot_crypto_random (gpointer data, gsize length)
+{
+  int status = gnutls_rnd (GNUTLS_RND_KEY, data, length);
+
+  if (status < 0)
+    g_error ("no random bytes: %s", gnutls_strerror (status));
+}
+
+void
+pilot_crypto_sha256 (gconstpointer data, gsize length, guint8 digest[PILOT_SHA256_SIZE])
+{
+  struct sha256_ctx hash;
+
+  sha256_init (&hash);
+  sha256_update (&hash, length, data);
+  sha256_digest (&hash, PILOT_SHA256_SIZE, digest);
+}
+
+gchar *
+pilot_crypto_fingerprint (gconstpointer data, gsize length)
+{
+  return g_compute_checksum_for_data (G_CHECKSUM_SHA256, data, length);
+}
