@@ -1,0 +1,339 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "protocol/congestion.h"
+
+#include <string.h>
+
+/* After draft-ietf-ccwg-bbr and its first version (draft-cardwell-iccrg-bbr-congestion-control-00): gains in percent, times in us. */
+#define INITIAL_WINDOW 40960
+#define MIN_SEGMENTS 4
+#define STARTUP_GAIN 277
+#define DRAIN_GAIN 50
+#define WINDOW_GAIN 200
+#define MIN_RTT_LIFE (10 * G_USEC_PER_SEC)
+#define PROBE_RTT_TIME 200000
+#define CYCLE 8
+/* A wire this short is filled by the batches of its end points; a window of two products of a fraction of a millisecond would starve it. */
+#define SHORT_RTT 1000
+#define SHORT_WINDOW (512 * 1024)
+/* Below this random loss is taken as such: only a queue that overflows loses more of a whole round. */
+#define HIGH_LOSS_PERCENT 12
+#define HIGH_LOSS_EVENTS 8
+
+enum { STARTUP, DRAIN, PROBE, PROBE_RTT };
+
+static const guint cycle_gain[CYCLE] = { 125, 75, 100, 100, 100, 100, 100, 100 };
+
+static void
+bbr_init (PilotCongestion *self,
+          gint64           now)
+{
+  self->window = INITIAL_WINDOW;
+  self->quantum = 65536;
+  self->bbr.min_rtt = -1;
+  self->bbr.min_rtt_at = now;
+  self->bbr.extra_at = now;
+}
+
+static guint64
+product (PilotCongestion *self,
+         guint            gain)
+{
+  if (self->bbr.min_rtt < 0)
+    return INITIAL_WINDOW;
+  return self->bbr.rate * (guint64) MAX (self->bbr.min_rtt, 1) / G_USEC_PER_SEC * gain / 100;
+}
+
+static void
+update_round (PilotCongestion             *self,
+              const PilotCongestionSample *sample)
+{
+  PilotCongestionBbr *bbr = &self->bbr;
+
+  bbr->round_started = FALSE;
+  if (sample->newly_delivered == 0 || sample->prior_delivered < bbr->next_round_delivered)
+    return;
+  bbr->next_round_delivered = sample->delivered;
+  bbr->round++;
+  bbr->round_started = TRUE;
+}
+
+static void
+update_rate (PilotCongestion             *self,
+             const PilotCongestionSample *sample)
+{
+  PilotCongestionBbr *bbr = &self->bbr;
+  guint64 *best;
+
+  /* Rounds in which the application had too little to say do not make the older ones forgotten. */
+  best = &bbr->rate_rounds[bbr->round % PILOT_BBR_ROUNDS];
+  if (bbr->round_started)
+    *best = sample->app_limited ? bbr->rate_rounds[(bbr->round + PILOT_BBR_ROUNDS - 1) % PILOT_BBR_ROUNDS] : 0;
+  if (sample->rate > 0 && (!sample->app_limited || sample->rate >= bbr->rate))
+    *best = MAX (*best, sample->rate);
+  bbr->rate = 0;
+  for (guint i = 0; i < PILOT_BBR_ROUNDS; i++)
+    bbr->rate = MAX (bbr->rate, bbr->rate_rounds[i]);
+}
+
+/* Acknowledgements come in lumps: what came beyond the rate's explanation may be in flight on top (the draft's extra_acked). */
+static void
+update_extra (PilotCongestion             *self,
+              const PilotCongestionSample *sample)
+{
+  PilotCongestionBbr *bbr = &self->bbr;
+  guint64 expected = bbr->rate * (guint64) MAX (sample->now - bbr->extra_at, 0) / G_USEC_PER_SEC;
+  guint64 got = bbr->extra_base + sample->newly_delivered;
+  guint64 extra;
+
+  if (got <= expected || expected > 8 * 1024 * 1024)
+    {
+      bbr->extra_at = sample->now;
+      got = sample->newly_delivered;
+      expected = 0;
+    }
+  bbr->extra_base = got;
+  extra = MIN (got - expected, self->window);
+  if (bbr->round - bbr->extra_round >= 5)
+    {
+      bbr->extra_round = bbr->round;
+      bbr->extra[1] = bbr->extra[0];
+      bbr->extra[0] = 0;
+    }
+  bbr->extra[0] = MAX (bbr->extra[0], extra);
+}
+
+static void
+check_full (PilotCongestion             *self,
+            const PilotCongestionSample *sample)
+{
+  PilotCongestionBbr *bbr = &self->bbr;
+
+  if (bbr->full || !bbr->round_started || sample->app_limited)
+    return;
+  if (bbr->rate >= bbr->full_rate + bbr->full_rate / 4)
+    {
+      bbr->full_rate = bbr->rate;
+      bbr->full_rate_rounds = 0;
+      return;
+    }
+  if (++bbr->full_rate_rounds >= 3)
+    bbr->full = TRUE;
+}
+
+/* Whole rounds that lose far more than random loss explains fill somebody's queue: in flight is bounded, and grows again slowly. */
+static void
+check_loss (PilotCongestion             *self,
+            const PilotCongestionSample *sample)
+{
+  PilotCongestionBbr *bbr = &self->bbr;
+  guint64 delivered = sample->delivered - bbr->round_delivered_at;
+
+  bbr->round_lost += sample->newly_lost;
+  bbr->round_lost_events += sample->newly_lost / self->segment_size;
+  bbr->round_flight = MAX (bbr->round_flight, sample->in_flight + sample->newly_delivered + sample->newly_lost);
+  if (!bbr->round_started)
+    return;
+  if (bbr->round_lost * 100 > (bbr->round_lost + delivered) * HIGH_LOSS_PERCENT && bbr->round_lost_events >= HIGH_LOSS_EVENTS)
+    {
+      bbr->full = TRUE;
+      bbr->inflight_high = MAX (bbr->round_flight * 85 / 100, MAX (product (self, 100), (guint64) MIN_SEGMENTS * self->segment_size));
+    }
+  else if (bbr->inflight_high > 0 && bbr->state == PROBE && bbr->round_flight + self->segment_size * 2 >= bbr->inflight_high)
+    {
+      bbr->inflight_high += bbr->inflight_high / 8;
+      if (bbr->inflight_high > product (self, 2 * WINDOW_GAIN))
+        bbr->inflight_high = 0;
+    }
+  bbr->round_lost = bbr->round_lost_events = bbr->round_flight = 0;
+  bbr->round_delivered_at = sample->delivered;
+}
+
+static void
+update_min_rtt (PilotCongestion             *self,
+                const PilotCongestionSample *sample)
+{
+  PilotCongestionBbr *bbr = &self->bbr;
+  gboolean expired = sample->now - bbr->min_rtt_at > MIN_RTT_LIFE;
+
+  if (sample->rtt >= 0 && (bbr->min_rtt < 0 || sample->rtt <= bbr->min_rtt || (expired && bbr->state == PROBE_RTT)))
+    {
+      bbr->min_rtt = sample->rtt;
+      bbr->min_rtt_at = sample->now;
+    }
+  if (expired && bbr->state == PROBE)
+    {
+      if (sample->app_limited && sample->rtt >= 0)
+        {
+          /* Too little is sent to make a queue: this round trip is the path's. */
+          bbr->min_rtt = sample->rtt;
+          bbr->min_rtt_at = sample->now;
+          return;
+        }
+      bbr->state = PROBE_RTT;
+      bbr->probe_rtt_end = 0;
+    }
+}
+
+static void
+probe_rtt (PilotCongestion             *self,
+           const PilotCongestionSample *sample)
+{
+  PilotCongestionBbr *bbr = &self->bbr;
+
+  if (bbr->probe_rtt_end == 0)
+    {
+      if (sample->in_flight <= MAX (product (self, 50), (guint64) MIN_SEGMENTS * self->segment_size) + self->segment_size)
+        {
+          bbr->probe_rtt_end = sample->now + PROBE_RTT_TIME;
+          bbr->probe_rtt_round = bbr->round + 1;
+        }
+      return;
+    }
+  if (sample->now < bbr->probe_rtt_end || bbr->round < bbr->probe_rtt_round)
+    return;
+  bbr->min_rtt_at = sample->now;
+  bbr->state = PROBE;
+  bbr->cycle = 2;
+  bbr->cycle_at = sample->now;
+}
+
+static void
+advance_cycle (PilotCongestion             *self,
+               const PilotCongestionSample *sample)
+{
+  PilotCongestionBbr *bbr = &self->bbr;
+  gboolean over = sample->now - bbr->cycle_at > MAX (bbr->min_rtt, 1);
+
+  if (cycle_gain[bbr->cycle] > 100)
+    over = over && (sample->newly_lost > 0 || sample->in_flight >= product (self, 125));
+  else if (cycle_gain[bbr->cycle] < 100)
+    over = over || sample->in_flight <= product (self, 100);
+  /* A probe that cannot fill what it asks for must end all the same. */
+  if (!over && sample->now - bbr->cycle_at <= 4 * MAX (bbr->min_rtt, 1))
+    return;
+  bbr->cycle = (bbr->cycle + 1) % CYCLE;
+  bbr->cycle_at = sample->now;
+}
+
+static guint
+pacing_gain (PilotCongestion *self)
+{
+  switch (self->bbr.state)
+    {
+    case STARTUP:
+      return STARTUP_GAIN;
+    case DRAIN:
+      return DRAIN_GAIN;
+    case PROBE:
+      return cycle_gain[self->bbr.cycle];
+    default:
+      return 100;
+    }
+}
+
+static void
+set_pacing (PilotCongestion *self)
+{
+  guint64 rate = self->bbr.rate * pacing_gain (self) / 100;
+
+  if (self->bbr.rate == 0)
+    return;
+  /* One percent below the model keeps queues from standing. */
+  if (self->bbr.state == PROBE)
+    rate = rate * 99 / 100;
+  if (self->bbr.full || rate > self->pacing_rate)
+    self->pacing_rate = MAX (rate, 2048);
+  self->quantum = CLAMP (self->pacing_rate / 1000, (guint64) 4 * self->segment_size, (guint64) 64 * self->segment_size);
+  if (self->bbr.min_rtt >= 0 && self->bbr.min_rtt < SHORT_RTT)
+    self->quantum = (guint64) 64 * self->segment_size;
+}
+
+static void
+set_window (PilotCongestion             *self,
+            const PilotCongestionSample *sample)
+{
+  PilotCongestionBbr *bbr = &self->bbr;
+  guint64 floor = (guint64) MIN_SEGMENTS * self->segment_size;
+  guint64 target = product (self, bbr->state == STARTUP ? STARTUP_GAIN : WINDOW_GAIN);
+
+  if (bbr->rate == 0)
+    {
+      self->window += sample->newly_delivered;
+      return;
+    }
+  target += 3 * self->quantum + MAX (bbr->extra[0], bbr->extra[1]);
+  if (bbr->min_rtt >= 0 && bbr->min_rtt < SHORT_RTT)
+    floor = SHORT_WINDOW;
+  if (bbr->inflight_high > 0)
+    target = MIN (target, bbr->inflight_high);
+  target = MAX (target, floor);
+  if (!bbr->full)
+    self->window += sample->newly_delivered;
+  else
+    self->window = MIN (self->window + sample->newly_delivered, target);
+  self->window = MAX (self->window, floor);
+  if (bbr->state == PROBE_RTT)
+    self->window = MIN (self->window, MAX (product (self, 50), (guint64) MIN_SEGMENTS * self->segment_size));
+}
+
+static void
+bbr_acked (PilotCongestion             *self,
+           const PilotCongestionSample *sample)
+{
+  PilotCongestionBbr *bbr = &self->bbr;
+
+  update_round (self, sample);
+  update_rate (self, sample);
+  update_extra (self, sample);
+  check_loss (self, sample);
+  check_full (self, sample);
+  if (bbr->state == STARTUP && bbr->full)
+    bbr->state = DRAIN;
+  if (bbr->state == DRAIN && sample->in_flight <= product (self, 100))
+    {
+      bbr->state = PROBE;
+      bbr->cycle = 2;
+      bbr->cycle_at = sample->now;
+    }
+  if (bbr->state == PROBE)
+    advance_cycle (self, sample);
+  update_min_rtt (self, sample);
+  if (bbr->state == PROBE_RTT)
+    probe_rtt (self, sample);
+  set_pacing (self);
+  set_window (self, sample);
+}
+
+static void
+bbr_lost (PilotCongestion *self,
+          guint64          in_flight,
+          gint64           now)
+{
+  /* Rates and the share of loss in a round decide, not one loss. */
+}
+
+static void
+bbr_timeout (PilotCongestion *self,
+             guint64          in_flight,
+             gint64           now)
+{
+  self->window = (guint64) MIN_SEGMENTS * self->segment_size;
+}
+
+static void
+bbr_restart (PilotCongestion *self,
+             gint64           idle_since,
+             gint64           now)
+{
+  self->bbr.extra_at = now;
+  self->bbr.extra_base = 0;
+  if (self->bbr.state == PROBE)
+    {
+      self->bbr.cycle = 2;
+      self->bbr.cycle_at = now;
+    }
+}
+
+const PilotCongestionClass pilot_congestion_bbr = {
+  "bbr", bbr_init, bbr_acked, bbr_lost, bbr_timeout, bbr_restart,
+};

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <glib.h>
+
+G_BEGIN_DECLS
+
+/* Congestion control as a table of functions. One is chosen per stream when its peer's kind is known. */
+typedef struct _PilotCongestion PilotCongestion;
+
+/* What one acknowledgement (or a batch of them) told. Bytes and microseconds. */
+typedef struct {
+  gint64 now;
+  guint64 delivered;        /* of the connection, ever */
+  guint64 newly_delivered;  /* by this acknowledgement, SACKed bytes included */
+  guint64 newly_lost;
+  guint64 in_flight;        /* after it */
+  guint64 prior_delivered;  /* of the connection when the newest segment acknowledged here was sent */
+  guint64 rate;             /* bytes a second; 0 = no sample */
+  gboolean app_limited;
+  gint64 rtt;               /* -1 = no sample */
+  gint64 srtt, min_rtt;
+  gboolean in_recovery;
+} PilotCongestionSample;
+
+typedef struct {
+  const char *name;
+  void (*init) (PilotCongestion *self, gint64 now);
+  void (*acked) (PilotCongestion *self, const PilotCongestionSample *sample);
+  /* A loss episode begins; @in_flight before the loss. */
+  void (*lost) (PilotCongestion *self, guint64 in_flight, gint64 now);
+  void (*timeout) (PilotCongestion *self, guint64 in_flight, gint64 now);
+  /* Something is sent after nothing was in flight since @idle_since. */
+  void (*restart) (PilotCongestion *self, gint64 idle_since, gint64 now);
+} PilotCongestionClass;
+
+typedef struct {
+  guint64 threshold; /* ssthresh */
+} PilotCongestionReno;
+
+#define PILOT_BBR_ROUNDS 10
+
+typedef struct {
+  gint state;
+  guint64 rate_rounds[PILOT_BBR_ROUNDS]; /* the best sample of each of the last rounds */
+  guint64 rate;                          /* the best of them */
+  guint64 full_rate;
+  guint full_rate_rounds;
+  gboolean full;                         /* the pipe was filled */
+  guint64 next_round_delivered, round;
+  gboolean round_started;
+  gint64 min_rtt, min_rtt_at, probe_rtt_end;
+  guint64 probe_rtt_round;
+  guint cycle;
+  gint64 cycle_at;
+  guint64 round_lost, round_lost_events, round_delivered_at, round_flight;
+  guint64 inflight_high;                 /* 0 = no bound learned from loss */
+  gint64 extra_at;
+  guint64 extra_base, extra[2];          /* bytes acknowledged beyond what the rate explains */
+  guint64 extra_round;
+} PilotCongestionBbr;
+
+struct _PilotCongestion {
+  const PilotCongestionClass *class;
+  guint segment_size;
+  guint64 window;      /* bytes that may be in flight */
+  guint64 pacing_rate; /* bytes a second; 0 = not paced */
+  guint64 quantum;     /* bytes of one burst */
+  union {
+    PilotCongestionReno reno;
+    PilotCongestionBbr bbr;
+  };
+};
+
+/* Toward the reference (streams.md section 4.5). */
+extern const PilotCongestionClass pilot_congestion_reno;
+/* Model-based, after draft-ietf-ccwg-bbr: delivery rate and shortest round trip set rate and window, random loss does not. */
+extern const PilotCongestionClass pilot_congestion_bbr;
+
+void pilot_congestion_init (PilotCongestion *self, const PilotCongestionClass *class, guint segment_size, gint64 now);
+
+G_END_DECLS
