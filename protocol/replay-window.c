@@ -44,14 +44,16 @@ pilot_replay_window_commit (PilotReplayWindow *window, guint64 counter)
 
   if (verdict != PILOT_REPLAY_ACCEPT)
     return verdict;
-  if (!window->started || (counter > window->max && counter - window->max >= PILOT_REPLAY_WINDOW_SIZE))
-    memset (window->bits, 0, sizeof window->bits);
-  else
-    for (guint64 skipped = window->max + 1; skipped < counter; skipped++)
-      clear_bit (window, skipped);
   if (!window->started || counter > window->max)
-    window->max = counter;
-  window->started = TRUE;
+    {
+      if (!window->started || counter - window->max >= PILOT_REPLAY_WINDOW_SIZE)
+        memset (window->bits, 0, sizeof window->bits);
+      else
+        for (guint64 skipped = window->max + 1; skipped < counter; skipped++)
+          clear_bit (window, skipped);
+      window->max = counter;
+      window->started = TRUE;
+    }
   set_bit (window, counter);
   return PILOT_REPLAY_ACCEPT;
 }

@@ -4,34 +4,54 @@
 #include <string.h>
 
 #include "libpilot/pilot-error.h"
+#include "libpilot/pilot-json.h"
 #include "protocol/json.h"
 
-static const gchar *const type_names[] = {
-  "", "handshake_request", "handshake_accept", "handshake_reject", "handshake_revoke",
+#define REVOKE_REASON "trust revoked"
+/* "handshake:4294967295:4294967295" and the zero. */
+#define SIGNED_TEXT_SIZE 40
+
+static const gchar *const TYPE_TEXTS[] = {
+  [PILOT_TRUST_MESSAGE_UNKNOWN] = "",
+  [PILOT_TRUST_MESSAGE_REQUEST] = "handshake_request",
+  [PILOT_TRUST_MESSAGE_ACCEPT] = "handshake_accept",
+  [PILOT_TRUST_MESSAGE_REJECT] = "handshake_reject",
+  [PILOT_TRUST_MESSAGE_REVOKE] = "handshake_revoke",
 };
 
-static gchar *
-signed_text (guint32 node, guint32 recipient)
+static void
+write_signed_text (gchar text[SIGNED_TEXT_SIZE], guint32 sender, guint32 recipient)
 {
-  return g_strdup_printf ("handshake:%u:%u", node, recipient);
+  g_snprintf (text, SIGNED_TEXT_SIZE, "handshake:%" G_GUINT32_FORMAT ":%" G_GUINT32_FORMAT, sender, recipient);
+}
+
+static PilotTrustMessageType
+type_from_text (const gchar *text)
+{
+  for (guint i = PILOT_TRUST_MESSAGE_REQUEST; i < G_N_ELEMENTS (TYPE_TEXTS); i++)
+    if (g_str_equal (text, TYPE_TEXTS[i]))
+      return i;
+  return PILOT_TRUST_MESSAGE_UNKNOWN;
 }
 
 PilotTrustMessage *
 pilot_trust_message_new (const PilotIdentity *identity, PilotTrustMessageType type, guint32 node, guint32 recipient, const gchar *text, gint64 timestamp)
 {
   PilotTrustMessage *message = g_new0 (PilotTrustMessage, 1);
-  g_autofree gchar *challenge = signed_text (node, recipient);
+  gchar signed_text[SIGNED_TEXT_SIZE];
 
-  g_return_val_if_fail (type != PILOT_TRUST_MESSAGE_UNKNOWN, NULL);
+  write_signed_text (signed_text, node, recipient);
   message->type = type;
+  message->type_text = g_strdup (TYPE_TEXTS[type]);
   message->node = node;
   message->timestamp = timestamp;
-  message->type_text = g_strdup (type_names[type]);
-  message->public_key = pilot_base64_encode (identity->public_key, sizeof identity->public_key);
-  message->signature = pilot_identity_sign_text (identity, challenge);
+  message->public_key = pilot_base64_encode (identity->public_key, PILOT_ED25519_PUBLIC_SIZE);
+  message->signature = pilot_identity_sign_text (identity, signed_text);
   message->justification = g_strdup (type == PILOT_TRUST_MESSAGE_REQUEST && text != NULL ? text : "");
-  message->reason = g_strdup (type == PILOT_TRUST_MESSAGE_REVOKE ? "trust revoked"
-    : type == PILOT_TRUST_MESSAGE_REJECT && text != NULL ? text : "");
+  if (type == PILOT_TRUST_MESSAGE_REVOKE)
+    message->reason = g_strdup (REVOKE_REASON);
+  else
+    message->reason = g_strdup (type == PILOT_TRUST_MESSAGE_REJECT && text != NULL ? text : "");
   return message;
 }
 
@@ -49,105 +69,263 @@ pilot_trust_message_free (PilotTrustMessage *message)
 }
 
 static void
-append_member (GString *out, const gchar *name, const gchar *text)
+append_string_member (GString *out, const gchar *name, const gchar *value)
 {
-  g_string_append_printf (out, ",\"%s\":", name);
-  pilot_json_append_string (out, text, -1);
+  g_string_append_printf (out, "\"%s\":", name);
+  pilot_json_append_string (out, value, -1);
+  g_string_append_c (out, ',');
 }
 
 gchar *
 pilot_trust_message_print (const PilotTrustMessage *message, gsize *length)
 {
-  GString *out = g_string_new ("{\"type\":");
+  GString *out = g_string_new ("{");
 
-  pilot_json_append_string (out, message->type_text, -1);
-  g_string_append_printf (out, ",\"node_id\":%u", message->node);
-  append_member (out, "public_key", message->public_key);
-  append_member (out, "justification", message->justification);
-  append_member (out, "signature", message->signature);
-  append_member (out, "reason", message->reason);
-  g_string_append_printf (out, ",\"timestamp\":%" G_GINT64_FORMAT "}", message->timestamp);
+  append_string_member (out, "type", message->type_text);
+  g_string_append_printf (out, "\"node_id\":%" G_GUINT32_FORMAT ",", message->node);
+  append_string_member (out, "public_key", message->public_key);
+  append_string_member (out, "justification", message->justification);
+  append_string_member (out, "signature", message->signature);
+  append_string_member (out, "reason", message->reason);
+  g_string_append_printf (out, "\"timestamp\":%" G_GINT64_FORMAT "}", message->timestamp);
   if (length != NULL)
     *length = out->len;
   return g_string_free (out, FALSE);
 }
 
-/* The value of a member by Go's rules; NULL for a missing or null one. Names that differ in case only: json-glib keeps the order of the document, so
- * the last one wins here too. */
-static JsonNode *
-find_member (JsonObject *object, const gchar *name)
+/* A walk over one object that pilot_json_scan() has found sound. json-glib would do, but for its order of duplicates that differ in case. */
+typedef struct
 {
-  g_autoptr (GList) members = json_object_get_members (object);
-  JsonNode *found = NULL;
+  const gchar *p;
+  const gchar *end;
+} Walk;
 
-  for (GList *link = members; link != NULL; link = link->next)
-    if (g_ascii_strcasecmp (link->data, name) == 0)
-      found = json_object_get_member (object, link->data);
-  return found != NULL && !JSON_NODE_HOLDS_NULL (found) ? found : NULL;
+static void
+skip_space (Walk *walk)
+{
+  while (walk->p < walk->end && strchr (" \t\r\n", *walk->p) != NULL && *walk->p != '\0')
+    walk->p++;
+}
+
+static guint32
+take_hex4 (Walk *walk)
+{
+  guint32 value = 0;
+
+  for (guint i = 0; i < 4; i++)
+    value = value << 4 | (guint32) g_ascii_xdigit_value (*walk->p++);
+  return value;
+}
+
+static void
+take_escape (Walk *walk, GString *text)
+{
+  static const gchar CODES[] = "bfnrt", VALUES[] = "\b\f\n\r\t";
+  gchar code = *walk->p++;
+  const gchar *found = strchr (CODES, code);
+  guint32 c;
+
+  if (code != 'u')
+    {
+      g_string_append_c (text, found != NULL ? VALUES[found - CODES] : code);
+      return;
+    }
+  c = take_hex4 (walk);
+  if (c >= 0xd800 && c <= 0xdbff)
+    {
+      walk->p += strlen ("\\u");
+      c = 0x10000 + ((c - 0xd800) << 10) + (take_hex4 (walk) - 0xdc00);
+    }
+  g_string_append_unichar (text, c);
+}
+
+/* The walk stands on the opening quote. */
+static gchar *
+take_string (Walk *walk)
+{
+  GString *text = g_string_new (NULL);
+
+  for (walk->p++; *walk->p != '"';)
+    {
+      if (*walk->p != '\\')
+        {
+          g_string_append_c (text, *walk->p++);
+          continue;
+        }
+      walk->p++;
+      take_escape (walk, text);
+    }
+  walk->p++;
+  return g_string_free (text, FALSE);
+}
+
+/* Over one value of any kind. */
+static void
+skip_value (Walk *walk)
+{
+  guint depth = 0;
+
+  do
+    {
+      skip_space (walk);
+      if (*walk->p == '"')
+        g_free (take_string (walk));
+      else if (*walk->p == '{' || *walk->p == '[')
+        depth++, walk->p++;
+      else if (*walk->p == '}' || *walk->p == ']')
+        depth--, walk->p++;
+      else if (*walk->p == ',' || *walk->p == ':')
+        walk->p++;
+      else
+        while (walk->p < walk->end && strchr (",:]} \t\r\n", *walk->p) == NULL)
+          walk->p++;
+    }
+  while (depth > 0);
 }
 
 static gboolean
-read_text (JsonObject *object, const gchar *name, gchar **text, GError **error)
+fail_type (const gchar *name, GError **error)
 {
-  JsonNode *node = find_member (object, name);
+  g_set_error (error, PILOT_ERROR, PILOT_ERROR_CORRUPT, "trust message: \"%s\" has the wrong type", name);
+  return FALSE;
+}
 
-  if (node != NULL && !(JSON_NODE_HOLDS_VALUE (node) && json_node_get_value_type (node) == G_TYPE_STRING)) {
-    g_set_error (error, PILOT_ERROR, PILOT_ERROR_CORRUPT, "\"%s\" is no string", name);
+/* null leaves a field as it is, as Go does. */
+static gboolean
+take_null (Walk *walk)
+{
+  if (*walk->p != 'n')
     return FALSE;
-  }
-  *text = g_strdup (node != NULL ? json_node_get_string (node) : "");
+  walk->p += strlen ("null");
   return TRUE;
 }
 
 static gboolean
-read_integer (JsonObject *object, const gchar *name, gint64 min, gint64 max, gint64 *value, GError **error)
+take_text_field (Walk *walk, const gchar *name, gchar **field, GError **error)
 {
-  JsonNode *node = find_member (object, name);
-
-  *value = 0;
-  if (node == NULL)
+  if (take_null (walk))
     return TRUE;
-  if (!JSON_NODE_HOLDS_VALUE (node) || json_node_get_value_type (node) != G_TYPE_INT64 ||
-      json_node_get_int (node) < min || json_node_get_int (node) > max) {
-    g_set_error (error, PILOT_ERROR, PILOT_ERROR_CORRUPT, "\"%s\" is no integer in range", name);
-    return FALSE;
-  }
-  *value = json_node_get_int (node);
+  if (*walk->p != '"')
+    return fail_type (name, error);
+  g_free (*field);
+  *field = take_string (walk);
   return TRUE;
+}
+
+/* Only a whole number written as one: Go refuses 893.0 and 8e2. */
+static gboolean
+take_integer_field (Walk *walk, const gchar *name, gint64 min, gint64 max, gint64 *field, GError **error)
+{
+  const gchar *start = walk->p;
+  g_autofree gchar *number = NULL;
+  gint64 value;
+
+  if (take_null (walk))
+    return TRUE;
+  if (*start == '-')
+    walk->p++;
+  while (walk->p < walk->end && g_ascii_isdigit (*walk->p))
+    walk->p++;
+  if (walk->p == start || strchr (",} \t\r\n", *walk->p) == NULL || (min == 0 && *start == '-'))
+    return fail_type (name, error);
+  number = g_strndup (start, (gsize) (walk->p - start));
+  value = g_ascii_strtoll (number, NULL, 10);
+  if (value < min || value > max)
+    return fail_type (name, error);
+  *field = value;
+  return TRUE;
+}
+
+static gboolean
+take_member (Walk *walk, PilotTrustMessage *message, const gchar *name, GError **error)
+{
+  gint64 node = message->node;
+
+  if (g_ascii_strcasecmp (name, "type") == 0)
+    return take_text_field (walk, name, &message->type_text, error);
+  if (g_ascii_strcasecmp (name, "public_key") == 0)
+    return take_text_field (walk, name, &message->public_key, error);
+  if (g_ascii_strcasecmp (name, "justification") == 0)
+    return take_text_field (walk, name, &message->justification, error);
+  if (g_ascii_strcasecmp (name, "signature") == 0)
+    return take_text_field (walk, name, &message->signature, error);
+  if (g_ascii_strcasecmp (name, "reason") == 0)
+    return take_text_field (walk, name, &message->reason, error);
+  if (g_ascii_strcasecmp (name, "timestamp") == 0)
+    return take_integer_field (walk, name, G_MININT64, G_MAXINT64, &message->timestamp, error);
+  if (g_ascii_strcasecmp (name, "node_id") == 0)
+    {
+      if (!take_integer_field (walk, name, 0, G_MAXUINT32, &node, error))
+        return FALSE;
+      message->node = (guint32) node;
+      return TRUE;
+    }
+  skip_value (walk);
+  return TRUE;
+}
+
+static gboolean
+take_object (Walk *walk, PilotTrustMessage *message, GError **error)
+{
+  skip_space (walk);
+  if (*walk->p != '{')
+    {
+      g_set_error_literal (error, PILOT_ERROR, PILOT_ERROR_CORRUPT, "trust message: not an object");
+      return FALSE;
+    }
+  walk->p++;
+  for (;;)
+    {
+      g_autofree gchar *name = NULL;
+
+      skip_space (walk);
+      if (*walk->p == '}')
+        return TRUE;
+      if (*walk->p == ',')
+        {
+          walk->p++;
+          skip_space (walk);
+        }
+      name = take_string (walk);
+      skip_space (walk);
+      walk->p++; /* the colon */
+      skip_space (walk);
+      if (!take_member (walk, message, name, error))
+        return FALSE;
+    }
 }
 
 PilotTrustMessage *
 pilot_trust_message_parse (const gchar *data, gsize length, GError **error)
 {
-  g_autoptr (JsonObject) object = pilot_json_parse_object (data, length, PILOT_TRUST_MESSAGE_MAX_LENGTH, error);
-  g_autoptr (PilotTrustMessage) message = g_new0 (PilotTrustMessage, 1);
-  gint64 node;
+  g_autoptr(PilotTrustMessage) message = NULL;
+  Walk walk = { data, data + length };
 
-  if (object == NULL ||
-      !read_text (object, "type", &message->type_text, error) ||
-      !read_integer (object, "node_id", 0, G_MAXUINT32, &node, error) ||
-      !read_text (object, "public_key", &message->public_key, error) ||
-      !read_text (object, "justification", &message->justification, error) ||
-      !read_text (object, "signature", &message->signature, error) ||
-      !read_text (object, "reason", &message->reason, error) ||
-      !read_integer (object, "timestamp", G_MININT64, G_MAXINT64, &message->timestamp, error))
+  if (!pilot_json_scan (data, length, PILOT_TRUST_MESSAGE_MAX_LENGTH, PILOT_JSON_MAX_DEPTH, error))
     return NULL;
-  message->node = (guint32) node;
-  for (guint i = 1; i < G_N_ELEMENTS (type_names); i++)
-    if (g_str_equal (message->type_text, type_names[i]))
-      message->type = (PilotTrustMessageType) i;
+  message = g_new0 (PilotTrustMessage, 1);
+  message->type_text = g_strdup ("");
+  message->public_key = g_strdup ("");
+  message->signature = g_strdup ("");
+  message->justification = g_strdup ("");
+  message->reason = g_strdup ("");
+  if (!take_object (&walk, message, error))
+    return NULL;
+  message->type = type_from_text (message->type_text);
   return g_steal_pointer (&message);
 }
 
 gboolean
 pilot_trust_message_verify (const PilotTrustMessage *message, guint32 recipient, guint8 *public_key)
 {
-  g_autofree gchar *challenge = signed_text (message->node, recipient);
   guint8 key[PILOT_ED25519_PUBLIC_SIZE], signature[PILOT_ED25519_SIGNATURE_SIZE];
+  gchar text[SIGNED_TEXT_SIZE];
 
   if (!pilot_base64_decode (message->public_key, -1, key, sizeof key) ||
-      !pilot_base64_decode (message->signature, -1, signature, sizeof signature) ||
-      !pilot_ed25519_verify (key, challenge, strlen (challenge), signature))
+      !pilot_base64_decode (message->signature, -1, signature, sizeof signature))
+    return FALSE;
+  write_signed_text (text, message->node, recipient);
+  if (!pilot_ed25519_verify (key, text, strlen (text), signature))
     return FALSE;
   if (public_key != NULL)
     memcpy (public_key, key, sizeof key);
@@ -157,44 +335,26 @@ pilot_trust_message_verify (const PilotTrustMessage *message, guint32 recipient,
 gboolean
 pilot_trust_message_is_fresh (const PilotTrustMessage *message, gint64 now)
 {
-  /* Compared without a difference, which a hostile timestamp could make overflow. */
+  /* The timestamp is a stranger's: compared so that nothing overflows. */
   return message->timestamp >= now - PILOT_TRUST_MAX_AGE && message->timestamp <= now + PILOT_TRUST_MAX_AHEAD;
 }
 
 gboolean
 pilot_trust_message_replay_key (const PilotTrustMessage *message, guint32 recipient, guint8 key[PILOT_SHA256_SIZE])
 {
-  g_autofree gchar *challenge = signed_text (message->node, recipient);
-  g_autoptr (GByteArray) text = g_byte_array_new ();
+  g_autoptr(GByteArray) text = NULL;
   guint8 signature[PILOT_ED25519_SIGNATURE_SIZE];
+  gchar signed_text[SIGNED_TEXT_SIZE];
 
   if (!pilot_base64_decode (message->signature, -1, signature, sizeof signature))
     return FALSE;
-  /* Both texts with their final zero, as separator. */
-  g_byte_array_append (text, (const guint8 *) message->type_text, (guint) strlen (message->type_text) + 1);
-  g_byte_array_append (text, (const guint8 *) challenge, (guint) strlen (challenge) + 1);
+  write_signed_text (signed_text, message->node, recipient);
+  text = g_byte_array_new ();
+  g_byte_array_append (text, (const guint8 *) message->type_text, strlen (message->type_text) + 1);
+  g_byte_array_append (text, (const guint8 *) signed_text, strlen (signed_text) + 1);
   g_byte_array_append (text, signature, sizeof signature);
   pilot_crypto_sha256 (text->data, text->len, key);
   return TRUE;
-}
-
-static gboolean
-is_printable (gunichar c)
-{
-  switch (g_unichar_type (c)) {
-  case G_UNICODE_CONTROL:
-  case G_UNICODE_FORMAT:
-  case G_UNICODE_UNASSIGNED:
-  case G_UNICODE_PRIVATE_USE:
-  case G_UNICODE_SURROGATE:
-  case G_UNICODE_LINE_SEPARATOR:
-  case G_UNICODE_PARAGRAPH_SEPARATOR:
-    return FALSE;
-  case G_UNICODE_SPACE_SEPARATOR:
-    return c == ' ';
-  default:
-    return TRUE;
-  }
 }
 
 gchar *
@@ -203,25 +363,26 @@ pilot_trust_sanitize (const gchar *text)
   g_autofree gchar *valid = g_utf8_make_valid (text, -1);
   GString *out = g_string_new (NULL);
 
-  for (const gchar *p = valid; *p != '\0'; p = g_utf8_next_char (p)) {
-    gsize size = (gsize) (g_utf8_next_char (p) - p);
+  for (const gchar *p = valid; *p != '\0'; p = g_utf8_next_char (p))
+    {
+      gunichar c = g_utf8_get_char (p);
+      gsize bytes = (gsize) (g_utf8_next_char (p) - p);
 
-    if (!is_printable (g_utf8_get_char (p)))
-      continue;
-    if (out->len + size > PILOT_TRUST_MAX_JUSTIFICATION)
-      break;
-    g_string_append_len (out, p, (gssize) size);
-  }
+      /* Like Go's unicode.IsPrint: every graphic character, and of the spaces only the ASCII one. */
+      if (c != ' ' && (!g_unichar_isgraph (c) || g_unichar_type (c) == G_UNICODE_FORMAT))
+        continue;
+      if (out->len + bytes > PILOT_TRUST_MAX_JUSTIFICATION)
+        break;
+      g_string_append_len (out, p, (gssize) bytes);
+    }
   return g_string_free (out, FALSE);
 }
 
-/* --- one message from a stream --- */
-
-struct _PilotTrustReader {
-  GByteArray *data;
-  gsize scanned;
+struct _PilotTrustReader
+{
+  GByteArray *text;
   guint depth;
-  gboolean in_string, escaped;
+  gboolean in_string, escaped, complete;
 };
 
 PilotTrustReader *
@@ -229,7 +390,7 @@ pilot_trust_reader_new (void)
 {
   PilotTrustReader *reader = g_new0 (PilotTrustReader, 1);
 
-  reader->data = g_byte_array_new ();
+  reader->text = g_byte_array_new ();
   return reader;
 }
 
@@ -238,54 +399,55 @@ pilot_trust_reader_free (PilotTrustReader *reader)
 {
   if (reader == NULL)
     return;
-  g_byte_array_unref (reader->data);
+  g_byte_array_unref (reader->text);
   g_free (reader);
 }
 
-/* Follows brackets and strings to the end of the object; whether it is sound JSON is the parser's question. TRUE once the outermost bracket closed. */
+/* Follows brackets and strings only: what is between them is judged when the object is complete. FALSE: cannot become an object. */
 static gboolean
-scan_byte (PilotTrustReader *reader, guint8 byte)
+follow (PilotTrustReader *reader, guint8 c)
 {
-  if (reader->in_string) {
-    if (reader->escaped)
-      reader->escaped = FALSE;
-    else if (byte == '\\')
-      reader->escaped = TRUE;
-    else if (byte == '"')
-      reader->in_string = FALSE;
+  if (reader->in_string)
+    {
+      if (reader->escaped)
+        reader->escaped = FALSE;
+      else if (c == '\\')
+        reader->escaped = TRUE;
+      else if (c == '"')
+        reader->in_string = FALSE;
+      return TRUE;
+    }
+  if (reader->depth == 0 && !reader->complete && c != '{' && c != ' ' && c != '\t' && c != '\r' && c != '\n')
     return FALSE;
-  }
-  if (byte == '"')
+  if (c == '"')
     reader->in_string = TRUE;
-  else if (byte == '{' || byte == '[')
+  else if (c == '{' || c == '[')
     reader->depth++;
-  else if ((byte == '}' || byte == ']') && reader->depth > 0)
-    return --reader->depth == 0;
-  return FALSE;
+  else if ((c == '}' || c == ']') && reader->depth > 0)
+    reader->complete = --reader->depth == 0;
+  return TRUE;
 }
 
 gboolean
 pilot_trust_reader_push (PilotTrustReader *reader, const guint8 *data, gsize length, PilotTrustMessage **message, GError **error)
 {
-  gboolean complete = FALSE;
-
   *message = NULL;
-  if (reader->data->len + length > PILOT_TRUST_MESSAGE_MAX_LENGTH) {
-    g_set_error (error, PILOT_ERROR, PILOT_ERROR_CORRUPT, "message of more than %d bytes", PILOT_TRUST_MESSAGE_MAX_LENGTH);
-    return FALSE;
-  }
-  g_byte_array_append (reader->data, data, (guint) length);
-  while (!complete && reader->scanned < reader->data->len) {
-    guint8 byte = reader->data->data[reader->scanned++];
-
-    if (reader->depth == 0 && !reader->in_string && byte != '{' && strchr (" \t\r\n", byte) == NULL) {
-      g_set_error_literal (error, PILOT_ERROR, PILOT_ERROR_CORRUPT, "not a JSON object");
+  if (length > PILOT_TRUST_MESSAGE_MAX_LENGTH - reader->text->len)
+    {
+      g_set_error (error, PILOT_ERROR, PILOT_ERROR_CORRUPT, "trust message: longer than %d bytes", PILOT_TRUST_MESSAGE_MAX_LENGTH);
       return FALSE;
     }
-    complete = scan_byte (reader, byte);
-  }
-  if (!complete)
+  for (gsize i = 0; i < length; i++)
+    if (!reader->complete && !follow (reader, data[i]))
+      {
+        g_set_error_literal (error, PILOT_ERROR, PILOT_ERROR_CORRUPT, "trust message: not an object");
+        return FALSE;
+      }
+  if (length > 0)
+    g_byte_array_append (reader->text, data, length);
+  if (!reader->complete)
     return TRUE;
-  *message = pilot_trust_message_parse ((const gchar *) reader->data->data, reader->data->len, error);
+  /* All of it, so that bytes behind the object are an error. */
+  *message = pilot_trust_message_parse ((const gchar *) reader->text->data, reader->text->len, error);
   return *message != NULL;
 }
