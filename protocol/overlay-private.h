@@ -152,6 +152,7 @@ struct _PilotOverlay
   PilotEndpoint     beacon;
   PilotEndpoint     observed;
   guint             discover_timer;
+  gint64            discovered_at; /* when the last discover was sent */
   guint             discover_unanswered; /* since the last reply */
   gint64            now; /* of the last call */
 

@@ -15,6 +15,7 @@
 #define DIAL_WAIT (15 * PILOT_SECOND)
 /* All of a dial, resolve and key exchange included. */
 #define DIAL_LIMIT (17500 * PILOT_MS)
+#define DISCOVER_BEFORE_DIAL (5 * PILOT_SECOND)
 #define DEAD_WAIT (5 * PILOT_SECOND)
 /* SYN tokens (streams.md section 7.2). */
 #define SYN_INTERVAL (100 * PILOT_MS)
@@ -359,6 +360,9 @@ pilot_overlay_connect (PilotOverlay       *self,
   peer = pilot_peer_ensure (self, remote->node, FALSE);
   if (peer == NULL)
     return NULL;
+  /* If our NAT has changed its mind meanwhile, answers through the relay need the new mapping. */
+  if (self->have_beacon && now - self->discovered_at >= DISCOVER_BEFORE_DIAL)
+    pilot_overlay_discover (self, now);
   local_port = choose_port (peer, *remote, port, now);
   if (local_port == 0)
     return NULL;

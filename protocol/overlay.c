@@ -152,6 +152,7 @@ pilot_overlay_discover (PilotOverlay *self,
   self->now = now;
   pilot_overlay_discover_send (self);
   self->discover_unanswered++;
+  self->discovered_at = now;
   pilot_overlay_discover_schedule (self, now);
 }
 

@@ -140,6 +140,7 @@ typedef struct _SimEvent SimEvent;
 struct _Sim
 {
   guint64     seed;
+  gboolean    verbose;
   SimRandom   random;
   gint64      now;
   guint64     trace; /* hash over everything that moved */
