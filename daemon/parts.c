@@ -246,7 +246,7 @@ void
 pilot_parts_free (PilotParts *parts)
 {
 #ifdef PILOT_HAVE_BUS
-  g_clear_object (&parts->bus);
+  g_clear_pointer (&parts->bus, pilot_bus_free);
 #endif
 #ifdef PILOT_HAVE_GATEWAY
   g_clear_object (&parts->gateway);

@@ -67,6 +67,9 @@ write_log (GLogLevelFlags level, const GLogField *fields, gsize n_fields, gpoint
       length = fields[i].length;
     }
   }
+  /* What libraries say to their own developers is not for our log. */
+  if ((level & G_LOG_LEVEL_DEBUG) && g_str_has_prefix (domain, "GLib"))
+    return G_LOG_WRITER_HANDLED;
   line = format_line (level, domain, message, length);
   fputs (line, stderr);
   fflush (stderr);

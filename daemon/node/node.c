@@ -85,6 +85,20 @@ on_state_changed (PilotRegistrySession *session, PilotNode *node)
   g_signal_emit (node, signals[SIGNAL_CHANGED], 0);
 }
 
+/* There is no built-in address: nobody is contacted whom the user did not name. */
+static gboolean
+check_registry (PilotNode *node, GError **error)
+{
+  const char *address = pilot_config_get (node->config, "registry");
+
+  if (address != NULL && *address != '\0')
+    return TRUE;
+  g_set_error_literal (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT, "no registry is configured");
+  if (error != NULL)
+    pilot_error_set_hint (*error, "say where it is: `pilotctl init --registry HOST:9000 --beacon HOST:9001`, or --registry");
+  return FALSE;
+}
+
 static gboolean
 make_registry (PilotNode *node, GError **error)
 {
@@ -93,11 +107,6 @@ make_registry (PilotNode *node, GError **error)
   gint64 keepalive = pilot_config_get_int (node->config, "keepalive");
   PilotRegistryTls tls = PILOT_REGISTRY_TLS_NONE;
 
-  if (address == NULL || *address == '\0') {
-    g_set_error_literal (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT, "no registry is configured");
-    pilot_error_set_hint (error != NULL ? *error : NULL, "say where it is: `pilotctl init --registry HOST:9000 --beacon HOST:9001`, or --registry");
-    return FALSE;
-  }
   if (pilot_config_get_boolean (node->config, "registry_tls"))
     tls = g_strcmp0 (trust, "system") == 0 ? PILOT_REGISTRY_TLS_SYSTEM : PILOT_REGISTRY_TLS_PINNED;
   node->registry = pilot_registry_client_new (address, tls, pilot_config_get (node->config, "registry_fingerprint"), error);
@@ -170,8 +179,9 @@ static void
 make_engine (PilotNode *node)
 {
   PilotOverlayHost host = { .random = engine_random, .admit = pilot_node_admit, .user_data = node };
-  PilotOverlayConfig config = { .node_id = node->id, .extensions = TRUE };
+  PilotOverlayConfig config = { .node_id = node->id };
 
+  config.extensions = pilot_config_get_boolean (node->config, "extensions");
   memcpy (config.ed25519_seed, node->identity.seed, sizeof config.ed25519_seed);
   node->overlay = pilot_overlay_new (&config, &host, g_get_monotonic_time ());
   pilot_crypto_wipe (&config, sizeof config);
@@ -183,7 +193,7 @@ start (PilotNode *node, GError **error)
 {
   const char *hostname = pilot_config_get (node->config, "hostname");
 
-  if (!open_state (node, error) || !make_registry (node, error) || !make_trust (node, error))
+  if (!check_registry (node, error) || !open_state (node, error) || !make_registry (node, error) || !make_trust (node, error))
     return FALSE;
   node->hostname = g_strdup (hostname != NULL ? hostname : "");
   node->is_public = pilot_config_get_boolean (node->config, "public");

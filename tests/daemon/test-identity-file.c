@@ -103,7 +103,7 @@ test_corrupt (Fixture *fixture, gconstpointer data)
   make (fixture, &identity);
   for (guint i = 0; i < G_N_ELEMENTS (texts); i++) {
     g_test_message ("text: %s", texts[i]);
-    g_assert_true (g_file_set_contents_full (fixture->path, texts[i], -1, G_FILE_SET_CONTENTS_NONE, 0600, NULL));
+    g_assert_true (g_file_set_contents_full (fixture->path, texts[i], -1, G_FILE_SET_CONTENTS_CONSISTENT, 0600, NULL));
     assert_refused_untouched (fixture, PILOT_ERROR_CORRUPT);
   }
 }

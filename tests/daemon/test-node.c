@@ -363,7 +363,7 @@ test_corrupt_trust (void)
   world.hosts[0].folder = g_strdup_printf ("%s/0", world.folder);
   g_assert_cmpint (g_mkdir (world.hosts[0].folder, 0700), ==, 0);
   path = g_build_filename (world.hosts[0].folder, "trust.json", NULL);
-  g_assert_true (g_file_set_contents_full (path, "{\"trusted\":", -1, G_FILE_SET_CONTENTS_NONE, 0600, NULL));
+  g_assert_true (g_file_set_contents_full (path, "{\"trusted\":", -1, G_FILE_SET_CONTENTS_CONSISTENT, 0600, NULL));
   g_assert_false (host_try_start (&world, 0, &error));
   g_assert_error (error, PILOT_ERROR, PILOT_ERROR_CORRUPT);
   g_assert_true (g_file_get_contents (path, &text, NULL, NULL));
