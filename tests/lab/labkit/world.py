@@ -61,9 +61,10 @@ def find_build(build=None):
     return build
 
 
-def build_prefix(build):
-    options = json.loads(run(["meson", "introspect", "--buildoptions", build]))
-    return next(option["value"] for option in options if option["name"] == "prefix")
+def build_folders(build):
+    """Where a build is to be installed: its prefix, and its libraries."""
+    options = {option["name"]: option["value"] for option in json.loads(run(["meson", "introspect", "--buildoptions", build]))}
+    return options["prefix"], os.path.join(options["prefix"], options["libdir"])
 
 
 def _ancestor(path):
@@ -137,7 +138,8 @@ class World:
             if os.path.exists(self.folder):
                 raise LabError(f"a world “{self.name}” is there already: run “tools/lab --name {self.name} down” first")
             os.makedirs(self.folder, mode=0o755)
-            self.state = {"build": build, "prefix": build_prefix(build), "namespaces": {}, "hosts": list(hosts), "nats": {}, "wires": {},
+            prefix, libraries = build_folders(build)
+            self.state = {"build": build, "prefix": prefix, "libraries": libraries, "namespaces": {}, "hosts": list(hosts), "nats": {}, "wires": {},
                           "complete": False}
             self._save()
             try:
@@ -248,7 +250,7 @@ class World:
         staged = self.folder + "/stage" + below
         install = f"mount -t overlay -o ro,lowerdir={staged}:{below} overlay {below}\n" if os.path.isdir(staged) else ""
         namespace = Namespace.create(_HOST_SETUP.format(name=name, no_ipv6=_NO_IPV6_LINKS, scratch=shlex.quote(files),
-                                                        install=install, uid=UID, other=OTHER_UID),
+                                                        install=install, libraries=self.state["libraries"], uid=UID, other=OTHER_UID),
                                      parent=self.namespace("internet"))
         self._remember(name, namespace)
 
@@ -424,6 +426,8 @@ for file in hostname hosts resolv.conf nsswitch.conf passwd group shadow sudoers
   cp $scratch/$file /etc/$file
 done
 rm -rf /etc/sudoers.d
+echo {libraries} >/etc/ld.so.conf.d/pilot-lab.conf
+/sbin/ldconfig
 chown 0:0 /etc/shadow /etc/sudoers
 chmod 640 /etc/shadow
 chmod 440 /etc/sudoers
