@@ -37,6 +37,7 @@ struct _PilotGateway {
   GHashTable *by_node;       /* GUINT node → PilotMapping, not owned */
   char *path;                /* gateway.json */
   char *subnet, *ports;
+  char *default_subnet;      /* the allocator's own, before we set any */
   char *mode_wanted;         /* "", "redirect", "listen" */
   gboolean active, redirect, overlap_checked;
   gboolean shut_down;

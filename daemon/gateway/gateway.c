@@ -26,6 +26,8 @@ typedef struct {
   guint n_addresses;
   guint32 wanted_local;      /* map, unmap; 0 = none */
   gboolean is_map;
+  GArray *port_list;
+  PilotChange *change;       /* on the way */
 } Operation;
 
 static void queue_refresh (PilotGateway *gateway);
@@ -37,6 +39,8 @@ operation_free (Operation *operation)
   g_free (operation->ports);
   g_free (operation->mode);
   g_free (operation->addresses);
+  g_clear_pointer (&operation->port_list, g_array_unref);
+  g_clear_pointer (&operation->change, pilot_change_free);
   g_free (operation);
 }
 
@@ -366,7 +370,7 @@ add_target (PilotGateway *gateway, PilotChange *change, const Operation *operati
   PilotSubnet subnet;
   guint32 local;
 
-  if (!check_peer (gateway, address, error) || !pilot_subnet_parse_text (change->subnet, &subnet, error) ||
+  if (!pilot_subnet_parse_text (change->subnet, &subnet, error) ||
       (operation->wanted_local != 0 && !pilot_subnet_check_host (&subnet, operation->wanted_local, error)))
     return FALSE;
   if (target != NULL) {
@@ -397,6 +401,7 @@ settle_options (PilotGateway *gateway, PilotChange *change, const Operation *ope
   PilotAllocator *allocator = pilot_gateway_get_allocator (gateway, error);
   gboolean mapped = g_hash_table_size (gateway->by_local) > 0;
   g_autoptr (GInetAddressMask) mask = NULL;
+  const char *wanted;
   PilotSubnet subnet;
 
   if (allocator == NULL)
@@ -414,24 +419,28 @@ settle_options (PilotGateway *gateway, PilotChange *change, const Operation *ope
     g_free (change->mode_wanted);
     change->mode_wanted = g_strdup (operation->mode);
   }
-  if (operation->subnet != NULL && operation->subnet[0] != '\0') {
-    if (!pilot_subnet_parse_text (operation->subnet, &subnet, error))
-      return FALSE;
-    if (mapped && strcmp (operation->subnet, gateway->subnet) != 0) {
-      g_set_error (error, PILOT_ERROR, PILOT_ERROR_CONFLICT, "the gateway runs with subnet %s: stop it first", gateway->subnet);
-      return FALSE;
-    }
-    if (!pilot_call_set_subnet (allocator, operation->subnet, error))
-      return FALSE;
-  }
-  if (!mapped) {
+  if (gateway->default_subnet == NULL) {
     mask = pilot_call_get_subnet (allocator, error);
     if (mask == NULL)
       return FALSE;
-    g_free (change->subnet);
-    change->subnet = g_inet_address_mask_to_string (mask);
+    gateway->default_subnet = g_inet_address_mask_to_string (mask);
   }
-  return pilot_subnet_parse_text (change->subnet, &subnet, error);
+  if (operation->subnet != NULL && operation->subnet[0] != '\0')
+    wanted = operation->subnet;
+  else
+    wanted = gateway->active ? gateway->subnet : gateway->default_subnet;
+  if (!pilot_subnet_parse_text (wanted, &subnet, error))
+    return FALSE;
+  if (mapped && strcmp (wanted, gateway->subnet) != 0) {
+    g_set_error (error, PILOT_ERROR, PILOT_ERROR_CONFLICT, "the gateway runs with subnet %s: stop it first", gateway->subnet);
+    return FALSE;
+  }
+  /* Always said anew: a start that failed may have left another one behind. */
+  if (!mapped && !pilot_call_set_subnet (allocator, wanted, error))
+    return FALSE;
+  g_free (change->subnet);
+  change->subnet = g_strdup (wanted);
+  return TRUE;
 }
 
 static GPtrArray *
@@ -463,30 +472,76 @@ add_done (GObject *source, GAsyncResult *result, gpointer user_data)
   operation_return (task, NULL, mappings_of (gateway, g_task_get_task_data (task)), (GDestroyNotify) g_ptr_array_unref);
 }
 
+/* What can be found wrong before anything is asked of anybody. */
 static gboolean
-prepare_add (PilotGateway *gateway, PilotChange *change, const Operation *operation, GError **error)
+prepare_add (PilotGateway *gateway, Operation *operation, PilotChange *change, GError **error)
 {
   const char *port_text = operation->ports != NULL ? operation->ports : operation->is_map ? gateway->ports : "";
-  g_autoptr (GArray) ports = pilot_port_list_parse (port_text, error);
 
-  if (ports == NULL || !settle_options (gateway, change, operation, error))
+  operation->port_list = pilot_port_list_parse (port_text, error);
+  if (operation->port_list == NULL || !settle_options (gateway, change, operation, error))
     return FALSE;
+  for (guint i = 0; i < operation->n_addresses; i++)
+    if (!check_peer (gateway, &operation->addresses[i], error))
+      return FALSE;
   if (!operation->is_map) {
     g_free (change->ports);
-    change->ports = pilot_port_list_format (ports);
+    change->ports = pilot_port_list_format (operation->port_list);
   }
-  for (guint i = 0; i < operation->n_addresses; i++)
-    if (!add_target (gateway, change, operation, &operation->addresses[i], ports, error))
-      return FALSE;
   return TRUE;
+}
+
+static void
+add_targets (GTask *task)
+{
+  PilotGateway *gateway = g_task_get_source_object (task);
+  Operation *operation = g_task_get_task_data (task);
+  g_autoptr (PilotChange) change = g_steal_pointer (&operation->change);
+  GError *error = NULL;
+
+  for (guint i = 0; i < operation->n_addresses; i++)
+    if (!add_target (gateway, change, operation, &operation->addresses[i], operation->port_list, &error)) {
+      pilot_change_give_back (change, gateway);
+      operation_return (task, error, NULL, NULL);
+      return;
+    }
+  pilot_gateway_change_async (gateway, g_steal_pointer (&change), add_done, task);
+}
+
+static void
+probed (GObject *source, GAsyncResult *result, gpointer user_data)
+{
+  g_autoptr (PilotPrivilegedPlan) plan = NULL;
+  GError *error = NULL;
+
+  plan = pilot_privileged_apply_finish (PILOT_PRIVILEGED (source), result, &error);
+  if (plan != NULL)
+    add_targets (user_data);
+  else
+    operation_return (user_data, error, NULL, NULL);
+}
+
+static void
+probe_found (GObject *source, GAsyncResult *result, gpointer user_data)
+{
+  GError *error = NULL;
+  g_autoptr (PilotPrivileged) privileged = pilot_privileged_find_finish (result, &error);
+  PilotPrivilegedPlan *plan;
+
+  if (privileged == NULL) {
+    operation_return (user_data, error, NULL, NULL);
+    return;
+  }
+  plan = pilot_privileged_plan_new ();
+  plan->check_overlap = TRUE;
+  pilot_privileged_apply_async (privileged, plan, NULL, probed, user_data);
 }
 
 static void
 begin_add (GTask *task)
 {
   PilotGateway *gateway = g_task_get_source_object (task);
-  const Operation *operation = g_task_get_task_data (task);
-  g_autoptr (PilotChange) change = NULL;
+  Operation *operation = g_task_get_task_data (task);
   GError *error = NULL;
 
   if (operation->is_map && !gateway->active) {
@@ -495,13 +550,17 @@ begin_add (GTask *task)
     operation_return (task, error, NULL, NULL);
     return;
   }
-  change = pilot_change_new (gateway);
-  if (!prepare_add (gateway, change, operation, &error)) {
-    pilot_change_give_back (change, gateway);
+  operation->change = pilot_change_new (gateway);
+  if (!prepare_add (gateway, operation, operation->change, &error)) {
     operation_return (task, error, NULL, NULL);
     return;
   }
-  pilot_gateway_change_async (gateway, g_steal_pointer (&change), add_done, task);
+  /* An allocator that counts forward does not take back what it gave: a start that lacks the privilege, or has the wrong subnet, is to
+   * fail before the first address is handed out. */
+  if (gateway->privileged == NULL || !pilot_privileged_is_alive (gateway->privileged))
+    pilot_privileged_find_async (operation->change->subnet, pilot_gateway_helper_socket (gateway), NULL, probe_found, task);
+  else
+    add_targets (task);
 }
 
 static char *
@@ -765,6 +824,11 @@ restore_mappings (PilotGateway *gateway, const PilotGatewayState *state)
   PilotAllocator *allocator = pilot_gateway_get_allocator (gateway, NULL);
   g_autoptr (GError) subnet_error = NULL;
 
+  if (allocator != NULL && gateway->default_subnet == NULL) {
+    g_autoptr (GInetAddressMask) mask = pilot_call_get_subnet (allocator, NULL);
+
+    gateway->default_subnet = mask != NULL ? g_inet_address_mask_to_string (mask) : NULL;
+  }
   if (allocator != NULL && !pilot_call_set_subnet (allocator, state->subnet, &subnet_error))
     g_warning ("%s", subnet_error->message);
   for (guint i = 0; i < state->mappings->len; i++) {
@@ -948,6 +1012,7 @@ pilot_gateway_finalize (GObject *object)
   g_hash_table_unref (gateway->by_node);
   g_free (gateway->path);
   g_free (gateway->subnet);
+  g_free (gateway->default_subnet);
   g_free (gateway->ports);
   g_free (gateway->mode_wanted);
   G_OBJECT_CLASS (pilot_gateway_parent_class)->finalize (object);
