@@ -12,6 +12,44 @@
 
 #define BUS_NAME "network.pilotprotocol.Pilot1"
 
+/* A GDBusObjectManagerServer takes only objects below its own path: the interfaces of the root object are exported beside it. */
+static void
+export_object (GDBusConnection *connection, GDBusObjectManagerServer *manager, GDBusObjectSkeleton *object)
+{
+  const char *path = g_dbus_object_get_object_path (G_DBUS_OBJECT (object));
+  GList *interfaces;
+
+  if (!g_str_equal (path, PILOT_BUS_ROOT)) {
+    g_dbus_object_manager_server_export (manager, object);
+    return;
+  }
+  interfaces = g_dbus_object_get_interfaces (G_DBUS_OBJECT (object));
+  for (GList *l = interfaces; l != NULL; l = l->next) {
+    g_autoptr (GError) error = NULL;
+
+    if (!g_dbus_interface_skeleton_export (l->data, connection, path, &error))
+      g_warning ("cannot export %s: %s", path, error->message);
+  }
+  g_list_free_full (interfaces, g_object_unref);
+}
+
+static void
+unexport_object (GDBusConnection *connection, GDBusObjectManagerServer *manager, GDBusObjectSkeleton *object)
+{
+  const char *path = g_dbus_object_get_object_path (G_DBUS_OBJECT (object));
+  GList *interfaces;
+
+  if (!g_str_equal (path, PILOT_BUS_ROOT)) {
+    g_dbus_object_manager_server_unexport (manager, path);
+    return;
+  }
+  interfaces = g_dbus_object_get_interfaces (G_DBUS_OBJECT (object));
+  for (GList *l = interfaces; l != NULL; l = l->next)
+    if (g_dbus_interface_skeleton_has_connection (l->data, connection))
+      g_dbus_interface_skeleton_unexport_from_connection (l->data, connection);
+  g_list_free_full (interfaces, g_object_unref);
+}
+
 static GDBusObjectManagerServer *
 manager_for (PilotBus *bus, GDBusConnection *connection)
 {
@@ -21,7 +59,7 @@ manager_for (PilotBus *bus, GDBusConnection *connection)
 
   g_hash_table_iter_init (&iter, bus->objects);
   while (g_hash_table_iter_next (&iter, NULL, &object))
-    g_dbus_object_manager_server_export (manager, object);
+    export_object (connection, manager, object);
   g_dbus_object_manager_server_set_connection (manager, connection);
   g_hash_table_insert (bus->managers, g_object_ref (connection), manager);
   return manager;
@@ -32,26 +70,27 @@ pilot_bus_add_object (PilotBus *bus, PilotDBusObjectSkeleton *object)
 {
   const char *path = g_dbus_object_get_object_path (G_DBUS_OBJECT (object));
   GHashTableIter iter;
-  gpointer manager;
+  gpointer connection, manager;
 
   pilot_bus_remove_object (bus, path);
   g_hash_table_insert (bus->objects, g_strdup (path), object);
   g_hash_table_iter_init (&iter, bus->managers);
-  while (g_hash_table_iter_next (&iter, NULL, &manager))
-    g_dbus_object_manager_server_export (manager, G_DBUS_OBJECT_SKELETON (object));
+  while (g_hash_table_iter_next (&iter, &connection, &manager))
+    export_object (connection, manager, G_DBUS_OBJECT_SKELETON (object));
 }
 
 void
 pilot_bus_remove_object (PilotBus *bus, const char *path)
 {
+  GDBusObjectSkeleton *object = g_hash_table_lookup (bus->objects, path);
   GHashTableIter iter;
-  gpointer manager;
+  gpointer connection, manager;
 
-  if (!g_hash_table_contains (bus->objects, path))
+  if (object == NULL)
     return;
   g_hash_table_iter_init (&iter, bus->managers);
-  while (g_hash_table_iter_next (&iter, NULL, &manager))
-    g_dbus_object_manager_server_unexport (manager, path);
+  while (g_hash_table_iter_next (&iter, &connection, &manager))
+    unexport_object (connection, manager, object);
   g_hash_table_remove (bus->objects, path);
 }
 
@@ -66,7 +105,12 @@ on_closed (GDBusConnection *connection, gboolean remote_vanished, GError *error,
 {
   PilotBus *bus = user_data;
 
+  GDBusObjectManagerServer *manager = g_hash_table_lookup (bus->managers, connection);
+  GDBusObjectSkeleton *root = g_hash_table_lookup (bus->objects, PILOT_BUS_ROOT);
+
   g_signal_handlers_disconnect_by_data (connection, bus);
+  if (root != NULL)
+    unexport_object (connection, manager, root);
   g_hash_table_remove (bus->managers, connection);
 }
 
