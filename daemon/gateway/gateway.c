@@ -401,6 +401,7 @@ settle_options (PilotGateway *gateway, PilotChange *change, const Operation *ope
   PilotAllocator *allocator = pilot_gateway_get_allocator (gateway, error);
   gboolean mapped = g_hash_table_size (gateway->by_local) > 0;
   g_autoptr (GInetAddressMask) mask = NULL;
+  g_autofree char *current = NULL;
   const char *wanted;
   PilotSubnet subnet;
 
@@ -419,12 +420,12 @@ settle_options (PilotGateway *gateway, PilotChange *change, const Operation *ope
     g_free (change->mode_wanted);
     change->mode_wanted = g_strdup (operation->mode);
   }
-  if (gateway->default_subnet == NULL) {
-    mask = pilot_call_get_subnet (allocator, error);
-    if (mask == NULL)
-      return FALSE;
-    gateway->default_subnet = g_inet_address_mask_to_string (mask);
-  }
+  mask = pilot_call_get_subnet (allocator, error);
+  if (mask == NULL)
+    return FALSE;
+  current = g_inet_address_mask_to_string (mask);
+  if (gateway->default_subnet == NULL)
+    gateway->default_subnet = g_strdup (current);
   if (operation->subnet != NULL && operation->subnet[0] != '\0')
     wanted = operation->subnet;
   else
@@ -435,8 +436,8 @@ settle_options (PilotGateway *gateway, PilotChange *change, const Operation *ope
     g_set_error (error, PILOT_ERROR, PILOT_ERROR_CONFLICT, "the gateway runs with subnet %s: stop it first", gateway->subnet);
     return FALSE;
   }
-  /* Always said anew: a start that failed may have left another one behind. */
-  if (!mapped && !pilot_call_set_subnet (allocator, wanted, error))
+  /* Said anew to a fresh gateway, which begins at the first address, and when a start that failed has left another one behind. */
+  if (!mapped && (!gateway->active || strcmp (current, wanted) != 0) && !pilot_call_set_subnet (allocator, wanted, error))
     return FALSE;
   g_free (change->subnet);
   change->subnet = g_strdup (wanted);

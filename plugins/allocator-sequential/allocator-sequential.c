@@ -248,7 +248,8 @@ pilot_allocator_sequential_set_subnet (PilotAllocator    *allocator,
   size = 1u << (32 - length);
   if (!check_given_out (self, base, size, subnet, error))
     return FALSE;
-  if (base != self->base || size != self->size)
+  /* With nothing given out it is a fresh beginning: the first address is the first one again. */
+  if (base != self->base || size != self->size || g_hash_table_size (self->by_local) == 0)
     self->cursor = 0;
   self->base = base;
   self->size = size;

@@ -540,6 +540,18 @@ test_table (Fixture *fixture, gconstpointer data)
   g_assert_no_error (error);
   g_assert_false (stop (fixture, &error));
   g_assert_error (error, PILOT_ERROR, PILOT_ERROR_NOT_RUNNING);
+  g_clear_error (&error);
+
+  /* A new gateway begins anew, with what is the default. */
+  g_clear_pointer (&more, g_ptr_array_unref);
+  more = start (fixture, "{'subnet': <'10.6.0.0/16'>}", two, 1, &error);
+  g_assert_no_error (error);
+  g_assert_cmpstr (pilot_mapping_get_local_address (g_ptr_array_index (more, 0)), ==, "10.6.0.1");
+  g_assert_true (stop (fixture, &error));
+  g_clear_pointer (&more, g_ptr_array_unref);
+  more = start (fixture, "{}", two, 1, &error);
+  g_assert_no_error (error);
+  g_assert_cmpstr (pilot_mapping_get_local_address (g_ptr_array_index (more, 0)), ==, "10.4.0.1");
 }
 
 static void
