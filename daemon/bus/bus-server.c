@@ -50,7 +50,35 @@ unexport_object (GDBusConnection *connection, GDBusObjectManagerServer *manager,
   g_list_free_full (interfaces, g_object_unref);
 }
 
-static GDBusObjectManagerServer *
+/* The interfaces of the root object: a GDBusObjectManagerServer takes objects below its own path only. */
+static void
+export_root (PilotBus *bus, GDBusConnection *connection)
+{
+  GDBusInterfaceSkeleton *const faces[] = {
+    G_DBUS_INTERFACE_SKELETON (bus->node_face), G_DBUS_INTERFACE_SKELETON (bus->gateway_face), G_DBUS_INTERFACE_SKELETON (bus->plugins_face),
+  };
+
+  for (guint i = 0; i < G_N_ELEMENTS (faces); i++) {
+    g_autoptr (GError) error = NULL;
+
+    if (!g_dbus_interface_skeleton_export (faces[i], connection, PILOT_BUS_ROOT, &error))
+      g_warning ("cannot export \"%s\": %s", g_dbus_interface_skeleton_get_info (faces[i])->name, error->message);
+  }
+}
+
+static void
+unexport_root (PilotBus *bus, GDBusConnection *connection)
+{
+  GDBusInterfaceSkeleton *const faces[] = {
+    G_DBUS_INTERFACE_SKELETON (bus->node_face), G_DBUS_INTERFACE_SKELETON (bus->gateway_face), G_DBUS_INTERFACE_SKELETON (bus->plugins_face),
+  };
+
+  for (guint i = 0; i < G_N_ELEMENTS (faces); i++)
+    if (g_dbus_interface_skeleton_has_connection (faces[i], connection))
+      g_dbus_interface_skeleton_unexport_from_connection (faces[i], connection);
+}
+
+static void
 manager_for (PilotBus *bus, GDBusConnection *connection)
 {
   GDBusObjectManagerServer *manager = g_dbus_object_manager_server_new (PILOT_BUS_ROOT);
@@ -62,7 +90,7 @@ manager_for (PilotBus *bus, GDBusConnection *connection)
     export_object (connection, manager, object);
   g_dbus_object_manager_server_set_connection (manager, connection);
   g_hash_table_insert (bus->managers, g_object_ref (connection), manager);
-  return manager;
+  export_root (bus, connection);
 }
 
 void
@@ -210,6 +238,7 @@ on_name_lost (GDBusConnection *connection, const char *name, gpointer user_data)
     return;
   }
   g_message ("the bus name \"%s\" belongs to another daemon: only \"%s\" is served", name, bus->socket_path);
+  unexport_root (bus, connection);
   g_hash_table_remove (bus->managers, connection);
 }
 
@@ -244,8 +273,10 @@ pilot_bus_server_stop (PilotBus *bus)
   }
   g_clear_object (&bus->server);
   g_hash_table_iter_init (&iter, bus->managers);
-  while (g_hash_table_iter_next (&iter, &connection, NULL))
+  while (g_hash_table_iter_next (&iter, &connection, NULL)) {
     g_signal_handlers_disconnect_by_data (connection, bus);
+    unexport_root (bus, connection);
+  }
   g_hash_table_remove_all (bus->managers);
   g_clear_pointer (&bus->socket_path, g_free);
 }

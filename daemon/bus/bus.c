@@ -17,15 +17,9 @@ pilot_bus_new (PilotNode *node, PilotGateway *gateway, PilotPluginLoader *loader
 gboolean
 pilot_bus_start (PilotBus *bus, GError **error)
 {
-  PilotDBusObjectSkeleton *root = pilot_dbus_object_skeleton_new (PILOT_BUS_ROOT);
-
   bus->node_face = pilot_node_face_new (bus);
   bus->gateway_face = pilot_gateway_face_new (bus);
   bus->plugins_face = pilot_plugins_face_new (bus);
-  pilot_dbus_object_skeleton_set_node (root, bus->node_face);
-  pilot_dbus_object_skeleton_set_gateway (root, bus->gateway_face);
-  pilot_dbus_object_skeleton_set_plugins (root, bus->plugins_face);
-  pilot_bus_add_object (bus, root);
   pilot_object_faces_start (bus);
   return pilot_bus_server_start (bus, error);
 }
