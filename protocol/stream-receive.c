@@ -24,6 +24,9 @@ stream_window_field (PilotStream *self,
 
   if (self->released)
     space = self->receive_limit;
+  /* No window too small to be of use (RFC 9293 3.8.6.2.2). */
+  if (space < MIN (STREAM_GO_WINDOW_UNIT, self->receive_limit / 2))
+    space = 0;
   if (syn || !scaled (self))
     {
       gsize slots = MIN (space / STREAM_GO_WINDOW_UNIT, GO_SLOTS);

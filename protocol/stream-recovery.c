@@ -7,6 +7,8 @@
 #define RTO_MAX (10 * STREAM_SECOND)
 #define RTO_VARIANCE_MIN (10 * STREAM_MS)
 #define MAX_TRANSMISSIONS 8
+/* Fast retransmissions count too, and a short queue eats eight of them in seconds: a peer that is heard is not lost. */
+#define GO_PATIENCE (10 * STREAM_SECOND)
 /* Between our own kind a path may be gone for longer than eight tries last (RFC 1122 4.2.3.5: at least 100 s). */
 #define OWN_PATIENCE (100 * STREAM_SECOND)
 #define DUPLICATE_THRESHOLD 3
@@ -306,7 +308,8 @@ fin_acknowledged (PilotStream *self,
 static void
 signal_space (PilotStream *self)
 {
-  self->write_limit = CLAMP (2 * self->congestion.window + 128 * 1024, 256 * 1024, self->config.send_buffer_max);
+  /* Twice the window are on the way; a retransmission that is lost again takes two more. */
+  self->write_limit = MAX (4 * self->congestion.window + 128 * 1024, 256 * 1024);
   self->write_limit = MIN (self->write_limit, self->config.send_buffer_max);
   if (self->write_blocked && self->send_length + self->write_limit / 4 <= self->write_limit)
     {
@@ -431,8 +434,9 @@ stream_arm_retransmit (PilotStream *self,
   stream_timer_clear (self, STREAM_TIMER_PROBE);
   if (self->records.n_records == 0)
     return;
-  if (self->peer_window == 0 && !self->fin_sent)
+  if (self->peer_window < pilot_stream_records_get (&self->records, self->records.head)->length)
     {
+      /* The peer has no room even for the oldest: it is asked now and then, and may take as long as it answers. */
       if (!stream_timer_is_set (self, STREAM_TIMER_WINDOW))
         stream_timer_set (self, STREAM_TIMER_WINDOW, now + MIN (WINDOW_PROBE_FIRST << MIN (self->window_probes, 6), WINDOW_PROBE_MAX));
       return;
@@ -470,7 +474,7 @@ stream_retransmit_expired (PilotStream *self,
     return;
   head = pilot_stream_records_get (&self->records, self->records.head);
   if (head->transmissions >= MAX_TRANSMISSIONS && !(head->flags & PILOT_SEGMENT_FIN && !self->half_close) &&
-      (!self->own_kind || now - self->last_progress >= OWN_PATIENCE))
+      now - MAX (self->last_progress, self->last_received) >= (self->own_kind ? OWN_PATIENCE : GO_PATIENCE))
     {
       self->rst_due = TRUE;
       stream_close (self, PILOT_STREAM_ERROR_LOST, now);

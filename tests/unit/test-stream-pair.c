@@ -1,0 +1,326 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <string.h>
+
+#include "tests/unit/stream-wire.h"
+
+/* Two streams against each other over a bad wire. */
+
+#define BUFFER (8 * 1024 * 1024)
+
+typedef struct {
+  Wire *wire;
+  guint64 to_send, sent, received;
+  gboolean shut, bad;
+  gint64 finished_at;
+  gint64 read_after;
+} Transfer;
+
+static guint8
+pattern (guint64 at)
+{
+  return (guint8) (at * 7 + (at >> 8) * 13 + (at >> 16));
+}
+
+static void
+write_more (gpointer user_data,
+            gint64   now)
+{
+  Transfer *transfer = user_data;
+  PilotStream *stream = transfer->wire->ends[0].stream;
+
+  while (transfer->sent < transfer->to_send)
+    {
+      struct iovec vectors[2];
+      guint n = pilot_stream_write_vectors (stream, vectors);
+      gsize put = 0;
+
+      if (n == 0)
+        break;
+      for (guint i = 0; i < n; i++)
+        for (gsize k = 0; k < vectors[i].iov_len && transfer->sent + put < transfer->to_send; k++)
+          ((guint8 *) vectors[i].iov_base)[k] = pattern (transfer->sent + put++);
+      pilot_stream_write_commit (stream, put, now);
+      transfer->sent += put;
+    }
+  if (transfer->sent == transfer->to_send && !transfer->shut)
+    {
+      transfer->shut = TRUE;
+      pilot_stream_shutdown_write (stream, now);
+    }
+}
+
+static void
+read_more (gpointer user_data,
+           gint64   now)
+{
+  Transfer *transfer = user_data;
+  PilotStream *stream = transfer->wire->ends[1].stream;
+  struct iovec vectors[2];
+  guint n;
+
+  if (now < transfer->read_after)
+    return;
+  while ((n = pilot_stream_read_vectors (stream, vectors)) > 0)
+    {
+      gsize got = 0;
+
+      for (guint i = 0; i < n; i++)
+        for (gsize k = 0; k < vectors[i].iov_len; k++)
+          transfer->bad |= ((guint8 *) vectors[i].iov_base)[k] != pattern (transfer->received + got++);
+      transfer->received += got;
+      pilot_stream_read_consume (stream, got, now);
+    }
+}
+
+static gboolean
+is_complete (gpointer user_data)
+{
+  Transfer *transfer = user_data;
+
+  return transfer->received == transfer->to_send;
+}
+
+static gdouble
+run_transfer (const WireConfig *config,
+              guint32           seed,
+              gboolean          own_0,
+              gboolean          own_1,
+              guint64           bytes,
+              gint64            limit)
+{
+  Transfer transfer = { .wire = wire_new (config, seed), .to_send = bytes };
+  Wire *wire = transfer.wire;
+  PilotStreamInfo info;
+  gdouble rate;
+  gint64 start = wire->now;
+
+  wire_open (wire, 0, own_0, BUFFER);
+  wire_open (wire, 1, own_1, BUFFER);
+  wire->ends[0].on_turn = write_more;
+  wire->ends[1].on_turn = read_more;
+  wire->ends[0].user_data = wire->ends[1].user_data = &transfer;
+  if (!wire_run (wire, start + limit, is_complete, &transfer))
+    {
+      pilot_stream_info (wire->ends[0].stream, &info);
+      g_error ("seed %u: %" G_GUINT64_FORMAT " of %" G_GUINT64_FORMAT " bytes, state %s, in flight %" G_GUINT64_FORMAT
+               ", window %" G_GUINT64_FORMAT ", peer window %" G_GUINT64_FORMAT ", deadline in %" G_GINT64_FORMAT,
+               seed, transfer.received, bytes, pilot_stream_state_to_string (info.state), info.bytes_in_flight,
+               info.congestion_window, info.peer_window, pilot_stream_deadline (wire->ends[0].stream) - wire->now);
+    }
+  g_assert_false (transfer.bad);
+  rate = (gdouble) bytes / ((wire->now - start) / 1e6);
+  pilot_stream_info (wire->ends[0].stream, &info);
+  g_test_message ("%.1f Mb/s, cwnd %" G_GUINT64_FORMAT ", srtt %" G_GINT64_FORMAT ", min %" G_GINT64_FORMAT
+                  ", pacing %.1f Mb/s, retransmits %" G_GUINT64_FORMAT " of %" G_GUINT64_FORMAT " (dropped %" G_GUINT64_FORMAT ")",
+                  rate * 8 / 1e6, info.congestion_window, info.srtt_us, info.min_rtt_us, info.pacing_rate * 8 / 1e6,
+                  info.retransmits, info.segments_sent, wire->ends[0].dropped);
+  g_assert_cmpint (info.own_kind, ==, own_0 && own_1);
+  /* The end: our side has shut down; the other follows. */
+  pilot_stream_release (wire->ends[1].stream, wire->now);
+  wire_run (wire, wire->now + 40 * G_USEC_PER_SEC, NULL, NULL);
+  g_assert_cmpint (pilot_stream_get_error (wire->ends[0].stream), ==, PILOT_STREAM_ERROR_NONE);
+  g_assert_true (pilot_stream_is_eof (wire->ends[0].stream));
+  pilot_stream_release (wire->ends[0].stream, wire->now);
+  wire_run (wire, wire->now + 120 * G_USEC_PER_SEC, NULL, NULL);
+  g_assert_true (wire->ends[0].finished);
+  g_assert_true (wire->ends[1].finished);
+  wire_free (wire);
+  return rate * 8 / 1e6;
+}
+
+static void
+test_in_order (void)
+{
+  WireConfig config = { .delay = 1000 };
+
+  run_transfer (&config, 1, TRUE, TRUE, 1000000, 20 * G_USEC_PER_SEC);
+  run_transfer (&config, 1, FALSE, FALSE, 1000000, 20 * G_USEC_PER_SEC);
+  run_transfer (&config, 1, TRUE, FALSE, 1000000, 20 * G_USEC_PER_SEC);
+  run_transfer (&config, 1, FALSE, TRUE, 1000000, 20 * G_USEC_PER_SEC);
+}
+
+static void
+test_bad_wires (void)
+{
+  for (guint32 seed = 1; seed <= 300; seed++)
+    {
+      g_autoptr (GRand) rand = g_rand_new_with_seed (seed);
+      WireConfig config = {
+        .delay = g_rand_int_range (rand, 50, 40000), .jitter = g_rand_int_range (rand, 0, 20000),
+        .loss = g_rand_double_range (rand, 0, 0.15), .duplicate = g_rand_double_range (rand, 0, 0.1),
+        .rate = seed % 3 == 0 ? 1000000 : 0, .queue = 50000,
+      };
+      guint64 bytes = g_rand_int_range (rand, 1, 150000);
+
+      run_transfer (&config, seed, seed & 1, (seed & 2) != 0 || (seed & 1), bytes, 180 * G_USEC_PER_SEC);
+    }
+}
+
+static void
+test_throughput (void)
+{
+  static const gdouble losses[] = { 0, 0.005, 0.02 };
+
+  for (guint i = 0; i < G_N_ELEMENTS (losses); i++)
+    {
+      WireConfig config = { .delay = 15000, .loss = losses[i], .rate = 50000000, .queue = 1500000 };
+      gdouble rate = run_transfer (&config, 5, TRUE, TRUE, 150000000, 60 * G_USEC_PER_SEC);
+
+      g_test_message ("400 Mb/s, 30 ms, loss %.1f %%: %.0f Mb/s", losses[i] * 100, rate);
+      g_assert_cmpfloat (rate, >=, 280);
+    }
+}
+
+static void
+test_short_path (void)
+{
+  WireConfig config = { .delay = 30 };
+  gdouble rate = run_transfer (&config, 5, TRUE, TRUE, 100000000, 60 * G_USEC_PER_SEC);
+
+  g_test_message ("60 us round trip: %.0f Mb/s", rate);
+  g_assert_cmpfloat (rate, >=, 8000);
+}
+
+static void
+test_slow_reader (void)
+{
+  WireConfig config = { .delay = 5000 };
+  Transfer transfer = { .wire = wire_new (&config, 3), .to_send = 30000000 };
+  Wire *wire = transfer.wire;
+  PilotStreamInfo info;
+
+  transfer.read_after = wire->now + 100 * G_USEC_PER_SEC;
+  wire_open (wire, 0, TRUE, BUFFER);
+  wire_open (wire, 1, TRUE, BUFFER);
+  wire->ends[0].on_turn = write_more;
+  wire->ends[1].on_turn = read_more;
+  wire->ends[0].user_data = wire->ends[1].user_data = &transfer;
+  wire_run (wire, wire->now + 99 * G_USEC_PER_SEC, NULL, NULL);
+  pilot_stream_info (wire->ends[1].stream, &info);
+  g_assert_cmpuint (info.receive_buffered, <=, 2 * 1024 * 1024);
+  g_assert_cmpuint (info.receive_buffered, >, 1024 * 1024);
+  g_assert_cmpuint (transfer.sent, <, 12 * 1024 * 1024);
+  g_assert_true (wire_run (wire, wire->now + 60 * G_USEC_PER_SEC, is_complete, &transfer));
+  g_assert_false (transfer.bad);
+  wire_free (wire);
+}
+
+/* Request, shut down writing, read the whole answer. */
+static void
+test_half_close (void)
+{
+  WireConfig config = { .delay = 5000 };
+  Wire *wire = wire_new (&config, 9);
+  PilotStream *a = wire_open (wire, 0, TRUE, BUFFER), *b = wire_open (wire, 1, TRUE, BUFFER);
+  struct iovec vectors[2];
+
+  g_assert_cmpuint (pilot_stream_write (a, "GET", 3, wire->now), ==, 3);
+  pilot_stream_shutdown_write (a, wire->now);
+  wire_run (wire, wire->now + 100000, NULL, NULL);
+  g_assert_cmpint (pilot_stream_get_state (a), ==, PILOT_STREAM_STATE_FIN_WAIT_2);
+  g_assert_cmpint (pilot_stream_get_state (b), ==, PILOT_STREAM_STATE_CLOSE_WAIT);
+  g_assert_true (wire->ends[0].ready & PILOT_STREAM_READY_DRAINED);
+  g_assert_true (wire->ends[1].ready & PILOT_STREAM_READY_EOF);
+  g_assert_cmpuint (pilot_stream_read_vectors (b, vectors), ==, 1);
+  g_assert_cmpmem (vectors[0].iov_base, vectors[0].iov_len, "GET", 3);
+  pilot_stream_read_consume (b, 3, wire->now);
+  g_assert_true (pilot_stream_is_eof (b));
+  for (guint i = 0; i < 50; i++)
+    {
+      g_assert_cmpuint (pilot_stream_write (b, "answer", 6, wire->now), ==, 6);
+      wire_run (wire, wire->now + 300000, NULL, NULL);
+    }
+  pilot_stream_shutdown_write (b, wire->now);
+  wire_run (wire, wire->now + 100000, NULL, NULL);
+  g_assert_cmpint (pilot_stream_get_state (a), ==, PILOT_STREAM_STATE_TIME_WAIT);
+  g_assert_cmpint (pilot_stream_get_state (b), ==, PILOT_STREAM_STATE_CLOSED);
+  g_assert_cmpuint (pilot_stream_read_vectors (a, vectors), >=, 1);
+  g_assert_cmpuint (vectors[0].iov_len, ==, 300);
+  pilot_stream_read_consume (a, 300, wire->now);
+  g_assert_true (pilot_stream_is_eof (a));
+  wire_free (wire);
+}
+
+/* Idle streams give their rings back and rarely want to be woken. */
+static void
+test_idle (void)
+{
+  WireConfig config = { .delay = 5000 };
+  Wire *wire = wire_new (&config, 9);
+  PilotStream *a = wire_open (wire, 0, TRUE, BUFFER), *b = wire_open (wire, 1, TRUE, BUFFER);
+  guint64 sent;
+
+  pilot_stream_write (a, "x", 1, wire->now);
+  wire_run (wire, wire->now + 10 * G_USEC_PER_SEC, NULL, NULL);
+  pilot_stream_read_consume (b, 1, wire->now);
+  wire_run (wire, wire->now + 80 * G_USEC_PER_SEC, NULL, NULL);
+  g_assert_cmpint (pilot_stream_deadline (a) - wire->now, >=, 30 * G_USEC_PER_SEC);
+  g_assert_cmpint (pilot_stream_deadline (b) - wire->now, >=, 30 * G_USEC_PER_SEC);
+  sent = wire->ends[0].sent + wire->ends[1].sent;
+  wire_run (wire, wire->now + (gint64) 3600 * G_USEC_PER_SEC, NULL, NULL);
+  g_assert_cmpint (pilot_stream_get_state (a), ==, PILOT_STREAM_STATE_ESTABLISHED);
+  g_assert_cmpint (pilot_stream_get_state (b), ==, PILOT_STREAM_STATE_ESTABLISHED);
+  g_assert_cmpuint (wire->ends[0].sent + wire->ends[1].sent - sent, <, 60);
+  wire->config.cut = TRUE;
+  wire_run (wire, wire->now + 900 * G_USEC_PER_SEC, NULL, NULL);
+  g_assert_cmpint (pilot_stream_get_error (a), ==, PILOT_STREAM_ERROR_LOST);
+  wire_free (wire);
+}
+
+/* A minute without a path: nothing is lost between our own nodes. */
+static void
+test_outage (void)
+{
+  WireConfig config = { .delay = 5000 };
+  Transfer transfer = { .wire = wire_new (&config, 3), .to_send = 20000000 };
+  Wire *wire = transfer.wire;
+
+  wire_open (wire, 0, TRUE, BUFFER);
+  wire_open (wire, 1, TRUE, BUFFER);
+  wire->ends[0].on_turn = write_more;
+  wire->ends[1].on_turn = read_more;
+  wire->ends[0].user_data = wire->ends[1].user_data = &transfer;
+  wire_run (wire, wire->now + 30000, NULL, NULL);
+  wire->config.cut = TRUE;
+  wire_run (wire, wire->now + 60 * G_USEC_PER_SEC, NULL, NULL);
+  g_assert_cmpint (pilot_stream_get_state (wire->ends[0].stream), !=, PILOT_STREAM_STATE_CLOSED);
+  wire->config.cut = FALSE;
+  g_assert_true (wire_run (wire, wire->now + 20 * G_USEC_PER_SEC, is_complete, &transfer));
+  g_assert_false (transfer.bad);
+  wire_free (wire);
+}
+
+static void
+test_release_with_data_coming (void)
+{
+  WireConfig config = { .delay = 5000 };
+  Wire *wire = wire_new (&config, 9);
+  PilotStream *a = wire_open (wire, 0, TRUE, BUFFER), *b = wire_open (wire, 1, TRUE, BUFFER);
+
+  wire_run (wire, wire->now + 100000, NULL, NULL);
+  pilot_stream_release (a, wire->now);
+  wire_run (wire, wire->now + 100000, NULL, NULL);
+  g_assert_cmpint (pilot_stream_get_state (b), ==, PILOT_STREAM_STATE_CLOSE_WAIT);
+  pilot_stream_write (b, "late", 4, wire->now);
+  wire_run (wire, wire->now + 100000, NULL, NULL);
+  g_assert_cmpint (pilot_stream_get_error (b), ==, PILOT_STREAM_ERROR_RESET);
+  g_assert_true (wire->ends[0].finished);
+  wire_free (wire);
+}
+
+int
+main (int   argc,
+      char *argv[])
+{
+  g_test_init (&argc, &argv, NULL);
+  g_test_add_func ("/stream/pair/in-order", test_in_order);
+  g_test_add_func ("/stream/pair/bad-wires", test_bad_wires);
+  g_test_add_func ("/stream/pair/throughput", test_throughput);
+  g_test_add_func ("/stream/pair/short-path", test_short_path);
+  g_test_add_func ("/stream/pair/slow-reader", test_slow_reader);
+  g_test_add_func ("/stream/pair/half-close", test_half_close);
+  g_test_add_func ("/stream/pair/idle", test_idle);
+  g_test_add_func ("/stream/pair/outage", test_outage);
+  g_test_add_func ("/stream/pair/release-with-data-coming", test_release_with_data_coming);
+  return g_test_run ();
+}
