@@ -28,7 +28,8 @@ time.sleep(600)
 
 
 def digest(world, host, command):
-    return world.run(host, "sh", "-c", command + " | sha256sum", timeout=300).stdout.split()[0]
+    # With pipefail, or a fetch that failed would have the digest of nothing.
+    return world.run(host, "bash", "-o", "pipefail", "-c", command + " | sha256sum", timeout=300).stdout.split()[0]
 
 
 @suite.case("the page first")
@@ -44,7 +45,7 @@ def first(world):
 @suite.case("200 MB have the right SHA-256")
 def big(world):
     wanted = digest(world, "beta", "cat www/big")
-    got, took = timed(lambda: digest(world, "alpha", "curl -sS --max-time 280 http://10.4.0.1:8080/big"))
+    got, took = timed(lambda: digest(world, "alpha", "curl -fsS --max-time 280 http://10.4.0.1:8080/big"))
     expect_equal(got, wanted, "the digest")
     print(f"# 200 MB in {took:.1f} s", flush=True)
 
@@ -69,7 +70,7 @@ def upload(world):
 @suite.case("200 parallel curls all succeed")
 def parallel(world):
     wanted = hashlib.sha256(subprocess.run(world.command("beta", ["cat", "www/small"]), stdout=subprocess.PIPE, check=True).stdout).hexdigest()
-    script = ("for i in $(seq 200); do (curl -sS --max-time 60 http://10.4.0.1:8080/small | sha256sum) & done; wait")
+    script = ("for i in $(seq 200); do (curl -fsS --max-time 60 http://10.4.0.1:8080/small | sha256sum) & done; wait")
     lines = world.run("alpha", "sh", "-c", script, timeout=120).stdout.splitlines()
     expect_equal(len(lines), 200, "answers")
     expect_equal({line.split()[0] for line in lines}, {wanted}, "the digests")
@@ -100,7 +101,7 @@ def lossy(world):
     world.wire("beta", {"delay": 15, "loss": 2, "seed": 5})
     try:
         wanted = digest(world, "beta", "cat www/sixty")
-        got, took = timed(lambda: digest(world, "alpha", "curl -sS --max-time 180 http://10.4.0.1:8080/sixty"))
+        got, took = timed(lambda: digest(world, "alpha", "curl -fsS --max-time 180 http://10.4.0.1:8080/sixty"))
         expect_equal(got, wanted, "the digest")
         print(f"# 60 MB in {took:.1f} s", flush=True)
         expect(took < 60, f"it took {took:.1f} s")
