@@ -86,6 +86,8 @@ void pilot_node_observed (PilotNode *node, const PilotEndpoint *endpoint);
 PilotTrust *pilot_trust_new (PilotNode *node, PilotTrustStore *store);
 gboolean pilot_trust_start (PilotTrust *trust, GError **error);
 void pilot_trust_stop (PilotTrust *trust);
+/* Polls no more; what is under way is still handled. */
+void pilot_trust_wind_down (PilotTrust *trust);
 /* (Re-)registered: reports every trusted peer, asks again for what was never answered, polls. */
 void pilot_trust_registered (PilotTrust *trust);
 /* The beacon says that something waits. */

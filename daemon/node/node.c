@@ -9,6 +9,9 @@
 #include "daemon/node/identity-file.h"
 #include "libpilot/pilot-error.h"
 
+/* How long a stop waits for what the registry has been asked, in microseconds. */
+#define STOP_GRACE (5 * G_USEC_PER_SEC)
+
 G_DEFINE_FINAL_TYPE (PilotNode, pilot_node, G_TYPE_OBJECT)
 
 enum { SIGNAL_CHANGED, SIGNAL_PEER_CHANGED, SIGNAL_PEER_REMOVED, SIGNAL_SECURITY_EVENT, N_SIGNALS };
@@ -242,13 +245,41 @@ stop (PilotNode *node)
     pilot_driver_stop (node->driver);
 }
 
+typedef struct {
+  GTask *task;
+  gint64 deadline;
+} Stopping;
+
+static gboolean
+on_stopping (gpointer user_data)
+{
+  Stopping *stopping = user_data;
+  PilotNode *node = g_task_get_source_object (stopping->task);
+  gboolean connected = node->registry != NULL && pilot_registry_client_is_connected (node->registry);
+
+  if (connected && !pilot_registry_client_is_idle (node->registry) && g_get_monotonic_time () < stopping->deadline)
+    return G_SOURCE_CONTINUE;
+  stop (node);
+  g_task_return_boolean (stopping->task, TRUE);
+  g_object_unref (stopping->task);
+  g_free (stopping);
+  return G_SOURCE_REMOVE;
+}
+
 void
 pilot_node_stop_async (PilotNode *node, GCancellable *cancellable, GAsyncReadyCallback callback, gpointer user_data)
 {
-  g_autoptr (GTask) task = g_task_new (node, cancellable, callback, user_data);
+  Stopping *stopping = g_new (Stopping, 1);
 
-  stop (node);
-  g_task_return_boolean (task, TRUE);
+  stopping->task = g_task_new (node, cancellable, callback, user_data);
+  stopping->deadline = g_get_monotonic_time () + STOP_GRACE;
+  if (node->session != NULL)
+    pilot_registry_session_stop (node->session);
+  if (node->trust != NULL)
+    pilot_trust_wind_down (node->trust);
+  /* A poll under way has emptied the inbox, and an approval said a moment ago has to get out (trust.md 4.3). */
+  if (on_stopping (stopping))
+    g_timeout_add (10, on_stopping, stopping);
 }
 
 gboolean

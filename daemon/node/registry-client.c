@@ -507,6 +507,12 @@ pilot_registry_client_is_connected (PilotRegistryClient *client)
   return client->stream != NULL;
 }
 
+gboolean
+pilot_registry_client_is_idle (PilotRegistryClient *client)
+{
+  return client->current == NULL && g_queue_is_empty (&client->queue);
+}
+
 const char *
 pilot_registry_client_get_reason (PilotRegistryClient *client)
 {

@@ -33,6 +33,8 @@ void pilot_registry_client_close (PilotRegistryClient *client);
 /* Drops the connection (the network changed): the request that stands on it is sent again on a new one. */
 void pilot_registry_client_reconnect (PilotRegistryClient *client);
 gboolean pilot_registry_client_is_connected (PilotRegistryClient *client);
+/* Whether nothing is asked and nothing waits. */
+gboolean pilot_registry_client_is_idle (PilotRegistryClient *client);
 /* Why there is no connection, as a sentence; "" when there is one or none was wanted. */
 const char *pilot_registry_client_get_reason (PilotRegistryClient *client);
 

@@ -54,6 +54,7 @@ void pilot_trust_direct_cancel (PilotTrustDirect *direct, guint32 peer);
 PilotTrustRelay *pilot_trust_relay_new (PilotTrust *trust);
 void pilot_trust_relay_free (PilotTrustRelay *relay);
 void pilot_trust_relay_stop (PilotTrustRelay *relay);
+void pilot_trust_relay_wind_down (PilotTrustRelay *relay);
 void pilot_trust_relay_start (PilotTrustRelay *relay);
 /* An own request through the registry; polls every 2 s for the next 2 minutes. */
 void pilot_trust_relay_request (PilotTrustRelay *relay, guint32 peer, const char *justification);

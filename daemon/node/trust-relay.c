@@ -29,7 +29,7 @@ struct _PilotTrustRelay {
   guint tokens;
   GQueue waiting;       /* Waiter */
   GQueue doubts;        /* Doubt */
-  gboolean running;
+  gboolean running, winding_down;
 };
 
 typedef struct {
@@ -327,7 +327,7 @@ pilot_trust_relay_poll (PilotTrustRelay *relay)
 {
   PilotNode *node = relay->trust->node;
 
-  if (!relay->running || relay->polling || node->id == 0)
+  if (!relay->running || relay->winding_down || relay->polling || node->id == 0)
     return;
   relay->polling = TRUE;
   relay->owed = FALSE;
@@ -421,6 +421,12 @@ pilot_trust_relay_start (PilotTrustRelay *relay)
   relay->running = TRUE;
   pilot_trust_relay_poll (relay);
   schedule (relay);
+}
+
+void
+pilot_trust_relay_wind_down (PilotTrustRelay *relay)
+{
+  relay->winding_down = TRUE;
 }
 
 void

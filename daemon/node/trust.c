@@ -720,6 +720,12 @@ pilot_trust_start (PilotTrust *trust, GError **error)
 }
 
 void
+pilot_trust_wind_down (PilotTrust *trust)
+{
+  pilot_trust_relay_wind_down (trust->relay);
+}
+
+void
 pilot_trust_stop (PilotTrust *trust)
 {
   trust->running = FALSE;

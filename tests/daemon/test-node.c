@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <signal.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <glib/gstdio.h>
 
 #include "libpilot/pilot-error.h"
+#include "protocol/trust-message.h"
 #include "tests/daemon/world.h"
 
 /* Two nodes of our own and a rendezvous, over real sockets. "Lands" means within the five seconds that are promised. */
@@ -371,6 +374,155 @@ test_corrupt_trust (void)
   world_clear (&world);
 }
 
+/* A public node answers strangers on port 444 only; on others there is silence, not a refusal. Trusted, a closed port is refused at once. */
+static void
+test_strangers (void)
+{
+  World world;
+  Wait wait = { NULL };
+  g_autoptr (GError) error = NULL;
+  gint64 began;
+
+  start_two (&world);
+  pilot_node_set_public_async (world.hosts[1].node, TRUE, NULL, on_done, &wait);
+  WAIT (LANDS, wait.result != NULL);
+  g_assert_true (pilot_node_set_public_finish (world.hosts[1].node, wait.result, &error));
+  g_clear_object (&wait.result);
+  assert_ping (&world, 0, 1, "timeout");
+
+  befriend (&world);
+  assert_ping (&world, 0, 1, "");
+  pilot_echo_stop (world.hosts[1].echo);
+  began = g_get_monotonic_time ();
+  assert_ping (&world, 0, 1, "refused");
+  g_assert_cmpint (g_get_monotonic_time () - began, <, G_USEC_PER_SEC / 2);
+  world_clear (&world);
+}
+
+/* --- forged messages --- */
+
+typedef struct {
+  PilotStreamUser user; /* first */
+  const char *text;
+  gboolean done;
+} Forger;
+
+static void
+forger_ready (PilotStreamUser *user, PilotStream *stream, guint ready)
+{
+  Forger *forger = (Forger *) user;
+
+  if (ready & PILOT_STREAM_READY_OPEN) {
+    g_assert_cmpuint (pilot_stream_write (stream, forger->text, strlen (forger->text), g_get_monotonic_time ()), ==, strlen (forger->text));
+    pilot_stream_shutdown_write (stream, g_get_monotonic_time ());
+  }
+  if (ready & (PILOT_STREAM_READY_DRAINED | PILOT_STREAM_READY_CLOSED)) {
+    pilot_stream_set_user_data (stream, NULL);
+    pilot_stream_release (stream, g_get_monotonic_time ());
+    forger->done = TRUE;
+  }
+}
+
+static void
+forge (World *world, const char *text)
+{
+  Forger forger = { .user = { forger_ready }, .text = text };
+  g_autoptr (GError) error = NULL;
+  gint64 settled;
+
+  g_assert_nonnull (pilot_node_connect (world->hosts[0].node, id (world, 1), 444, &forger.user, &error));
+  g_assert_no_error (error);
+  WAIT (10, forger.done);
+  settled = g_get_monotonic_time () + G_USEC_PER_SEC / 2;
+  WAIT (5, g_get_monotonic_time () > settled);
+}
+
+static void
+forge_message (World *world, const PilotIdentity *identity, PilotTrustMessageType type, guint32 as, gint64 age)
+{
+  g_autoptr (PilotTrustMessage) message = pilot_trust_message_new (identity, type, as, id (world, 1), "", g_get_real_time () / G_USEC_PER_SEC - age);
+  g_autofree char *text = pilot_trust_message_print (message, NULL);
+
+  forge (world, text);
+}
+
+/* Host 0, trusted by 1, speaks for host 2, whom 1 trusts too, or with a wrong time, key or signature: nothing changes. Then it speaks for
+ * itself, and it does. */
+static void
+test_forged (void)
+{
+  World world;
+  PilotIdentity own, other;
+  g_autofree char *path = NULL, *text = NULL;
+  guint8 seed[PILOT_ED25519_SEED_SIZE] = { 9 };
+  g_autoptr (GError) error = NULL;
+  gsize length;
+
+  start_two (&world);
+  host_start (&world, 2);
+  befriend (&world);
+  handshake (&world, 2, 1, NULL, "sent");
+  WAIT (LANDS, has (&world, 1, PILOT_TRUST_PENDING, 2));
+  approve (&world, 1, 2, "all");
+  path = g_build_filename (world.hosts[0].folder, "identity.json", NULL);
+  g_assert_true (g_file_get_contents (path, &text, &length, NULL));
+  g_assert_true (pilot_identity_parse (&own, text, length, &error));
+  pilot_identity_init (&other, seed);
+
+  forge_message (&world, &own, PILOT_TRUST_MESSAGE_REVOKE, id (&world, 2), 0);
+  g_assert_true (trusts (&world, 1, 2));
+  forge_message (&world, &other, PILOT_TRUST_MESSAGE_REVOKE, id (&world, 0), 0);
+  forge_message (&world, &own, PILOT_TRUST_MESSAGE_REVOKE, id (&world, 0), 302);
+  forge_message (&world, &own, PILOT_TRUST_MESSAGE_REVOKE, id (&world, 0), -40);
+  forge (&world, "{\"type\":\"handshake_revoke\",\"node_id\":1}");
+  forge (&world, "rubbish");
+  g_assert_true (trusts (&world, 1, 0));
+  forge_message (&world, &own, PILOT_TRUST_MESSAGE_REVOKE, id (&world, 0), 0);
+  g_assert_false (trusts (&world, 1, 0));
+  g_assert_true (trusts (&world, 1, 2));
+  world_clear (&world);
+}
+
+/* A disk that takes no more: whoever asked is told, and nothing has changed. */
+static void
+test_disk_full (void)
+{
+  World world;
+  struct rlimit before, none;
+  g_autoptr (GError) error = NULL;
+  const char *status;
+  g_autofree char *opened = NULL;
+
+  start_two (&world);
+  handshake (&world, 0, 1, NULL, "sent");
+  WAIT (LANDS, has (&world, 1, PILOT_TRUST_PENDING, 0));
+  signal (SIGXFSZ, SIG_IGN);
+  g_assert_cmpint (getrlimit (RLIMIT_FSIZE, &before), ==, 0);
+  none = before;
+  none.rlim_cur = 0;
+  g_assert_cmpint (setrlimit (RLIMIT_FSIZE, &none), ==, 0);
+  g_assert_false (pilot_trust_approve (trust (&world, 1), id (&world, 0), NULL, &opened, &error));
+  g_assert_nonnull (error);
+  g_clear_error (&error);
+  g_assert_false (pilot_trust_reject (trust (&world, 1), id (&world, 0), "", &error));
+  g_assert_nonnull (error);
+  g_clear_error (&error);
+  g_assert_false (pilot_trust_handshake (trust (&world, 1), 77, "", NULL, &status, &error));
+  g_assert_nonnull (error);
+  g_clear_error (&error);
+  g_assert_cmpint (setrlimit (RLIMIT_FSIZE, &before), ==, 0);
+
+  g_assert_true (has (&world, 1, PILOT_TRUST_PENDING, 0));
+  g_assert_false (trusts (&world, 1, 0));
+  assert_access (&world, 1, 0, "none");
+  host_stop (&world.hosts[1]);
+  host_start (&world, 1);
+  g_assert_true (has (&world, 1, PILOT_TRUST_PENDING, 0));
+  approve (&world, 1, 0, "all");
+  WAIT (LANDS, trusts (&world, 0, 1));
+  world_clear (&world);
+}
+
 static GLogWriterOutput
 filter_log (GLogLevelFlags level, const GLogField *fields, gsize n_fields, gpointer user_data)
 {
@@ -395,5 +547,8 @@ main (int argc, char **argv)
   g_test_add_func ("/daemon/node/starts-without-registry", test_starts_without_registry);
   g_test_add_func ("/daemon/node/names", test_names);
   g_test_add_func ("/daemon/node/corrupt-trust", test_corrupt_trust);
+  g_test_add_func ("/daemon/node/strangers", test_strangers);
+  g_test_add_func ("/daemon/node/forged", test_forged);
+  g_test_add_func ("/daemon/node/disk-full", test_disk_full);
   return g_test_run ();
 }
