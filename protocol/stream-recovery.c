@@ -409,7 +409,9 @@ stream_process_ack (PilotStream               *self,
         self->min_rtt = gathered.rtt;
       stream_rtt_sample (self, gathered.rtt);
     }
-  count_duplicate (self, !advanced && (n_blocks > 0 || (empty && window == self->peer_window)), prior_in_flight, now);
+  /* The answers to window probes repeat themselves too, and say nothing of loss. */
+  count_duplicate (self, !advanced && self->peer_window > 0 && (n_blocks > 0 || (empty && window == self->peer_window)),
+                   prior_in_flight, now);
   if (gathered.sampled)
     detect_losses (self, prior_in_flight, now);
   if (gathered.sampled || self->lost_since > 0)
