@@ -439,7 +439,8 @@ pilot_helper_service_dispose (GObject *object)
   g_clear_pointer (&service->clients, g_ptr_array_unref);
   if (service->skeleton != NULL) {
     g_signal_handlers_disconnect_by_data (service->skeleton, service);
-    g_dbus_interface_skeleton_unexport (G_DBUS_INTERFACE_SKELETON (service->skeleton));
+    if (g_dbus_interface_skeleton_get_connection (G_DBUS_INTERFACE_SKELETON (service->skeleton)) != NULL)
+      g_dbus_interface_skeleton_unexport (G_DBUS_INTERFACE_SKELETON (service->skeleton));
   }
   g_clear_object (&service->skeleton);
   g_clear_object (&service->listener);
