@@ -66,6 +66,11 @@ last_line (const char *path)
     return g_strdup ("");
   g_strchomp (text);
   line = strrchr (text, '\n');
+  /* The daemon's hint stands below its error, and the error is what counts. */
+  if (line != NULL && g_str_has_prefix (line + 1, "hint: ")) {
+    *line = '\0';
+    line = strrchr (text, '\n');
+  }
   return output_clean (line != NULL ? line + 1 : text);
 }
 

@@ -30,7 +30,7 @@ def corrupt(file):
             expect_equal(world.run("beta", "cat", f".pilot/{file}").stdout, broken, "the file")
         finally:
             write_file(world, "beta", f".pilot/{file}", whole)
-        world.start_daemon("beta")
+            world.start_daemon("beta")
         expect_equal(pilotctl(world, "beta", "info")["node_id"], BETA, "the node id afterwards")
     return case
 

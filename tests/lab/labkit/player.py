@@ -23,12 +23,12 @@ def pilotctl(world, host, *argv, sudo=False, user="user", timeout=60):
 
 
 def refused(world, host, code, *argv, sudo=False, user="user", timeout=60):
-    """Runs pilotctl, which must fail with this code, exit 1, and nothing on stdout. Answers the message."""
+    """Runs pilotctl, which must fail with this code (None: any), exit 1, and nothing on stdout. Answers the message."""
     done = world.run(host, *(["sudo"] if sudo else []), "pilotctl", "--json", *argv, user=user, timeout=timeout, check=False)
     said = f"pilotctl {' '.join(argv)}: exit {done.returncode}, stdout {done.stdout!r}, stderr {done.stderr!r}"
     expect(done.returncode == 1 and done.stdout == "", said)
     error = json.loads(done.stderr.strip().splitlines()[-1])
-    expect(error.get("status") == "error" and error.get("code") == code, said)
+    expect(error.get("status") == "error" and code in (None, error.get("code")), said)
     expect(error.get("message"), said)
     return error["message"]
 
