@@ -1,0 +1,132 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""pilotctl without a daemon: table, help, completion, exit codes, configuration. Usage: test-pilotctl.py PILOTCTL PILOTD SOURCE_ROOT"""
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+
+PILOTCTL, PILOTD, ROOT = sys.argv[1], sys.argv[2], pathlib.Path(sys.argv[3])
+# What needs arguments to get as far as asking for the daemon.
+ARGUMENTS = {
+    'handshake': ['0:0000.0000.0005'], 'approve': ['5'], 'reject': ['5'], 'untrust': ['5'], 'expose': ['5'], 'unexpose': ['5'],
+    'find': ['anna'], 'set-hostname': ['anna'], 'ping': ['5'], 'gateway map': ['5'], 'gateway unmap': ['10.4.0.1'],
+    'gateway start': ['5'],
+}
+LOCAL = {'daemon start', 'daemon stop', 'daemon status', 'init', 'config'}
+results = []
+
+
+def run(home, *words):
+    environment = {'PATH': '/usr/bin:/bin', 'LC_ALL': 'C.UTF-8', 'HOME': home, 'PILOT_HOME': home, 'XDG_RUNTIME_DIR': home, 'PILOT_DAEMON_BIN': PILOTD,
+                   'PILOT_BUS': os.path.join(home, 'no-such-socket')}
+    for name in ('ASAN_OPTIONS', 'UBSAN_OPTIONS', 'LSAN_OPTIONS', 'LD_LIBRARY_PATH'):
+        if name in os.environ:
+            environment[name] = os.environ[name]
+    return subprocess.run([PILOTCTL, *words], env=environment, capture_output=True, text=True, timeout=60)
+
+
+def check(name, good, detail=''):
+    results.append(good)
+    print(f"{'ok' if good else 'not ok'} {len(results)} - {name}")
+    if not good:
+        for line in str(detail).splitlines():
+            print('# ' + line)
+
+
+def error_of(process):
+    try:
+        return json.loads(process.stderr)
+    except ValueError:
+        return {}
+
+
+def table(home):
+    text = run(home, '--help').stderr
+    return re.findall(r'^  ((?:daemon|gateway) \w+|[a-z-]+) {2,}\S', text, re.M)
+
+
+def check_documents(home, commands):
+    man = (ROOT / 'data/man/pilotctl.1').read_text()
+    headings = set(re.findall(r'^\.It Cm (.+?)(?: (?:Ar|Op|Fl|Oo)\b.*)?$', man, re.M))
+    for command in commands:
+        check(f'{command}: in the manual', command in headings, sorted(headings))
+    check('the manual has no command that is not there', not headings - set(commands), headings - set(commands))
+    for command in commands:
+        check(f'{command}: completed', completes(command.split()), command)
+        process = run(home, *command.split(), '--help')
+        options = set(re.findall(r'^ .*?(--[a-z][a-z-]*)', process.stdout + process.stderr, re.M)) - {'--json', '--bus', '--help'}
+        offered = set(complete(['pilotctl', *command.split(), '--']))
+        check(f'{command}: its options are completed', options <= offered, options - offered)
+
+
+def complete(words):
+    quoted = ' '.join(f"'{word}'" for word in words)
+    script = f'. "{ROOT}/data/bash-completion/pilotctl"; COMP_WORDS=({quoted}); COMP_CWORD={len(words) - 1}; _pilotctl; printf "%s\\n" "${{COMPREPLY[@]}}"'
+    return subprocess.run(['bash', '--norc', '-c', script], capture_output=True, text=True, check=True).stdout.split()
+
+
+def completes(words):
+    return all(words[i] in complete(['pilotctl', *words[:i], words[i][:2]]) for i in range(len(words)))
+
+
+def check_usage(home, commands):
+    check('no arguments: exit 2', run(home).returncode == 2)
+    for command in commands:
+        process = run(home, *command.split(), '--help')
+        check(f'{command} --help: exit 0', process.returncode == 0, process)
+        process = run(home, '--json', *command.split(), '--no-such-option')
+        if command != 'daemon start':
+            check(f'{command}: unknown option refused', process.returncode == 1 and error_of(process).get('code') == 'invalid_argument', process)
+    process = run(home, 'nonsense')
+    check('unknown command: exit 2', process.returncode == 2 and 'nonsense' in process.stderr, process)
+    process = run(home, 'nonsense', '--json')
+    check('unknown command as JSON', process.returncode == 1 and error_of(process).get('code') == 'invalid_argument', process)
+
+
+def check_down(home, commands):
+    for command in commands:
+        if command in LOCAL:
+            continue
+        process = run(home, '--json', *command.split(), *ARGUMENTS.get(command, []))
+        check(f'{command}: daemon down', process.returncode == 1 and process.stdout == '' and
+              error_of(process).get('status') == 'error' and error_of(process).get('code') == 'not_running', process)
+    check('daemon status --check: exit 1', run(home, 'daemon', 'status', '--check').returncode == 1)
+
+
+def check_config(home):
+    path = pathlib.Path(home, '.pilot/config.json')
+    process = run(home, '--json', 'init', '--registry', '127.0.0.1:9000', '--beacon', '127.0.0.1:9001', '--hostname', 'anna')
+    check('init', process.returncode == 0 and json.loads(process.stdout)['data']['registry'] == '127.0.0.1:9000', process)
+    check('init: mode 0600', path.exists() and path.stat().st_mode & 0o777 == 0o600)
+    process = run(home, 'config', '--set', 'log-level=debug')
+    check('config --set', process.returncode == 0 and json.loads(path.read_text())['log_level'] == 'debug', process)
+    process = run(home, '--json', 'config')
+    check('config shows it', process.returncode == 0 and json.loads(process.stdout)['data']['hostname'] == 'anna', process)
+    before = path.read_bytes()
+    process = run(home, '--json', 'config', '--set', 'no-such-key=1')
+    check('unknown key refused', process.returncode == 1 and error_of(process).get('code') == 'invalid_argument' and path.read_bytes() == before, process)
+    for corrupt in (b'{"registry": ', b'[]', b'\xff\xfe', b'{"a":1,"a":2'):
+        path.write_bytes(corrupt)
+        for words in (['init', '--hostname', 'eve'], ['config', '--set', 'hostname=eve']):
+            process = run(home, '--json', *words)
+            check(f'{words[0]}: {corrupt!r} refused, untouched', process.returncode == 1 and error_of(process).get('code') == 'corrupt' and
+                  path.read_bytes() == corrupt, process)
+
+
+def main():
+    with tempfile.TemporaryDirectory(prefix='pilotctl-test-') as home:
+        commands = table(home)
+        check('the table is read', len(commands) > 20, commands)
+        check_documents(home, commands)
+        check_usage(home, commands)
+        check_down(home, commands)
+        check_config(home)
+    print(f'1..{len(results)}')
+    return 0 if all(results) else 1
+
+
+sys.exit(main())
