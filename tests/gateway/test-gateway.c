@@ -2,10 +2,12 @@
 /* The whole gateway in a network namespace: real rules, real sockets, the real allocator; streams in memory lead to its own inbound bridge. */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <signal.h>
 #include <glib/gstdio.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 
 #include "allocator-sequential.h"
 #include "daemon/gateway/gateway.h"
@@ -680,6 +682,65 @@ test_unmap_ends_connections (Fixture *fixture, gconstpointer data)
   close (fd);
 }
 
+static int G_GNUC_PRINTF (1, 2)
+run (const char *format, ...)
+{
+  g_autofree char *command = NULL;
+  g_autoptr (GError) error = NULL;
+  va_list arguments;
+  int status;
+
+  va_start (arguments, format);
+  command = g_strdup_vprintf (format, arguments);
+  va_end (arguments);
+  g_spawn_command_line_sync (command, NULL, NULL, &status, &error);
+  g_assert_no_error (error);
+  return status;
+}
+
+#define CONNECT "nsenter -t %d -n python3 -c 'import socket; socket.create_connection((\"%s\", %d), 1)'"
+
+/* Another host on the wire that routes our subnet through us. */
+static void
+test_neighbour (Fixture *fixture, gconstpointer mode)
+{
+  const char *argv[] = { "unshare", "-n", "sleep", "60", NULL };
+  g_autofree char *options = g_strdup_printf ("{'ports': <'8080'>, 'mode': <'%s'>}", (const char *) mode);
+  g_autoptr (GPtrArray) mappings = start (fixture, options, two, 1, NULL);
+  g_autofree char *ours = g_file_read_link ("/proc/self/ns/net", NULL), *link = NULL;
+  g_autoptr (GError) error = NULL;
+  Server server;
+  GPid pid;
+
+  g_assert_nonnull (mappings);
+  g_spawn_async (NULL, (char **) argv, NULL, G_SPAWN_SEARCH_PATH | G_SPAWN_DO_NOT_REAP_CHILD, NULL, NULL, &pid, &error);
+  g_assert_no_error (error);
+  link = g_strdup_printf ("/proc/%d/ns/net", pid);
+  for (guint tries = 0; tries < 500; tries++) {
+    g_autofree char *theirs = g_file_read_link (link, NULL);
+
+    if (g_strcmp0 (theirs, ours) != 0)
+      break;
+    g_usleep (10000);
+  }
+  server_start (&server, "0.0.0.0", 9090);
+  g_assert_cmpint (run ("ip link add gateway0 type veth peer name gateway1 netns %d", pid), ==, 0);
+  g_assert_cmpint (run ("ip addr add 192.0.2.1/24 dev gateway0"), ==, 0);
+  g_assert_cmpint (run ("ip link set gateway0 up"), ==, 0);
+  g_assert_cmpint (run ("nsenter -t %d -n sh -c 'ip link set lo up; ip addr add 192.0.2.2/24 dev gateway1; ip link set gateway1 up; "
+                        "ip route add 10.4.0.0/16 via 192.0.2.1'", pid), ==, 0);
+  /* The way there works; the mapped address is not to be had. */
+  g_assert_cmpint (run (CONNECT, pid, "192.0.2.1", 9090), ==, 0);
+  g_assert_cmpint (run (CONNECT, pid, "10.4.0.1", 8080), !=, 0);
+  /* With rules not even our own server by that name. */
+  if (strcmp (mode, "redirect") == 0)
+    g_assert_cmpint (run (CONNECT, pid, "10.4.0.1", 9090), !=, 0);
+  g_assert_cmpuint (pilot_mapping_get_total (g_ptr_array_index (mappings, 0)), ==, 0);
+  kill (pid, SIGTERM);
+  g_assert_cmpint (waitpid (pid, NULL, 0), ==, pid);
+  server_stop (&server);
+}
+
 /* ---- an ordinary user's daemon, with pilot-helper ---- */
 
 #define USER 12345
@@ -878,6 +939,8 @@ main (int argc, char **argv)
   ADD ("/gateway/held-ports", NULL, test_held_ports);
   ADD ("/gateway/restore/redirect", "redirect", test_restore);
   ADD ("/gateway/restore/listen", "listen", test_restore);
+  ADD ("/gateway/neighbour/redirect", "redirect", test_neighbour);
+  ADD ("/gateway/neighbour/listen", "listen", test_neighbour);
   ADD ("/gateway/corrupt-state", NULL, test_corrupt_state);
   ADD ("/gateway/unmap-ends-connections", NULL, test_unmap_ends_connections);
   g_test_add ("/gateway/user/helper", Fixture, NULL, user_set_up, test_user, user_tear_down);
