@@ -248,6 +248,8 @@ pilot_overlay_set_trusted (PilotOverlay *self,
       self->n_untrusted += trusted ? -1 : 1;
       if (!trusted)
         untrust (peer, now);
+      else /* the registry tells its place from now on: no waiting for the next attempt to leave the relay */
+        pilot_peer_upgrade_soon (peer, now);
     }
   if (trusted && key != NULL)
     pin (peer, key, now);

@@ -86,6 +86,11 @@ need_key (PilotNode *node, guint32 id)
 static void
 give_endpoints (PilotNode *node, PilotNodePeer *peer)
 {
+  for (guint i = 0; i < peer->n_endpoints; i++) {
+    gchar text[PILOT_ENDPOINT_TEXT_SIZE];
+
+    g_debug ("node %u may be at %s%s", peer->node, pilot_endpoint_format (&peer->endpoints[i], text), peer->relay_only ? " (relay only)" : "");
+  }
   pilot_overlay_peer_endpoints (node->overlay, peer->node, peer->endpoints, peer->n_endpoints, peer->relay_only, g_get_monotonic_time ());
   pilot_node_kick (node);
 }
@@ -262,6 +267,10 @@ peer_changed (PilotNode *node, guint32 id)
   PilotPeerInfo info;
 
   if (pilot_overlay_peer_info (node->overlay, id, &info) && info.session) {
+    gchar text[PILOT_ENDPOINT_TEXT_SIZE];
+
+    g_debug ("node %u: session %s, path %s, at %s", id, info.confirmed ? "confirmed" : "new", info.path == PILOT_PATH_DIRECT ? "direct" : "relay",
+             pilot_endpoint_format (&info.endpoint, text));
     peer->unreachable = FALSE;
     pilot_trust_heard (node->trust, id);
   }

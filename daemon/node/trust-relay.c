@@ -398,9 +398,11 @@ void
 pilot_trust_relay_refresh (PilotTrustRelay *relay, GTask *task)
 {
   gint64 now = g_get_monotonic_time ();
+  gboolean recent = relay->last_poll != 0 && now - relay->last_poll < FAST;
   Waiter *waiter;
 
-  if (!relay->running || relay->trust->node->id == 0 || (!relay->polling && relay->last_poll != 0 && now - relay->last_poll < FAST)) {
+  /* Asked a moment ago, and nobody said that there is something new: that answer stands. */
+  if (!relay->running || relay->winding_down || relay->trust->node->id == 0 || (recent && !relay->polling && !relay->owed && relay->lookups == 0)) {
     g_task_return_boolean (task, TRUE);
     g_object_unref (task);
     return;
@@ -410,7 +412,8 @@ pilot_trust_relay_refresh (PilotTrustRelay *relay, GTask *task)
   waiter->task = task;
   waiter->timeout_source = g_timeout_add (CLIENT_WAIT, on_waiter_timeout, waiter);
   g_queue_push_tail (&relay->waiting, waiter);
-  pilot_trust_relay_poll (relay);
+  if (!recent)
+    pilot_trust_relay_poll (relay);
 }
 
 /* --- life --- */

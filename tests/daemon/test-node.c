@@ -85,6 +85,16 @@ assert_access (World *world, guint at, guint peer, const char *expected)
   g_assert_cmpstr (ports, ==, expected);
 }
 
+static gboolean
+is_direct (World *world, guint at, guint peer)
+{
+  PilotPeerView *view = pilot_node_get_peer (world->hosts[at].node, id (world, peer));
+  gboolean direct = view != NULL && view->info.session && view->info.path == PILOT_PATH_DIRECT;
+
+  pilot_peer_view_free (view);
+  return direct;
+}
+
 static void
 befriend (World *world)
 {
@@ -144,6 +154,8 @@ test_approve (void)
   assert_access (&world, 0, 1, "none");
   assert_ping (&world, 0, 1, "");
   assert_ping (&world, 1, 0, "");
+  /* The first packets may go through the beacon; what follows does not. */
+  WAIT (3, is_direct (&world, 0, 1) && is_direct (&world, 1, 0));
 
   g_assert_false (pilot_trust_approve (trust (&world, 1), id (&world, 0), NULL, NULL, &error));
   g_assert_error (error, PILOT_ERROR, PILOT_ERROR_NOT_FOUND);
