@@ -57,7 +57,7 @@ is_daemon (gint64 pid)
 }
 
 static char *
-last_line (const char *path)
+last_line (const char *path, char **hint)
 {
   g_autofree char *text = NULL;
   char *line;
@@ -66,8 +66,9 @@ last_line (const char *path)
     return g_strdup ("");
   g_strchomp (text);
   line = strrchr (text, '\n');
-  /* The daemon's hint stands below its error, and the error is what counts. */
+  /* The daemon's hint stands below its error. */
   if (line != NULL && g_str_has_prefix (line + 1, "hint: ")) {
+    *hint = output_clean (line + 1 + strlen ("hint: "));
     *line = '\0';
     line = strrchr (text, '\n');
   }
@@ -141,11 +142,15 @@ wait_until_up (Invocation *invocation, Start *start, double seconds, GError **er
     int status;
 
     if (waitpid (start->pid, &status, WNOHANG) == start->pid) {
-      g_autofree char *line = last_line (start->log_path);
+      g_autofree char *hint = NULL;
+      g_autofree char *line = last_line (start->log_path, &hint);
 
       g_unlink (start->pid_path);
       g_set_error (error, PILOT_ERROR, PILOT_ERROR_FAILED, _("the daemon did not start: %s"), line);
-      pilot_error_set_hint (*error, _("its log: %s"), start->log_path);
+      if (hint != NULL)
+        pilot_error_set_hint (*error, "%s", hint);
+      else
+        pilot_error_set_hint (*error, _("its log: %s"), start->log_path);
       return NULL;
     }
     client = client_new (invocation, &local);
