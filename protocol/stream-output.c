@@ -55,6 +55,7 @@ output_reset (PilotStream        *self,
               gint64              now)
 {
   self->rst_due = FALSE;
+  stream_timer_clear (self, STREAM_TIMER_CLOSE);
   header (self, segment, PILOT_PACKET_RST);
   segment->window = 0;
   if (!self->own_kind)

@@ -9,6 +9,7 @@
 #define FIN_HOLD (15 * STREAM_SECOND)
 #define ANSWER_AFTER (5 * STREAM_SECOND)
 #define GO_SLOTS 512
+#define MAX_DRIFT (2 * 1024 * 1024)
 
 static gboolean
 scaled (PilotStream *self)
@@ -207,10 +208,14 @@ stream_receive_data (PilotStream       *self,
 {
   const guint8 *data = packet->payload;
   gsize length = packet->payload_length;
-  gint32 ahead = pilot_seq_diff (packet->seq, self->rcv_nxt);
+  gint32 ahead;
   gboolean gap = self->held.n_items > 0;
   gsize valid, size;
 
+  /* v1.9 repeats a lost SYN-ACK with a number that has drifted past data it sent meanwhile; its numbers begin at 0. */
+  if (!self->own_kind && self->config.initiator && packet->seq == 1 && self->bytes_received == 0 && self->irs < MAX_DRIFT)
+    self->rcv_nxt = 1;
+  ahead = pilot_seq_diff (packet->seq, self->rcv_nxt);
   if (!stream_can_receive (self) || ahead + (gint64) length <= 0)
     {
       if (self->half_close || stream_can_receive (self))

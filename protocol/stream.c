@@ -9,6 +9,7 @@
 #define TIME_WAIT_MIN (1 * STREAM_SECOND)
 #define FIN_PATIENCE_GO (10 * STREAM_SECOND)
 #define FIN_DELAY_GO (5 * STREAM_SECOND)
+#define RESET_PATIENCE (10 * STREAM_SECOND)
 #define FIN_DEFERRED (60 * STREAM_SECOND)
 #define ORPHAN_PATIENCE (60 * STREAM_SECOND)
 #define KEEPALIVE_OWN (300 * STREAM_SECOND)
@@ -141,6 +142,9 @@ stream_close (PilotStream      *self,
     self->timers[i] = STREAM_NEVER;
   self->ack_now = self->ack_pending = self->syn_ack_due = self->syn_due = FALSE;
   self->n_ack_points = self->duplicate_acks_due = self->empty_acks_due = 0;
+  /* Without a tunnel the reset cannot leave: it must not keep a released stream for ever. */
+  if (self->rst_due)
+    self->timers[STREAM_TIMER_CLOSE] = now + RESET_PATIENCE;
   self->changed = TRUE;
 }
 
@@ -174,6 +178,11 @@ close_expired (PilotStream *self,
 {
   gint64 moved = MAX (self->last_received, self->last_progress);
 
+  if (self->state == PILOT_STREAM_STATE_CLOSED)
+    {
+      self->rst_due = FALSE;
+      return;
+    }
   if (self->state == PILOT_STREAM_STATE_TIME_WAIT)
     {
       stream_close (self, PILOT_STREAM_ERROR_NONE, now);
@@ -193,7 +202,12 @@ close_expired (PilotStream *self,
     }
   if (!self->fin_sent && !self->fin_forced && self->fin_wanted && !self->half_close)
     {
-      /* Waited long enough for the acknowledgement of the data: the FIN goes anyway. */
+      /* A slow peer that goes on taking data gets all of it; one that stands still has had its time: the FIN goes anyway. */
+      if (self->records.n_records > 0 && now - moved < FIN_DELAY_GO)
+        {
+          stream_timer_set (self, STREAM_TIMER_CLOSE, moved + FIN_DELAY_GO);
+          return;
+        }
       self->fin_forced = self->changed = TRUE;
       stream_timer_set (self, STREAM_TIMER_CLOSE, now + FIN_PATIENCE_GO);
       return;

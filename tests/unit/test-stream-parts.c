@@ -54,7 +54,7 @@ test_intervals (void)
       for (guint round = 0; round < 40; round++)
         {
           guint left = g_rand_int_range (rand, (gint) trimmed, 255);
-          guint right = MIN (256, left + g_rand_int_range (rand, 1, 12));
+          guint length = g_rand_int_range (rand, 1, 12), right = MIN (256, left + length);
           guint expected = 0, at = 0;
 
           if (round % 8 == 7)

@@ -687,6 +687,77 @@ test_reset (void)
   end (&f);
 }
 
+/* A slow peer gets everything before the FIN, however long it takes. */
+static void
+test_slow_close (void)
+{
+  Fixture f;
+  guint32 acked = 0, highest = 0;
+  gint64 start;
+  gboolean fin = FALSE;
+
+  connect_go (&f);
+  start = f.wire->now;
+  g_assert_cmpuint (pilot_stream_write (f.stream, zeros, 60000, start), ==, 60000);
+  pilot_stream_release (f.stream, start);
+  while (!fin && f.wire->now < start + 100 * SECOND)
+    {
+      WirePacket *packet;
+
+      while ((packet = wire_take (f.wire, 0)) != NULL)
+        {
+          if (packet->packet.flags == PILOT_PACKET_FIN)
+            fin = TRUE;
+          else
+            highest = MAX (highest, packet->packet.seq + packet->packet.payload_length - ISS - 1);
+          g_free (packet);
+        }
+      wire_tick (f.wire, 0, f.wire->now + 100 * MS);
+      /* 1152 bytes in half a second. */
+      if ((f.wire->now - start) / (500 * MS) * 1152 > acked && acked < highest)
+        {
+          acked = MIN (acked + 1152, highest);
+          ack (&f, acked, 512);
+        }
+    }
+  g_assert_true (fin);
+  g_assert_cmpuint (acked, ==, 60000);
+  g_assert_cmpint (f.wire->now - start, >, 20 * SECOND);
+  end (&f);
+}
+
+/* A v1.9 SYN-ACK repeated after data was sent carries the wrong number. */
+static void
+test_drifted_syn_ack (void)
+{
+  Fixture f;
+
+  begin (&f);
+  g_free (expect (&f, PILOT_PACKET_SYN));
+  wire_put (f.wire, 0, PILOT_PACKET_SYN | PILOT_PACKET_ACK, 20, ISS + 1, 512, NULL, 0);
+  discard_output (&f);
+  wire_put (f.wire, 0, PILOT_PACKET_ACK, 1, ISS + 1, 512, "SSH-2.0-OpenSSH_9.2\n", 20);
+  g_assert_cmpuint (readable (&f), ==, 20);
+  wire_put (f.wire, 0, PILOT_PACKET_ACK, 21, ISS + 1, 512, "more", 4);
+  g_assert_cmpuint (readable (&f), ==, 24);
+  end (&f);
+}
+
+/* A reset that cannot leave does not keep the stream. */
+static void
+test_reset_without_tunnel (void)
+{
+  Fixture f;
+
+  connect_go (&f);
+  pilot_stream_reset (f.stream, f.wire->now);
+  pilot_stream_release (f.stream, f.wire->now);
+  g_assert_false (f.wire->ends[0].finished);
+  wire_tick (f.wire, 0, G_MAXINT64);
+  g_assert_true (f.wire->ends[0].finished);
+  end (&f);
+}
+
 int
 main (int   argc,
       char *argv[])
@@ -712,5 +783,8 @@ main (int   argc,
   g_test_add_func ("/stream/peer/responder", test_responder);
   g_test_add_func ("/stream/peer/refuse", test_refuse);
   g_test_add_func ("/stream/peer/reset", test_reset);
+  g_test_add_func ("/stream/peer/slow-close", test_slow_close);
+  g_test_add_func ("/stream/peer/drifted-syn-ack", test_drifted_syn_ack);
+  g_test_add_func ("/stream/peer/reset-without-tunnel", test_reset_without_tunnel);
   return g_test_run ();
 }
