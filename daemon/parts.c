@@ -5,24 +5,16 @@
 #include "daemon/node/node.h"
 #include "daemon/services/echo.h"
 #include "libpilot/pilot-error.h"
-#ifdef PILOT_HAVE_GATEWAY
 #include "daemon/gateway/gateway.h"
-#endif
-#ifdef PILOT_HAVE_BUS
 #include "daemon/bus/bus.h"
-#endif
 
 struct _PilotParts {
   PilotConfig *config;
   PilotPluginLoader *plugins;
   PilotNode *node;
   PilotEcho *echo;
-#ifdef PILOT_HAVE_GATEWAY
   PilotGateway *gateway;
-#endif
-#ifdef PILOT_HAVE_BUS
   PilotBus *bus;
-#endif
 };
 
 static void
@@ -172,7 +164,6 @@ stop_services (gpointer part, GTask *task)
 
 /* --- gateway and bus --- */
 
-#ifdef PILOT_HAVE_GATEWAY
 static void
 on_gateway_restored (GObject *source, GAsyncResult *result, gpointer user_data)
 {
@@ -197,9 +188,7 @@ stop_gateway (gpointer part, GTask *task)
   pilot_gateway_shutdown (((PilotParts *) part)->gateway);
   return_boolean (task, TRUE, NULL);
 }
-#endif
 
-#ifdef PILOT_HAVE_BUS
 static void
 start_bus (gpointer part, GTask *task)
 {
@@ -218,7 +207,6 @@ stop_bus (gpointer part, GTask *task)
   pilot_bus_stop (((PilotParts *) part)->bus);
   return_boolean (task, TRUE, NULL);
 }
-#endif
 
 PilotParts *
 pilot_parts_new (PilotConfig *config, PilotPoller *poller, PilotCore *core)
@@ -233,24 +221,16 @@ pilot_parts_new (PilotConfig *config, PilotPoller *poller, PilotCore *core)
   pilot_core_add (core, "plugins", start_plugins, stop_plugins, parts);
   pilot_core_add (core, "node", start_node, stop_node, parts);
   pilot_core_add (core, "services", start_services, stop_services, parts);
-#ifdef PILOT_HAVE_GATEWAY
   pilot_core_add (core, "gateway", start_gateway, stop_gateway, parts);
-#endif
-#ifdef PILOT_HAVE_BUS
   pilot_core_add (core, "bus", start_bus, stop_bus, parts);
-#endif
   return parts;
 }
 
 void
 pilot_parts_free (PilotParts *parts)
 {
-#ifdef PILOT_HAVE_BUS
   g_clear_pointer (&parts->bus, pilot_bus_free);
-#endif
-#ifdef PILOT_HAVE_GATEWAY
   g_clear_object (&parts->gateway);
-#endif
   pilot_echo_free (parts->echo);
   g_object_unref (parts->node);
   g_object_unref (parts->plugins);
