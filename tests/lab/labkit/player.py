@@ -80,9 +80,11 @@ def curl(world, host, url, *options, timeout=60, check=True):
 
 
 def network_state(world, host):
-    """Everything the gateway could change: addresses, routes, rules."""
-    return "\n".join(world.run(host, *words, user="root").stdout
-                     for words in (("ip", "-o", "addr", "show"), ("ip", "route", "show", "table", "all"), ("nft", "list", "ruleset")))
+    """Everything the gateway could change: addresses, routes, rules. Tables in the order of their names, because one that is made anew
+    comes last."""
+    rules = world.run(host, "nft", "list", "ruleset", user="root").stdout
+    return "\n".join([world.run(host, *words, user="root").stdout for words in (("ip", "-o", "addr", "show"), ("ip", "route", "show", "table", "all"))]
+                     + sorted(rules.replace("\n}\n", "\n}\n\0").split("\0")))
 
 
 def gateway_start(world, *argv, host="alpha"):
