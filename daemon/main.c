@@ -31,6 +31,7 @@ typedef struct {
   GMainLoop *loop;
   PilotCore *core;
   gboolean stopping;
+  gint64 stopping_since;
   ExitStatus status;
 } Daemon;
 
@@ -128,10 +129,14 @@ on_signal (gpointer user_data)
   Daemon *daemon = user_data;
 
   if (daemon->stopping) {
+    /* Some senders signal the process and its group: only somebody who has waited means it. */
+    if (g_get_monotonic_time () - daemon->stopping_since < G_USEC_PER_SEC)
+      return G_SOURCE_CONTINUE;
     g_warning ("stopped at once");
     _exit (EXIT_STATUS_FAILED);
   }
   daemon->stopping = TRUE;
+  daemon->stopping_since = g_get_monotonic_time ();
   g_message ("stopping");
   pilot_service_manager_notify ("STOPPING=1");
   pilot_core_stop_async (daemon->core, on_stopped, daemon);
