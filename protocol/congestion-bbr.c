@@ -268,7 +268,11 @@ set_window (PilotCongestion             *self,
     target = MIN (target, bbr->inflight_high);
   target = MAX (target, floor);
   if (!bbr->full)
-    self->window += sample->newly_delivered;
+    {
+      /* While the rate still doubles the window follows, but no further than the model. */
+      if (self->window < target)
+        self->window += sample->newly_delivered;
+    }
   else
     self->window = MIN (self->window + sample->newly_delivered, target);
   self->window = MAX (self->window, floor);

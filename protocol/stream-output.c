@@ -444,7 +444,8 @@ output_data (PilotStream        *self,
   if (self->send_length == self->send_sent)
     {
       self->window_probe_due = FALSE;
-      if (self->in_flight < self->congestion.window)
+      /* A writer that waits for room is held up by the path, not by itself. */
+      if (self->in_flight < self->congestion.window && self->send_length < self->write_limit / 2)
         self->app_limited_until = MAX (self->delivered + self->in_flight, 1);
       if (!self->fin_wanted || !self->fin_allowed || self->fin_sent)
         return FALSE;

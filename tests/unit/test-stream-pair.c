@@ -115,6 +115,7 @@ run_transfer (const WireConfig *config,
                   rate * 8 / 1e6, info.congestion_window, info.srtt_us, info.min_rtt_us, info.pacing_rate * 8 / 1e6,
                   info.retransmits, info.segments_sent, wire->ends[0].dropped);
   g_assert_cmpint (info.own_kind, ==, own_0 && own_1);
+  g_assert_cmpuint (info.congestion_window, <, 32 * 1024 * 1024);
   /* The end: our side has shut down; the other follows. */
   pilot_stream_release (wire->ends[1].stream, wire->now);
   wire_run (wire, wire->now + 40 * G_USEC_PER_SEC, NULL, NULL);
@@ -169,6 +170,17 @@ test_throughput (void)
       g_test_message ("400 Mb/s, 30 ms, loss %.1f %%: %.0f Mb/s", losses[i] * 100, rate);
       g_assert_cmpfloat (rate, >=, 280);
     }
+}
+
+/* Longer than the buffers cover: the window stays with the model all the same. */
+static void
+test_long_path (void)
+{
+  WireConfig config = { .delay = 50000, .rate = 50000000, .queue = 5000000 };
+  gdouble rate = run_transfer (&config, 5, TRUE, TRUE, 300000000, 60 * G_USEC_PER_SEC);
+
+  g_test_message ("400 Mb/s, 100 ms: %.0f Mb/s", rate);
+  g_assert_cmpfloat (rate, >=, 260);
 }
 
 static void
@@ -316,6 +328,7 @@ main (int   argc,
   g_test_add_func ("/stream/pair/in-order", test_in_order);
   g_test_add_func ("/stream/pair/bad-wires", test_bad_wires);
   g_test_add_func ("/stream/pair/throughput", test_throughput);
+  g_test_add_func ("/stream/pair/long-path", test_long_path);
   g_test_add_func ("/stream/pair/short-path", test_short_path);
   g_test_add_func ("/stream/pair/slow-reader", test_slow_reader);
   g_test_add_func ("/stream/pair/half-close", test_half_close);
