@@ -53,7 +53,7 @@ pilot_base64_encode (gconstpointer data, gsize size)
   return pilot_base64_encode_to (data, size, g_malloc ((size + 2) / 3 * 4 + 1));
 }
 
-/* Reads digits through `next`; the text is complete groups of four. Returns the bytes written or -1. `unused` collects the bits that
+/* The text is complete groups of four. Returns the bytes written or -1. `unused` collects the bits that
  * no byte took. */
 static gssize
 decode_groups (const gchar *text, gsize length, guint8 *data, gsize size, gboolean skip_newlines, guint *unused)

@@ -42,7 +42,7 @@ find_string (JsonObject *object, const gchar *name)
 static gboolean
 read_key (JsonObject *object, const gchar *name, const gchar *what, guint8 *key, gsize size, GError **error)
 {
-  /* One byte more than wanted tells "too long" from "not base64". */
+  /* Roomy, so that a key of the wrong length is reported with its length. */
   guint8 decoded[256];
   gssize length = pilot_base64_decode_tolerant (find_string (object, name), decoded, sizeof decoded);
 
