@@ -11,6 +11,8 @@
 #define BASELINE (60 * SECOND)
 #define FAST (2 * SECOND)
 #define FAST_WINDOW (120 * SECOND)
+/* Just registered, the beacon may not know us yet: what came meanwhile was not notified. */
+#define SETTLE_WINDOW (4 * SECOND)
 #define CLIENT_WAIT 3000 /* milliseconds a local client is held */
 #define NOTIFY_BURST 3
 #define NOTIFY_REFILL (5 * SECOND)
@@ -22,7 +24,8 @@ struct _PilotTrustRelay {
   PilotTrust *trust;
   guint timer;
   gint64 last_poll;     /* when the last one began; 0 = never */
-  gint64 fast_until;    /* poll every 2 s until then */
+  gint64 fast_until;    /* poll every 2 s until then: an answer is waited for */
+  gint64 settle_until;  /* likewise, after a registration */
   gboolean polling, owed;
   guint lookups;        /* of keys, for what the last poll brought */
   gint64 tokens_at;
@@ -360,7 +363,7 @@ schedule (PilotTrustRelay *relay)
     return;
   if (g_hash_table_size (relay->trust->tables[PILOT_TRUST_OUTGOING]) == 0)
     relay->fast_until = 0;
-  if (relay->owed || now < relay->fast_until)
+  if (relay->owed || now < relay->fast_until || now < relay->settle_until)
     interval = FAST;
   due = relay->polling ? now + FAST : relay->last_poll + interval;
   relay->timer = g_timeout_add ((guint) (MAX (due - now, 0) / 1000 + 1), on_timer, relay);
@@ -422,6 +425,7 @@ void
 pilot_trust_relay_start (PilotTrustRelay *relay)
 {
   relay->running = TRUE;
+  relay->settle_until = g_get_monotonic_time () + SETTLE_WINDOW;
   pilot_trust_relay_poll (relay);
   schedule (relay);
 }
