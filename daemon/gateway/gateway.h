@@ -44,7 +44,7 @@ const char *pilot_mapping_get_path (PilotMapping *mapping);           /* "direct
 const char *pilot_mapping_get_last_error (PilotMapping *mapping);     /* "" = none */
 
 /* The allocator is the plugin that is enabled (configuration key "allocator": by that name) when it is first needed. Also installs the inbound bridge.
- * Configuration key "helper-socket", or $PILOT_HELPER_SOCKET: where pilot-helper listens, if not at /run/pilot/helper-UID.sock. */
+ * Configuration key "helper-socket", or $PILOT_HELPER_SOCKET: where pilot-helper listens, if not at /run/pilot-helper/UID.sock. */
 PilotGateway *pilot_gateway_new (PilotNode *node, PilotPluginLoader *loader);
 /* Restores mappings of the last run (state needs-privilege where the helper is missing). Never fails the daemon; a corrupt gateway.json does (CORRUPT). */
 void pilot_gateway_restore_async (PilotGateway *gateway, GCancellable *cancellable, GAsyncReadyCallback callback, gpointer user_data);

@@ -203,7 +203,7 @@ pilot_privileged_remote_class_init (PilotPrivilegedRemoteClass *class)
 char *
 pilot_helper_socket_path (guint32 uid)
 {
-  return g_strdup_printf ("/run/pilot/helper-%u.sock", uid);
+  return g_strdup_printf ("/run/pilot-helper/%u.sock", uid);
 }
 
 /* Whoever sits on the socket gets no say in our listeners unless it is root or we ourselves. */

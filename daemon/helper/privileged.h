@@ -81,7 +81,7 @@ gboolean pilot_privileged_apply (PilotPrivileged *self, PilotPrivilegedPlan *pla
 
 /*
  * Finds who does the work for this process inside @subnet: in process with CAP_NET_ADMIN; else the helper at @socket (NULL:
- * /run/pilot/helper-UID.sock), for a system service the helper on the system bus; else, for a 127.x subnet, in process with what
+ * /run/pilot-helper/UID.sock), for a system service the helper on the system bus; else, for a 127.x subnet, in process with what
  * an ordinary user may do. PERMISSION_DENIED with the remedy as hint when there is nobody; CONFLICT when the helper serves another subnet.
  */
 void pilot_privileged_find_async (const char *subnet, const char *socket, GCancellable *cancellable,
