@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <gio/gio.h>
@@ -196,6 +197,20 @@ run (PilotConfig *config, GError **error)
   return daemon.status;
 }
 
+/* Every bridged connection takes a descriptor; the usual soft limit is for programs that use select(). */
+static void
+raise_descriptor_limit (void)
+{
+  struct rlimit limit;
+
+  if (getrlimit (RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+    limit.rlim_cur = limit.rlim_max;
+    if (setrlimit (RLIMIT_NOFILE, &limit) == 0)
+      return;
+    g_warning ("cannot raise the limit of open files to %" G_GUINT64_FORMAT ": %s", (guint64) limit.rlim_max, g_strerror (errno));
+  }
+}
+
 int
 main (int argc, char **argv)
 {
@@ -218,6 +233,7 @@ main (int argc, char **argv)
     print_error (error);
     return EXIT_STATUS_FAILED;
   }
+  raise_descriptor_limit ();
   status = run (config, &error);
   if (error != NULL)
     print_error (error);
