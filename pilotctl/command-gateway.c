@@ -16,6 +16,17 @@ find_helper (void)
   return g_strdup (given != NULL && *given != '\0' ? given : PILOT_HELPER_DIR "/pilot-helper");
 }
 
+/* The helper's exit status tells the PilotError (pilot-helper.c, EXIT_ERROR_BASE); any other status is a fault nobody classified. */
+#define HELPER_EXIT_ERROR_BASE 64
+
+static PilotError
+helper_error_code (int wait_status)
+{
+  int code = WIFEXITED (wait_status) ? WEXITSTATUS (wait_status) - HELPER_EXIT_ERROR_BASE : -1;
+
+  return code >= 0 && code < PILOT_ERROR_N_CODES ? (PilotError) code : PILOT_ERROR_FAILED;
+}
+
 /* The helper does what needs privileges for a daemon that has none. Root starts it here; it outlives this command and the daemon. */
 static gboolean
 start_helper (Client *client, const char *subnet, GError **error)
@@ -38,7 +49,7 @@ start_helper (Client *client, const char *subnet, GError **error)
   if (!WIFEXITED (status) || WEXITSTATUS (status) != 0) {
     g_autofree char *clean = output_clean (g_strstrip (output));
 
-    g_set_error (error, PILOT_ERROR, PILOT_ERROR_PERMISSION_DENIED, _("the helper could not be started: %s"), clean);
+    g_set_error (error, PILOT_ERROR, helper_error_code (status), _("the helper could not be started: %s"), clean);
     return FALSE;
   }
   return TRUE;

@@ -370,7 +370,7 @@ test_helper_starts_again (Helper *helper, gconstpointer data)
   g_assert_cmpint (start_helper (helper, UID, CIDR, NULL), ==, 0);
   remote = connect_helper (helper);
   g_assert_true (PILOT_PRIVILEGED_GET_IFACE (remote)->add_address (remote, ip ("10.77.0.1"), &error));
-  g_assert_cmpint (start_helper (helper, UID, "10.78.0.0/16", &errors), ==, 1);
+  g_assert_cmpint (start_helper (helper, UID, "10.78.0.0/16", &errors), ==, 64 + PILOT_ERROR_CONFLICT);
   g_assert_nonnull (strstr (errors, CIDR));
   g_assert_true (PILOT_PRIVILEGED_GET_IFACE (remote)->remove_address (remote, ip ("10.77.0.1"), &error));
   g_assert_no_error (error);
@@ -486,7 +486,7 @@ test_helper_refuses_bad_folder (void)
   g_autofree char *errors = NULL;
 
   g_assert_cmpint (chmod (folder, 0777), ==, 0);
-  g_assert_cmpint (start_helper (&helper, UID, CIDR, &errors), ==, 1);
+  g_assert_cmpint (start_helper (&helper, UID, CIDR, &errors), ==, 64 + PILOT_ERROR_PERMISSION_DENIED);
   g_assert_nonnull (strstr (errors, "nobody else can write"));
   g_free (helper.socket);
   g_rmdir (folder);

@@ -43,7 +43,7 @@ def not_root(world):
 @suite.case("a subnet that overlaps what the host has is refused and named")
 def overlap(world):
     before = network_state(world, "alpha")
-    message = refused(world, "alpha", None, *GATEWAY, "start", "--subnet", "192.168.0.0/16", address(BETA), sudo=True)
+    message = refused(world, "alpha", "conflict", *GATEWAY, "start", "--subnet", "192.168.0.0/16", address(BETA), sudo=True)
     expect("192.168.71" in message, f"what it meets is not named: {message!r}")
     expect_equal(network_state(world, "alpha"), before, "addresses, routes and rules")
 
