@@ -4,6 +4,8 @@
  *
  * Does for one unprivileged daemon what needs a privilege: see data/network.pilotprotocol.Pilot1.Helper.xml. Goes to the background when its
  * socket is ready. Ends on Quit (`pilotctl gateway stop`) or SIGTERM, and then leaves nothing behind.
+ *
+ * Exit status: 0, or 64 + the PilotError of what went wrong, which pilotctl (command-gateway.c) passes on to the person.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -22,6 +24,8 @@
 #include "daemon/helper/helper-service.h"
 #include "daemon/helper/privileged-remote.h"
 #include "libpilot/pilot-error.h"
+
+#define EXIT_ERROR_BASE 64
 
 typedef struct {
   guint32 uid;
@@ -221,15 +225,23 @@ on_name_lost (GDBusConnection *connection, const char *name, gpointer user_data)
   g_main_loop_quit (program->loop);
 }
 
-/* The parent waits for this: the byte 0 for success, else the error's text. */
-static void
-report (int *pipe_fd, const char *text)
+static int
+exit_status (const GError *error)
 {
-  gsize length = text != NULL ? strlen (text) : 1;
+  return EXIT_ERROR_BASE + (int) pilot_error_code (error);
+}
+
+/* The parent waits for this: its exit status as a byte, and behind one that is not 0 the error's text. */
+static void
+report (int *pipe_fd, const GError *error)
+{
+  g_autofree char *message = error != NULL ? pilot_error_dup_message (error) : g_strdup ("");
+  g_autofree char *text = g_strdup_printf ("%c%s", error != NULL ? exit_status (error) : EXIT_SUCCESS, message);
+  gsize length = 1 + strlen (message);
 
   if (*pipe_fd < 0)
     return;
-  if (write (*pipe_fd, text != NULL ? text : "", length) != (gssize) length)
+  if (write (*pipe_fd, text, length) != (gssize) length)
     g_warning ("nobody waits for the start to be told");
   close (*pipe_fd);
   *pipe_fd = -1;
@@ -348,10 +360,10 @@ wait_for_child (int pipe_fd)
     length += MAX (got, 0);
   }
   text[length] = '\0';
-  if (length == 1 && text[0] == '\0')
+  if (length == 1 && text[0] == EXIT_SUCCESS)
     return EXIT_SUCCESS;
-  g_printerr ("pilot-helper: %s\n", length > 0 ? text : "ended before it was ready");
-  return EXIT_FAILURE;
+  g_printerr ("pilot-helper: %s\n", length > 1 ? text + 1 : "ended before it was ready");
+  return length > 1 ? text[0] : EXIT_FAILURE;
 }
 
 /* Before any thread exists. Returns the write end of the report pipe in the child; the parent does not return. */
@@ -394,11 +406,11 @@ main (int argc, char **argv)
   setenv ("GIO_MODULE_DIR", "/nonexistent", 1);
   if (!parse_options (argc, argv, &options, &error)) {
     g_printerr ("pilot-helper: %s\n", error->message);
-    return EXIT_FAILURE;
+    return exit_status (error);
   }
   if (!pilot_capability_has_net_admin ()) {
     g_printerr ("pilot-helper: CAP_NET_ADMIN is missing: run it as root\n");
-    return EXIT_FAILURE;
+    return EXIT_ERROR_BASE + PILOT_ERROR_PERMISSION_DENIED;
   }
   if (!options.foreground && !options.system) {
     pipe_fd = go_to_background ();
@@ -410,10 +422,10 @@ main (int argc, char **argv)
     g_free (options.socket);
     return EXIT_SUCCESS;
   }
+  report (&pipe_fd, error);
   message = pilot_error_dup_message (error);
-  report (&pipe_fd, message);
   if (options.foreground || options.system)
     g_printerr ("pilot-helper: %s\n", message);
   g_free (options.socket);
-  return EXIT_FAILURE;
+  return exit_status (error);
 }
