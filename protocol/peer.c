@@ -378,7 +378,12 @@ pilot_peer_advance (PilotPeer *peer,
   if (!peer->trusted && peer->n_streams == 0 &&
       now - MAX (MAX (peer->last_receive, peer->last_app), peer->path.last_send) >= STALE)
     {
+      PilotEvent event = { .type = PILOT_EVENT_PEER_CHANGED, .node = peer->node };
+      PilotOverlay *self = peer->overlay;
+
+      /* The host forgets it too: what it keeps about strangers must not grow for ever. */
       pilot_peer_free (peer);
+      pilot_overlay_emit (self, &event);
       return;
     }
   pilot_peer_schedule (peer, now);

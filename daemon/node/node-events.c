@@ -63,10 +63,15 @@ pilot_node_lookup_key (PilotNode *node, guint32 peer, PilotNodeKeyFunc func, gpo
 static void
 give_key (PilotNode *node, guint32 peer, const guint8 *key, gpointer user_data)
 {
+  PilotPeerInfo info;
+
   if (!node->running)
     return;
   pilot_node_peer (node, peer)->looking_up = FALSE;
   pilot_overlay_peer_key (node->overlay, peer, key, g_get_monotonic_time ());
+  /* Anybody can name a node id in a key exchange: of one that proved nothing nothing is kept. */
+  if (!pilot_overlay_peer_info (node->overlay, peer, &info) && !pilot_trust_is_trusted (node->trust, peer))
+    g_hash_table_remove (node->peers, GUINT_TO_POINTER (peer));
   pilot_node_kick (node);
 }
 

@@ -38,6 +38,8 @@ void pilot_trust_handle_reject (PilotTrust *trust, guint32 peer);
 void pilot_trust_handle_revoke (PilotTrust *trust, guint32 peer);
 const PilotTrustRecord *pilot_trust_peek (PilotTrust *trust, PilotTrustKind kind, guint32 peer);
 gint64 pilot_trust_now (void); /* Unix seconds */
+/* Forgets requests that nobody answered for 30 days. */
+void pilot_trust_expire_pending (PilotTrust *trust);
 
 /* --- trust-direct.c --- */
 typedef void (*PilotTrustSentFunc) (PilotTrust *trust, guint32 peer, gboolean sent, gpointer user_data);

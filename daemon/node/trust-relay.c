@@ -317,6 +317,8 @@ on_polled (GObject *source, GAsyncResult *result, gpointer user_data)
   relay->polling = FALSE;
   if (!relay->running)
     return;
+  /* A node may run for months: once a minute is often enough. */
+  pilot_trust_expire_pending (trust);
   if (answer != NULL)
     handle_inbox (relay, answer);
   else

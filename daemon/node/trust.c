@@ -294,6 +294,9 @@ pilot_trust_handle_request (PilotTrust *trust, guint32 peer, const guint8 *key, 
   if (record != NULL)
     /* The id has a new key behind it: perhaps a rotation, perhaps somebody else. Only the user can tell: it stays a request. */
     pilot_node_security_event (trust->node, "key-changed", peer, "it asks for trust with another key than the one that is trusted");
+  else if (key == NULL)
+    /* Trust that nobody looks at is given to a key, never to a bare node id (trust.md checklist 8): the user decides. */
+    g_debug ("the key of node %u is not known: its request waits", peer);
   else if (has (trust, PILOT_TRUST_OUTGOING, peer))
     reason = "mutual";
   else if (pilot_config_get_boolean (trust->node->config, "trust_auto_approve"))
@@ -687,8 +690,8 @@ pilot_trust_refresh_finish (PilotTrust *trust, GAsyncResult *result, GError **er
 
 /* --- life --- */
 
-static void
-expire_pending (PilotTrust *trust)
+void
+pilot_trust_expire_pending (PilotTrust *trust)
 {
   g_autoptr (GPtrArray) records = pilot_trust_list (trust, PILOT_TRUST_PENDING);
   gint64 now = pilot_trust_now ();
@@ -697,7 +700,11 @@ expire_pending (PilotTrust *trust)
     const PilotTrustRecord *record = records->pdata[i];
     g_autoptr (GError) error = NULL;
 
-    if (now - record->time > PENDING_LIFETIME && !commit (trust, record->node, KIND (PILOT_TRUST_PENDING), NULL, &error))
+    if (now - record->time <= PENDING_LIFETIME)
+      continue;
+    if (commit (trust, record->node, KIND (PILOT_TRUST_PENDING), NULL, &error))
+      g_signal_emit (trust, signals[SIGNAL_REQUEST_REMOVED], 0, record->node);
+    else
       g_warning ("an old request cannot be forgotten: %s", error->message);
   }
 }
@@ -712,7 +719,7 @@ pilot_trust_start (PilotTrust *trust, GError **error)
     return FALSE;
   reload (trust);
   trust->running = TRUE;
-  expire_pending (trust);
+  pilot_trust_expire_pending (trust);
   g_hash_table_iter_init (&iter, trust->tables[PILOT_TRUST_TRUSTED]);
   while (g_hash_table_iter_next (&iter, &key, NULL))
     tell_engine (trust, GPOINTER_TO_UINT (key));

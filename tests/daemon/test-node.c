@@ -5,7 +5,9 @@
 #include <sys/stat.h>
 #include <glib/gstdio.h>
 
+#include "daemon/node/trust-private.h"
 #include "libpilot/pilot-error.h"
+#include "protocol/frame.h"
 #include "protocol/trust-message.h"
 #include "tests/daemon/world.h"
 
@@ -535,6 +537,78 @@ test_disk_full (void)
   world_clear (&world);
 }
 
+/* Nobody's key is known: what would be trust without a question becomes a question. */
+static void
+test_no_key_no_trust (void)
+{
+  World world;
+  g_autoptr (GError) error = NULL;
+  guint8 key[32] = { 5 };
+  const char *status;
+
+  start_two (&world);
+  g_assert_true (pilot_trust_handshake (trust (&world, 0), 77, "", NULL, &status, &error));
+  pilot_trust_handle_request (trust (&world, 0), 77, NULL, "me too");
+  g_assert_false (pilot_trust_is_trusted (trust (&world, 0), 77));
+  g_assert_nonnull (pilot_trust_peek (trust (&world, 0), PILOT_TRUST_PENDING, 77));
+  pilot_trust_handle_request (trust (&world, 0), 77, key, "me too");
+  g_assert_true (pilot_trust_is_trusted (trust (&world, 0), 77));
+  world_clear (&world);
+}
+
+/* A request that nobody answered goes after 30 days, in a node that runs on. */
+static void
+test_pending_expires (void)
+{
+  World world;
+  PilotTrustRecord *old;
+
+  start_two (&world);
+  pilot_trust_handle_request (trust (&world, 0), 77, NULL, "old");
+  pilot_trust_handle_request (trust (&world, 0), 78, NULL, "young");
+  old = (PilotTrustRecord *) pilot_trust_peek (trust (&world, 0), PILOT_TRUST_PENDING, 77);
+  old->time -= 31 * 24 * 3600;
+  pilot_trust_relay_poll (trust (&world, 0)->relay);
+  WAIT (LANDS, pilot_trust_peek (trust (&world, 0), PILOT_TRUST_PENDING, 77) == NULL);
+  g_assert_nonnull (pilot_trust_peek (trust (&world, 0), PILOT_TRUST_PENDING, 78));
+  world_clear (&world);
+}
+
+/* Somebody names node ids that are not his: all that is left of it is a count. */
+static void
+test_strangers_leave_nothing (void)
+{
+  World world;
+  PilotNode *node;
+  PilotIdentity identity;
+  guint8 seed[PILOT_ED25519_SEED_SIZE] = { 3 }, x25519[PILOT_X25519_KEY_SIZE] = { 9 }, frame[PILOT_FRAME_PILA_SIZE];
+  g_autoptr (GArray) own = NULL;
+  g_autoptr (GSocket) socket = g_socket_new (G_SOCKET_FAMILY_IPV4, G_SOCKET_TYPE_DATAGRAM, G_SOCKET_PROTOCOL_UDP, NULL);
+  g_autoptr (GSocketAddress) to = NULL;
+  gint64 settled;
+  gboolean seen = FALSE;
+
+  start_two (&world);
+  node = world.hosts[0].node;
+  own = pilot_driver_get_endpoints (node->driver);
+  to = g_inet_socket_address_new_from_string ("127.0.0.1", g_array_index (own, PilotEndpoint, 0).port);
+  pilot_identity_init (&identity, seed);
+  for (guint32 claimed = 100; claimed < 104; claimed++) {
+    pilot_frame_build_pila (frame, claimed, x25519, &identity);
+    g_assert_cmpint (g_socket_send_to (socket, to, (const char *) frame, sizeof frame, NULL, NULL), ==, sizeof frame);
+  }
+  settled = g_get_monotonic_time () + G_USEC_PER_SEC;
+  while (g_get_monotonic_time () < settled) {
+    seen |= g_hash_table_contains (node->peers, GUINT_TO_POINTER (103));
+    WAIT (1, TRUE);
+    g_main_context_iteration (NULL, FALSE);
+  }
+  g_assert_true (seen);
+  for (guint32 claimed = 100; claimed < 104; claimed++)
+    g_assert_false (g_hash_table_contains (node->peers, GUINT_TO_POINTER (claimed)));
+  world_clear (&world);
+}
+
 static GLogWriterOutput
 filter_log (GLogLevelFlags level, const GLogField *fields, gsize n_fields, gpointer user_data)
 {
@@ -562,5 +636,8 @@ main (int argc, char **argv)
   g_test_add_func ("/daemon/node/strangers", test_strangers);
   g_test_add_func ("/daemon/node/forged", test_forged);
   g_test_add_func ("/daemon/node/disk-full", test_disk_full);
+  g_test_add_func ("/daemon/node/no-key-no-trust", test_no_key_no_trust);
+  g_test_add_func ("/daemon/node/pending-expires", test_pending_expires);
+  g_test_add_func ("/daemon/node/strangers-leave-nothing", test_strangers_leave_nothing);
   return g_test_run ();
 }
