@@ -445,6 +445,8 @@ is_allowed (PilotOverlay           *self,
             const PilotKeyExchange *exchange,
             gint64                  now)
 {
+  /* One subscriber has a whole /64 of IPv6 addresses. */
+  gsize host_length = from->family == PILOT_ENDPOINT_IPV6 ? 8 : 4;
   gboolean taken;
 
   if (exchange->node == 0 || exchange->node == PILOT_NODE_BROADCAST || self->node == 0)
@@ -457,7 +459,7 @@ is_allowed (PilotOverlay           *self,
       return FALSE;
     }
   if (direct_source (self, from) != NULL)
-    taken = pilot_rate_limit_take (&self->exchange_by_host, from->address, sizeof from->address, now);
+    taken = pilot_rate_limit_take (&self->exchange_by_host, from->address, host_length, now);
   else
     taken = pilot_rate_limit_take (&self->exchange_by_node, &exchange->node, sizeof exchange->node, now);
   if (!taken)
@@ -637,6 +639,26 @@ stranger_became_peer (PilotPeer *peer)
   stranger->node = 0;
 }
 
+/* The registry's word about a peer that is not pinned. `key` is always the one its session was made with: if it becomes
+ * another, trust and access would be judged by a key the tunnel never proved. */
+static void
+learn_key (PilotPeer    *peer,
+           const guint8 *key,
+           gint64        now)
+{
+  if (peer->has_key && memcmp (peer->key, key, sizeof peer->key) == 0)
+    return;
+  if (peer->session != NULL)
+    {
+      pilot_overlay_fail_streams (peer, PILOT_STREAM_ERROR_KEY_MISMATCH, FALSE, now);
+      pilot_peer_drop_session (peer);
+      pilot_overlay_emit_peer (peer, PILOT_EVENT_PEER_CHANGED);
+    }
+  peer->has_key = TRUE;
+  memcpy (peer->key, key, sizeof peer->key);
+  pilot_peer_schedule (peer, now);
+}
+
 void
 pilot_key_exchange_key (PilotOverlay *self,
                         guint32       node,
@@ -665,11 +687,7 @@ pilot_key_exchange_key (PilotOverlay *self,
         refuse_parked (peer, now);
       return;
     }
-  if (!peer->has_key || memcmp (peer->key, key, sizeof peer->key) != 0)
-    {
-      peer->has_key = TRUE;
-      memcpy (peer->key, key, sizeof peer->key);
-    }
+  learn_key (peer, key, now);
   if (peer->parked.present)
     {
       PilotParkedPila parked = peer->parked;

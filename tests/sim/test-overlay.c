@@ -219,6 +219,31 @@ test_lying_registry (void)
   end (&w);
 }
 
+/* The registry named one key when the session was made and names another when trust is given to that other: nothing of the first is left. */
+static void
+test_key_answered_later (void)
+{
+  World w = world (-1, -1);
+  PilotIdentity other;
+  guint8 seed[PILOT_ED25519_SEED_SIZE] = { 99 };
+
+  w.sim->pins = FALSE;
+  start (&w);
+  g_assert_true (ping (&w, w.alpha, w.beta, SIM_SECOND));
+  g_assert_true (peer (w.alpha, w.beta).confirmed);
+  /* The same answer again changes nothing. */
+  pilot_overlay_peer_key (w.alpha->overlay, w.beta->node, w.beta->identity.public_key, w.sim->now);
+  g_assert_true (peer (w.alpha, w.beta).confirmed);
+  pilot_identity_init (&other, seed);
+  pilot_overlay_peer_key (w.alpha->overlay, w.beta->node, other.public_key, w.sim->now);
+  pilot_overlay_set_trusted (w.alpha->overlay, w.beta->node, TRUE, other.public_key, w.sim->now);
+  g_assert_false (peer (w.alpha, w.beta).session);
+  g_assert_false (ping (&w, w.alpha, w.beta, 5 * SIM_SECOND));
+  g_assert_false (ping (&w, w.beta, w.alpha, 5 * SIM_SECOND));
+  g_assert_false (peer (w.alpha, w.beta).session);
+  end (&w);
+}
+
 static void
 test_restart (void)
 {
@@ -405,6 +430,30 @@ test_flood (void)
   end (&w);
 }
 
+/* A whole /64 is one subscriber: its addresses share what one host may ask for. */
+static void
+test_flood_of_one_network (void)
+{
+  World w = world (-1, -1);
+  PilotEndpoint from;
+  guint8 key[32] = { 6 }, frame[PILOT_FRAME_PILK_SIZE];
+  gchar text[PILOT_ENDPOINT_TEXT_SIZE];
+  PilotOverlayStats stats;
+
+  start (&w);
+  for (guint i = 0; i < 100; i++)
+    {
+      g_snprintf (text, sizeof text, "[2001:db8:1:2::%x]:4000", i + 1);
+      g_assert_true (pilot_endpoint_parse (text, &from, NULL));
+      pilot_frame_build_pilk (frame, 1000 + i, key);
+      sim_inject (w.alpha, &from, frame, sizeof frame);
+    }
+  run (&w, 10 * SIM_MS);
+  pilot_overlay_stats (w.alpha->overlay, &stats);
+  g_assert_cmpuint (stats.dropped_rate, ==, 95);
+  end (&w);
+}
+
 static SimFlow *
 dial (World       *w,
       SimFlowKind  kind,
@@ -585,6 +634,7 @@ main (int    argc,
   g_test_add_func ("/overlay/no-key", test_no_key);
   g_test_add_func ("/overlay/unregistered-key", test_unregistered_key);
   g_test_add_func ("/overlay/lying-registry", test_lying_registry);
+  g_test_add_func ("/overlay/key-answered-later", test_key_answered_later);
   g_test_add_func ("/overlay/restart", test_restart);
   g_test_add_func ("/overlay/recordings", test_recordings);
   g_test_add_func ("/overlay/request-installs-nothing", test_request_installs_nothing);
@@ -594,6 +644,7 @@ main (int    argc,
   g_test_add_func ("/overlay/watch", test_watch);
   g_test_add_func ("/overlay/network-changed", test_network_changed);
   g_test_add_func ("/overlay/flood", test_flood);
+  g_test_add_func ("/overlay/flood-of-one-network", test_flood_of_one_network);
   g_test_add_func ("/overlay/stream/transfer", test_transfer);
   g_test_add_func ("/overlay/stream/closed-port", test_closed_port);
   g_test_add_func ("/overlay/stream/dead-peer", test_dead_peer);
