@@ -125,6 +125,10 @@ pilot_overlay_next_event (PilotOverlay *self,
               if (event->ready == 0)
                 continue;
             }
+          else
+            /* What happened to it while its first event waited has nobody to tell it: a reset must not leave a stream that
+             * its user waits for in vain. Skipped when there was nothing. */
+            pilot_overlay_emit_stream (event->stream, PILOT_EVENT_STREAM);
         }
       return TRUE;
     }

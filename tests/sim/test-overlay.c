@@ -490,6 +490,49 @@ test_transfer (void)
 }
 
 /* The budgets of what a local client may have to wait for. */
+/* A stream that is over before its host has heard of it: the host is told both, in order. */
+static void
+test_incoming_ends_at_once (void)
+{
+  World w = world (-1, -1);
+  PilotAddress to = { 0, w.beta->node };
+  PilotTransmit items[4];
+  PilotEvent event;
+  gboolean incoming = FALSE;
+  guint ready = 0, n;
+
+  start (&w);
+  g_assert_true (ping (&w, w.alpha, w.beta, SIM_SECOND));
+  run (&w, 2 * SIM_SECOND);
+  w.sim->flows[0] = (SimFlow) { .sim = w.sim, .port = 1000, .kind = SIM_FLOW_BOTH, .client.host = w.alpha, .server.host = w.beta };
+  w.sim->n_flows = 1;
+  g_assert_nonnull (pilot_overlay_connect (w.alpha->overlay, &to, 1000, w.sim->now));
+  for (guint i = 0; i < G_N_ELEMENTS (items); i++)
+    items[i] = (PilotTransmit) { .data = w.sim->buffers + (gsize) i * PILOT_TRANSMIT_CAPACITY, .capacity = PILOT_TRANSMIT_CAPACITY };
+  n = pilot_overlay_transmit (w.alpha->overlay, items, G_N_ELEMENTS (items), w.sim->now);
+  for (guint i = 0; i < n; i++)
+    {
+      PilotReceivedDatagram datagram = { .from = w.alpha->endpoint, .data = items[i].data, .length = items[i].length,
+                                         .segment_size = items[i].segment_size };
+
+      pilot_overlay_receive (w.beta->overlay, &datagram, 1, w.sim->now);
+    }
+  pilot_overlay_set_trusted (w.beta->overlay, w.alpha->node, FALSE, NULL, w.sim->now);
+  while (pilot_overlay_next_event (w.beta->overlay, &event))
+    {
+      incoming |= event.type == PILOT_EVENT_STREAM_INCOMING;
+      if (event.type == PILOT_EVENT_STREAM)
+        {
+          g_assert_true (incoming);
+          ready |= event.ready;
+        }
+    }
+  g_assert_true (incoming);
+  g_assert_cmpuint (ready & PILOT_STREAM_READY_CLOSED, !=, 0);
+  w.sim->n_flows = 0;
+  end (&w);
+}
+
 static void
 test_closed_port (void)
 {
@@ -646,6 +689,7 @@ main (int    argc,
   g_test_add_func ("/overlay/flood", test_flood);
   g_test_add_func ("/overlay/flood-of-one-network", test_flood_of_one_network);
   g_test_add_func ("/overlay/stream/transfer", test_transfer);
+  g_test_add_func ("/overlay/stream/incoming-ends-at-once", test_incoming_ends_at_once);
   g_test_add_func ("/overlay/stream/closed-port", test_closed_port);
   g_test_add_func ("/overlay/stream/dead-peer", test_dead_peer);
   g_test_add_func ("/overlay/stream/stranger", test_stranger);
