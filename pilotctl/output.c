@@ -2,12 +2,55 @@
 #include "pilotctl/output.h"
 
 #include <json-glib/json-glib.h>
+#include <string.h>
+
+static int
+compare_names (gconstpointer a, gconstpointer b)
+{
+  return strcmp (a, b);
+}
+
+/* The same document with the members of every object in the order of their names, so that equal results are equal texts. */
+static JsonNode *
+sorted (JsonNode *node)
+{
+  if (JSON_NODE_HOLDS_OBJECT (node)) {
+    JsonObject *object = json_node_get_object (node), *copy = json_object_new ();
+    g_autoptr (GList) names = g_list_sort (json_object_get_members (object), compare_names);
+    JsonNode *result = json_node_new (JSON_NODE_OBJECT);
+
+    for (GList *link = names; link != NULL; link = link->next)
+      json_object_set_member (copy, link->data, sorted (json_object_get_member (object, link->data)));
+    json_node_take_object (result, copy);
+    return result;
+  }
+  if (JSON_NODE_HOLDS_ARRAY (node)) {
+    JsonArray *array = json_node_get_array (node), *copy = json_array_new ();
+    JsonNode *result = json_node_new (JSON_NODE_ARRAY);
+
+    for (guint i = 0; i < json_array_get_length (array); i++)
+      json_array_add_element (copy, sorted (json_array_get_element (array, i)));
+    json_node_take_array (result, copy);
+    return result;
+  }
+  return json_node_copy (node);
+}
+
+static char *
+print_line (JsonObject *envelope)
+{
+  g_autoptr (JsonNode) root = json_node_new (JSON_NODE_OBJECT);
+  g_autoptr (JsonNode) ordered = NULL;
+
+  json_node_take_object (root, envelope);
+  ordered = sorted (root);
+  return json_to_string (ordered, FALSE);
+}
 
 int
 output_ok (Invocation *invocation, GVariant *data)
 {
   g_autoptr (GVariant) owned = g_variant_ref_sink (data);
-  g_autoptr (JsonNode) root = NULL;
   g_autofree char *text = NULL;
   JsonObject *envelope;
 
@@ -16,9 +59,7 @@ output_ok (Invocation *invocation, GVariant *data)
   envelope = json_object_new ();
   json_object_set_string_member (envelope, "status", "ok");
   json_object_set_member (envelope, "data", json_gvariant_serialize (owned));
-  root = json_node_new (JSON_NODE_OBJECT);
-  json_node_take_object (root, envelope);
-  text = json_to_string (root, FALSE);
+  text = print_line (envelope);
   g_print ("%s\n", text);
   return EXIT_OK;
 }
@@ -26,7 +67,6 @@ output_ok (Invocation *invocation, GVariant *data)
 static void
 print_json_error (const char *code, const char *message, const char *hint)
 {
-  g_autoptr (JsonNode) root = json_node_new (JSON_NODE_OBJECT);
   JsonObject *envelope = json_object_new ();
   g_autofree char *text = NULL;
 
@@ -36,8 +76,7 @@ print_json_error (const char *code, const char *message, const char *hint)
   json_object_set_string_member (envelope, "error", message);
   if (hint != NULL)
     json_object_set_string_member (envelope, "hint", hint);
-  json_node_take_object (root, envelope);
-  text = json_to_string (root, FALSE);
+  text = print_line (envelope);
   g_printerr ("%s\n", text);
 }
 
