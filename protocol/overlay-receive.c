@@ -329,8 +329,9 @@ receive_frame (PilotOverlay        *self,
     case PILOT_FRAME_PILK:
       pilot_key_exchange_pilk (self, from, data, length, now);
       break;
+    case PILOT_FRAME_PILP: /* has opened the NAT on its way: nothing more to do */
+      break;
     case PILOT_FRAME_PILT: /* in the clear: never */
-    case PILOT_FRAME_PILP:
     case PILOT_FRAME_IGNORED:
       self->stats.dropped_malformed++;
       break;
