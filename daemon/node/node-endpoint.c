@@ -110,6 +110,8 @@ set_beacon (PilotNode *node, const PilotEndpoint *endpoint)
   if (pilot_endpoint_equal (&node->beacon, endpoint))
     return;
   node->beacon = *endpoint;
+  if (!pilot_network_source_address (endpoint, &node->source))
+    node->source = (PilotEndpoint) PILOT_ENDPOINT_INIT;
   pilot_overlay_set_beacon (node->overlay, endpoint, now);
   pilot_overlay_discover (node->overlay, now);
   pilot_node_kick (node);
@@ -163,12 +165,38 @@ resolve_beacon (PilotNode *node)
   g_socket_address_enumerator_next_async (enumerator, node->cancellable, on_beacon_address, g_object_ref (node));
 }
 
+/* --- another network --- */
+
+static void
+on_network_changed (gpointer user_data)
+{
+  PilotNode *node = user_data;
+  PilotEndpoint source;
+  gchar text[PILOT_ENDPOINT_TEXT_SIZE];
+
+  /* Routes come and go for many reasons, the gateway's own among them: ours is whether peers see us somewhere else. */
+  if (pilot_endpoint_is_none (&node->beacon) || !pilot_network_source_address (&node->beacon, &source) ||
+      pilot_endpoint_equal_host (&source, &node->source))
+    return;
+  node->source = source;
+  g_message ("the network has changed: sending from %s now", pilot_endpoint_format (&source, text));
+  pilot_overlay_network_changed (node->overlay, g_get_monotonic_time ());
+  pilot_node_kick (node);
+  /* Addresses in the local network are registered too. */
+  if (node->register_source == 0)
+    node->register_source = g_timeout_add (100, on_register, node);
+}
+
 void
 pilot_node_start_endpoint (PilotNode *node)
 {
   const char *beacon = pilot_config_get (node->config, "beacon");
   gboolean wait = beacon != NULL && *beacon != '\0';
+  g_autoptr (GError) error = NULL;
 
+  node->network_watch = pilot_network_watch_new (on_network_changed, node, &error);
+  if (node->network_watch == NULL)
+    g_warning ("%s; after a change of network peers are found again within two minutes only", error->message);
   resolve_beacon (node);
   node->register_source = g_timeout_add (wait ? OBSERVE_WAIT : 0, on_register, node);
 }
@@ -176,6 +204,7 @@ pilot_node_start_endpoint (PilotNode *node)
 void
 pilot_node_stop_endpoint (PilotNode *node)
 {
+  g_clear_pointer (&node->network_watch, pilot_network_watch_free);
   g_clear_handle_id (&node->beacon_source, g_source_remove);
   g_clear_handle_id (&node->register_source, g_source_remove);
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "daemon/node/driver.h"
+#include "daemon/node/network-watch.h"
 #include "daemon/node/node-state.h"
 #include "daemon/node/node.h"
 #include "daemon/node/registry-session.h"
@@ -62,6 +63,8 @@ struct _PilotNode {
 
   PilotEndpoint beacon, observed;
   guint beacon_source, register_source;
+  PilotNetworkWatch *network_watch; /* (nullable) where the system lets us */
+  PilotEndpoint source;        /* what we send from toward the beacon; none = there is no way to it */
 };
 
 PilotNodePeer *pilot_node_peer (PilotNode *node, guint32 peer); /* made on first use */
@@ -75,6 +78,9 @@ PilotAdmit pilot_node_admit (guint32 peer, guint16 port, gpointer user_data);
  * when the node has stopped meanwhile. */
 typedef void (*PilotNodeKeyFunc) (PilotNode *node, guint32 peer, const guint8 *key, gpointer user_data);
 void pilot_node_lookup_key (PilotNode *node, guint32 peer, PilotNodeKeyFunc func, gpointer user_data);
+
+/* node-resolve.c */
+gboolean pilot_node_is_hostname (const char *text);
 
 /* node-endpoint.c: where we and the beacon are */
 void pilot_node_start_endpoint (PilotNode *node);
