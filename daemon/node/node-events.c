@@ -37,7 +37,8 @@ on_lookup (GObject *source, GAsyncResult *result, gpointer user_data)
     PilotNodePeer *peer = g_hash_table_lookup (node->peers, GUINT_TO_POINTER (lookup->peer));
 
     found = pilot_json_get_uint32 (answer, "node_id") == lookup->peer && pilot_json_read_base64 (answer, "public_key", key, sizeof key);
-    if (peer != NULL && strlen (hostname) <= 63) {
+    /* It ends up on terminals: nothing but what a registry may give out. */
+    if (peer != NULL && (*hostname == '\0' || pilot_node_is_hostname (hostname))) {
       g_free (peer->hostname);
       peer->hostname = g_strdup (hostname);
     }

@@ -59,8 +59,8 @@ remember (PilotNode *node, const char *text, const PilotNodeName *name)
 }
 
 /* The registry's rule for names (registry.md 7.7). */
-static gboolean
-is_hostname (const char *text)
+gboolean
+pilot_node_is_hostname (const char *text)
 {
   gsize length = strlen (text);
 
@@ -120,7 +120,7 @@ pilot_node_resolve_async (PilotNode *node, const char *text, GCancellable *cance
   }
   else if (strchr (text, ':') != NULL)
     g_task_return_error (task, g_steal_pointer (&error)); /* meant as an address */
-  else if (!is_hostname (lower)) {
+  else if (!pilot_node_is_hostname (lower)) {
     g_autofree char *quoted = pilot_error_quote (text, -1);
 
     g_task_return_new_error (task, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT, "\"%s\" is neither a pilot address, a node id nor a host name", quoted);
