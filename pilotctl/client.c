@@ -5,6 +5,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "pilotctl/output.h"
+
 #define BUS_NAME "network.pilotprotocol.Pilot1"
 #define ROOT "/network/pilotprotocol/Pilot1"
 #define CALL_TIMEOUT_MS 120000
@@ -175,6 +177,20 @@ client_new (Invocation *invocation, GError **error)
     return NULL;
   }
   client->quiet = invocation->json;
+  return client;
+}
+
+Client *
+client_open (Invocation *invocation, const GOptionEntry *entries, int min, int max, int *exit_code)
+{
+  GError *error = NULL;
+  Client *client;
+
+  if (!command_parse (invocation, entries, min, max, exit_code))
+    return NULL;
+  client = client_new (invocation, &error);
+  if (client == NULL)
+    *exit_code = output_error (invocation, error);
   return client;
 }
 

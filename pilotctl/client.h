@@ -13,6 +13,8 @@ Client *client_new (Invocation *invocation, GError **error);
 void client_free (Client *client);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (Client, client_free)
 
+/* What nearly every command begins with: parses its options and finds the daemon. NULL: *exit_code says how to end. */
+Client *client_open (Invocation *invocation, const GOptionEntry *entries, int min, int max, int *exit_code);
 /* Where the daemon was found: a socket path or a bus. */
 const char *client_get_place (Client *client);
 /* The uid the daemon runs as. */

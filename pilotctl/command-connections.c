@@ -12,10 +12,10 @@ command_connections (Invocation *invocation)
   gsize n;
   int exit_code;
 
-  if (!command_parse (invocation, NULL, 0, 0, &exit_code))
+  client = client_open (invocation, NULL, 0, 0, &exit_code);
+  if (client == NULL)
     return exit_code;
-  client = client_new (invocation, &error);
-  list = client != NULL ? client_list (client, "Node", "ListConnections", &error) : NULL;
+  list = client_list (client, "Node", "ListConnections", &error);
   if (list == NULL)
     return output_error (invocation, error);
   n = g_variant_n_children (list);

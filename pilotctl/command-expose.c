@@ -19,10 +19,10 @@ change (Invocation *invocation, const char *method, const char *sentence)
   guint32 node;
   int exit_code;
 
-  if (!command_parse (invocation, entries, 1, 1, &exit_code))
+  client = client_open (invocation, entries, 1, 1, &exit_code);
+  if (client == NULL)
     return exit_code;
-  client = client_new (invocation, &error);
-  if (client == NULL || !client_resolve (client, invocation->argv[1], &node, &error))
+  if (!client_resolve (client, invocation->argv[1], &node, &error))
     return output_error (invocation, error);
   reply = client_call (client, "Node", method, g_variant_new ("(us)", node, ports != NULL ? ports : ""), &error);
   if (reply == NULL)

@@ -14,11 +14,9 @@ command_find (Invocation *invocation)
   guint32 node;
   int exit_code;
 
-  if (!command_parse (invocation, NULL, 1, 1, &exit_code))
-    return exit_code;
-  client = client_new (invocation, &error);
+  client = client_open (invocation, NULL, 1, 1, &exit_code);
   if (client == NULL)
-    return output_error (invocation, error);
+    return exit_code;
   reply = client_call (client, "Node", "Resolve", g_variant_new ("(s)", invocation->argv[1]), &error);
   if (reply == NULL && g_error_matches (error, PILOT_ERROR, PILOT_ERROR_NOT_FOUND)) {
     g_clear_error (&error);

@@ -170,11 +170,9 @@ command_gateway_start (Invocation *invocation)
   GVariantDict options;
   int exit_code;
 
-  if (!command_parse (invocation, entries, 0, 4096, &exit_code))
-    return exit_code;
-  client = client_new (invocation, &error);
+  client = client_open (invocation, entries, 0, 4096, &exit_code);
   if (client == NULL)
-    return output_error (invocation, error);
+    return exit_code;
   chosen = choose_subnet (client, subnet);
   if (!start_helper (client, chosen, &error))
     return output_error (invocation, error);
@@ -212,11 +210,9 @@ command_gateway_stop (Invocation *invocation)
   GVariantDict data;
   int exit_code;
 
-  if (!command_parse (invocation, NULL, 0, 0, &exit_code))
-    return exit_code;
-  client = client_new (invocation, &error);
+  client = client_open (invocation, NULL, 0, 0, &exit_code);
   if (client == NULL)
-    return output_error (invocation, error);
+    return exit_code;
   reply = client_call (client, "Gateway", "Stop", NULL, &error);
   if (reply == NULL)
     return output_error (invocation, error);
@@ -259,11 +255,9 @@ command_gateway_list (Invocation *invocation)
   gsize total;
   int exit_code;
 
-  if (!command_parse (invocation, NULL, 0, 0, &exit_code))
-    return exit_code;
-  client = client_new (invocation, &error);
+  client = client_open (invocation, NULL, 0, 0, &exit_code);
   if (client == NULL)
-    return output_error (invocation, error);
+    return exit_code;
   active = client_get_property (client, "Gateway", "Active", &error);
   if (active == NULL)
     return output_error (invocation, error);
@@ -305,11 +299,9 @@ command_gateway_map (Invocation *invocation)
   GVariantDict options;
   int exit_code;
 
-  if (!command_parse (invocation, entries, 1, 2, &exit_code))
-    return exit_code;
-  client = client_new (invocation, &error);
+  client = client_open (invocation, entries, 1, 2, &exit_code);
   if (client == NULL)
-    return output_error (invocation, error);
+    return exit_code;
   g_variant_dict_init (&options, NULL);
   if (ports != NULL)
     g_variant_dict_insert (&options, "ports", "s", ports);
@@ -333,11 +325,9 @@ command_gateway_unmap (Invocation *invocation)
   GVariantDict data;
   int exit_code;
 
-  if (!command_parse (invocation, NULL, 1, 1, &exit_code))
-    return exit_code;
-  client = client_new (invocation, &error);
+  client = client_open (invocation, NULL, 1, 1, &exit_code);
   if (client == NULL)
-    return output_error (invocation, error);
+    return exit_code;
   reply = client_call (client, "Gateway", "Unmap", g_variant_new ("(s)", invocation->argv[1]), &error);
   if (reply == NULL)
     return output_error (invocation, error);

@@ -18,10 +18,10 @@ command_handshake (Invocation *invocation)
   guint32 node;
   int exit_code;
 
-  if (!command_parse (invocation, entries, 1, 2, &exit_code))
+  client = client_open (invocation, entries, 1, 2, &exit_code);
+  if (client == NULL)
     return exit_code;
-  client = client_new (invocation, &error);
-  if (client == NULL || !client_resolve (client, invocation->argv[1], &node, &error))
+  if (!client_resolve (client, invocation->argv[1], &node, &error))
     return output_error (invocation, error);
   g_variant_dict_init (&options, NULL);
   if (ports != NULL)

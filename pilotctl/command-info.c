@@ -37,10 +37,10 @@ command_info (Invocation *invocation)
   GVariantDict dict;
   int exit_code;
 
-  if (!command_parse (invocation, NULL, 0, 0, &exit_code))
+  client = client_open (invocation, NULL, 0, 0, &exit_code);
+  if (client == NULL)
     return exit_code;
-  client = client_new (invocation, &error);
-  statistics = client != NULL ? client_list (client, "Node", "GetStatistics", &error) : NULL;
+  statistics = client_list (client, "Node", "GetStatistics", &error);
   if (statistics == NULL)
     return output_error (invocation, error);
   g_variant_dict_init (&dict, statistics);

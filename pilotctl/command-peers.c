@@ -36,10 +36,10 @@ command_peers (Invocation *invocation)
   guint total = 0, encrypted = 0;
   int exit_code;
 
-  if (!command_parse (invocation, entries, 0, 0, &exit_code))
+  client = client_open (invocation, entries, 0, 0, &exit_code);
+  if (client == NULL)
     return exit_code;
-  client = client_new (invocation, &error);
-  list = client != NULL ? client_list (client, "Node", "ListPeers", &error) : NULL;
+  list = client_list (client, "Node", "ListPeers", &error);
   if (list == NULL)
     return output_error (invocation, error);
   g_variant_builder_init (&shown, G_VARIANT_TYPE ("aa{sv}"));

@@ -29,10 +29,10 @@ command_pending (Invocation *invocation)
   gsize n;
   int exit_code;
 
-  if (!command_parse (invocation, entries, 0, 0, &exit_code))
+  client = client_open (invocation, entries, 0, 0, &exit_code);
+  if (client == NULL)
     return exit_code;
-  client = client_new (invocation, &error);
-  list = client != NULL ? client_list (client, "Node", outgoing ? "ListOutgoing" : "ListPending", &error) : NULL;
+  list = client_list (client, "Node", outgoing ? "ListOutgoing" : "ListPending", &error);
   if (list == NULL)
     return output_error (invocation, error);
   n = g_variant_n_children (list);

@@ -11,10 +11,10 @@ command_plugins (Invocation *invocation)
   GVariantDict data;
   int exit_code;
 
-  if (!command_parse (invocation, NULL, 0, 0, &exit_code))
+  client = client_open (invocation, NULL, 0, 0, &exit_code);
+  if (client == NULL)
     return exit_code;
-  client = client_new (invocation, &error);
-  list = client != NULL ? client_list (client, "Plugins", "List", &error) : NULL;
+  list = client_list (client, "Plugins", "List", &error);
   if (list == NULL)
     return output_error (invocation, error);
   for (gsize i = 0; !invocation->json && i < g_variant_n_children (list); i++) {

@@ -3,16 +3,24 @@
 #include "pilotctl/output.h"
 
 static int
-set_hostname (Invocation *invocation, Client *client, const char *hostname, GError **error)
+set_hostname (Invocation *invocation, gboolean given)
 {
-  g_autoptr (GVariant) reply = client_call (client, "Node", "SetHostname", g_variant_new ("(s)", hostname), error);
-  g_autoptr (GVariant) node = NULL;
+  g_autoptr (Client) client = NULL;
+  g_autoptr (GVariant) reply = NULL, node = NULL;
+  GError *error = NULL;
   GVariantDict data;
+  const char *hostname;
+  int exit_code;
 
+  client = client_open (invocation, NULL, given, given, &exit_code);
+  if (client == NULL)
+    return exit_code;
+  hostname = given ? invocation->argv[1] : "";
+  reply = client_call (client, "Node", "SetHostname", g_variant_new ("(s)", hostname), &error);
   if (reply == NULL)
-    return EXIT_FAILED;
+    return output_error (invocation, error);
   if (!invocation->json) {
-    if (*hostname != '\0')
+    if (given)
       g_print (_("hostname set: %s\n"), hostname);
     else
       g_print (_("hostname cleared\n"));
@@ -28,29 +36,13 @@ set_hostname (Invocation *invocation, Client *client, const char *hostname, GErr
 int
 command_set_hostname (Invocation *invocation)
 {
-  g_autoptr (Client) client = NULL;
-  GError *error = NULL;
-  int exit_code;
-
-  if (!command_parse (invocation, NULL, 1, 1, &exit_code))
-    return exit_code;
-  client = client_new (invocation, &error);
-  exit_code = client != NULL ? set_hostname (invocation, client, invocation->argv[1], &error) : EXIT_FAILED;
-  return error == NULL ? exit_code : output_error (invocation, error);
+  return set_hostname (invocation, TRUE);
 }
 
 int
 command_clear_hostname (Invocation *invocation)
 {
-  g_autoptr (Client) client = NULL;
-  GError *error = NULL;
-  int exit_code;
-
-  if (!command_parse (invocation, NULL, 0, 0, &exit_code))
-    return exit_code;
-  client = client_new (invocation, &error);
-  exit_code = client != NULL ? set_hostname (invocation, client, "", &error) : EXIT_FAILED;
-  return error == NULL ? exit_code : output_error (invocation, error);
+  return set_hostname (invocation, FALSE);
 }
 
 static int
@@ -62,10 +54,10 @@ set_visibility (Invocation *invocation, gboolean is_public)
   GVariantDict data;
   int exit_code;
 
-  if (!command_parse (invocation, NULL, 0, 0, &exit_code))
+  client = client_open (invocation, NULL, 0, 0, &exit_code);
+  if (client == NULL)
     return exit_code;
-  client = client_new (invocation, &error);
-  reply = client != NULL ? client_call (client, "Node", "SetPublic", g_variant_new ("(b)", is_public), &error) : NULL;
+  reply = client_call (client, "Node", "SetPublic", g_variant_new ("(b)", is_public), &error);
   if (reply == NULL)
     return output_error (invocation, error);
   if (!invocation->json)

@@ -42,10 +42,10 @@ command_trust (Invocation *invocation)
   guint total = 0;
   int exit_code;
 
-  if (!command_parse (invocation, entries, 0, 0, &exit_code))
+  client = client_open (invocation, entries, 0, 0, &exit_code);
+  if (client == NULL)
     return exit_code;
-  client = client_new (invocation, &error);
-  list = client != NULL ? client_list (client, "Node", "ListTrusted", &error) : NULL;
+  list = client_list (client, "Node", "ListTrusted", &error);
   if (list == NULL)
     return output_error (invocation, error);
   g_variant_builder_init (&shown, G_VARIANT_TYPE ("aa{sv}"));
@@ -79,10 +79,10 @@ command_untrust (Invocation *invocation)
   guint32 node;
   int exit_code;
 
-  if (!command_parse (invocation, NULL, 1, 1, &exit_code))
+  client = client_open (invocation, NULL, 1, 1, &exit_code);
+  if (client == NULL)
     return exit_code;
-  client = client_new (invocation, &error);
-  if (client == NULL || !client_resolve (client, invocation->argv[1], &node, &error))
+  if (!client_resolve (client, invocation->argv[1], &node, &error))
     return output_error (invocation, error);
   reply = client_call (client, "Node", "Untrust", g_variant_new ("(u)", node), &error);
   if (reply == NULL)
