@@ -11,7 +11,8 @@ G_BEGIN_DECLS
 #define PILOT_REPLAY_WINDOW_SIZE 256
 /* Older epochs that keep their window. */
 #define PILOT_RECEIVE_EPOCHS_OLDER 4
-/* Nonce prefixes of one session that are remembered as retired. A frame with a further new prefix is refused: the caller ends the session. */
+/* Nonce prefixes of one session that are remembered as retired. A frame with a further new prefix is refused, unless the
+ * caller remembers them elsewhere and empties the table. */
 #define PILOT_RECEIVE_EPOCHS_RETIRED 256
 
 typedef enum

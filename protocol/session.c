@@ -5,11 +5,15 @@
 
 /* Keys nobody uses any more that are remembered. */
 #define MAX_UNUSED_KEYS 1024
+/* Retired nonce prefixes of all keys together, beyond those that each key has room for. */
+#define MAX_FORGOTTEN (256 * 1024)
 
 struct _PilotKeyStore
 {
   GHashTable     *keys; /* of PilotKeyState, by its first member */
   guint           unused;
+  guint           n_forgotten;
+  guint32         secret; /* of the hash of forgotten prefixes; 0 = not drawn yet */
   guint64         tick;
   PilotRandomFunc random;
   gpointer        user_data;
@@ -33,13 +37,22 @@ key_equal (gconstpointer a,
   return memcmp (a, b, PILOT_X25519_KEY_SIZE) == 0;
 }
 
+static void
+key_state_free (gpointer data)
+{
+  PilotKeyState *state = data;
+
+  g_clear_pointer (&state->forgotten, g_hash_table_unref);
+  g_free (state);
+}
+
 PilotKeyStore *
 pilot_key_store_new (PilotRandomFunc random,
                      gpointer        user_data)
 {
   PilotKeyStore *store = g_new0 (PilotKeyStore, 1);
 
-  store->keys = g_hash_table_new_full (key_hash, key_equal, NULL, g_free);
+  store->keys = g_hash_table_new_full (key_hash, key_equal, NULL, key_state_free);
   store->random = random;
   store->user_data = user_data;
   return store;
@@ -66,6 +79,8 @@ evict (PilotKeyStore *store)
       oldest = state;
   if (oldest != NULL)
     {
+      if (oldest->forgotten != NULL)
+        store->n_forgotten -= g_hash_table_size (oldest->forgotten);
       g_hash_table_remove (store->keys, oldest);
       store->unused--;
     }
@@ -173,6 +188,39 @@ pilot_session_knows_prefix (const PilotSession *session,
   return FALSE;
 }
 
+/* A bijection that nobody outside knows: the peer chooses its prefixes, and must not choose where they collide. */
+static gpointer
+scramble (PilotKeyStore *store,
+          guint32        prefix)
+{
+  while (store->secret == 0)
+    store->secret = random_prefix (store);
+  return GUINT_TO_POINTER ((prefix ^ store->secret) * (store->secret | 1));
+}
+
+static gboolean
+is_forgotten (PilotSession *session,
+              guint32       prefix)
+{
+  GHashTable *forgotten = session->key->forgotten;
+
+  return forgotten != NULL && g_hash_table_contains (forgotten, scramble (session->store, prefix));
+}
+
+/* A reference node takes a new prefix whenever it derives again, and a new session would have the same key: refusing the next
+ * prefix would make us deaf to it for as long as both processes live. */
+static void
+make_room_for_prefix (PilotSession *session)
+{
+  PilotKeyState *key = session->key;
+
+  if (key->forgotten == NULL)
+    key->forgotten = g_hash_table_new (NULL, NULL);
+  for (guint i = 0; i < key->epochs.retired_count; i++)
+    session->store->n_forgotten += g_hash_table_add (key->forgotten, scramble (session->store, key->epochs.retired[i]));
+  key->epochs.retired_count = 0;
+}
+
 PilotSessionVerdict
 pilot_session_open (PilotSession           *session,
                     const PilotSealedFrame *sealed,
@@ -180,14 +228,20 @@ pilot_session_open (PilotSession           *session,
                     PilotEpoch             *epoch)
 {
   PilotKeyState *key = session->key;
+  PilotReplayVerdict verdict = pilot_receive_epochs_check (&key->epochs, sealed->prefix, sealed->counter, epoch);
 
-  if (pilot_receive_epochs_check (&key->epochs, sealed->prefix, sealed->counter, epoch) != PILOT_REPLAY_ACCEPT)
+  if (verdict == PILOT_REPLAY_EXHAUSTED ? session->store->n_forgotten + PILOT_RECEIVE_EPOCHS_RETIRED > MAX_FORGOTTEN
+                                        : verdict != PILOT_REPLAY_ACCEPT)
+    return PILOT_SESSION_REPLAY;
+  if (is_forgotten (session, sealed->prefix))
     return PILOT_SESSION_REPLAY;
   if (!pilot_frame_open_pils (sealed, session->aead, plaintext_length))
     {
       session->failures++;
       return PILOT_SESSION_FORGED;
     }
+  if (verdict == PILOT_REPLAY_EXHAUSTED)
+    make_room_for_prefix (session);
   if (pilot_receive_epochs_commit (&key->epochs, sealed->prefix, sealed->counter, epoch) != PILOT_REPLAY_ACCEPT)
     return PILOT_SESSION_REPLAY;
   session->failures = 0;

@@ -22,6 +22,7 @@ typedef struct
   guint              references; /* sessions that use it */
   guint64            used;
   PilotReceiveEpochs epochs;
+  GHashTable        *forgotten;  /* (nullable) retired nonce prefixes that epochs has no room for */
 } PilotKeyState;
 
 typedef struct _PilotKeyStore PilotKeyStore;

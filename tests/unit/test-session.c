@@ -115,6 +115,36 @@ test_continues (void)
   end_clear (&b);
 }
 
+/* A reference node derives again at each fault and takes a new nonce prefix: for weeks if need be, and nothing recorded comes back. */
+static void
+test_many_prefixes (void)
+{
+  const guint32 n = 5 * PILOT_RECEIVE_EPOCHS_RETIRED;
+  End a, b;
+  guint8 frame[256];
+  gsize length;
+
+  ends_init (&a, &b);
+  for (guint32 i = 0; i < 2 * n; i++)
+    {
+      memcpy (frame + PILOT_FRAME_PILS_HEADER_SIZE, "hello", 5);
+      length = pilot_frame_seal_pils (frame, a.session->aead, 1, 1000 + i % n, 1, 5);
+      g_assert_cmpint (open_copy (&b, frame, length), ==, i < n ? PILOT_SESSION_OPENED : PILOT_SESSION_REPLAY);
+    }
+  /* What a stranger makes up costs no memory, and moves nothing. */
+  for (guint32 i = 0; i < n; i++)
+    {
+      memcpy (frame + PILOT_FRAME_PILS_HEADER_SIZE, "hello", 5);
+      length = pilot_frame_seal_pils (frame, a.session->aead, 1, 100000 + i, 1, 5);
+      frame[length - 1] ^= 1;
+      g_assert_cmpint (open_copy (&b, frame, length), ==, PILOT_SESSION_FORGED);
+    }
+  length = seal (&a, 1, frame);
+  g_assert_cmpint (open_copy (&b, frame, length), ==, PILOT_SESSION_OPENED);
+  end_clear (&a);
+  end_clear (&b);
+}
+
 static void
 test_forged (void)
 {
@@ -300,6 +330,7 @@ main (int    argc,
   g_test_init (&argc, &argv, NULL);
   g_test_add_func ("/session/ranges", test_ranges);
   g_test_add_func ("/session/continues", test_continues);
+  g_test_add_func ("/session/many-prefixes", test_many_prefixes);
   g_test_add_func ("/session/forged", test_forged);
   g_test_add_func ("/session/own-prefix", test_own_prefix);
   g_test_add_func ("/session/low-order", test_low_order);
