@@ -153,11 +153,19 @@ pilot_key_exchange_timeout (PilotPeer *peer,
     pilot_overlay_fail_dials (peer, PILOT_STREAM_ERROR_NO_KEY_EXCHANGE, now);
 }
 
+static gboolean
+is_beacon (PilotOverlay        *self,
+           const PilotEndpoint *from)
+{
+  return self->have_beacon && pilot_endpoint_equal (from, &self->beacon);
+}
+
+/* Where to answer; NULL: through the relay. */
 static const PilotEndpoint *
 direct_source (PilotOverlay        *self,
                const PilotEndpoint *from)
 {
-  return self->have_beacon && pilot_endpoint_equal (from, &self->beacon) ? NULL : from;
+  return self->relay_only || is_beacon (self, from) ? NULL : from;
 }
 
 static void
@@ -458,7 +466,7 @@ is_allowed (PilotOverlay           *self,
       self->stats.dropped_spoofed++;
       return FALSE;
     }
-  if (direct_source (self, from) != NULL)
+  if (!is_beacon (self, from))
     taken = pilot_rate_limit_take (&self->exchange_by_host, from->address, host_length, now);
   else
     taken = pilot_rate_limit_take (&self->exchange_by_node, &exchange->node, sizeof exchange->node, now);

@@ -141,6 +141,7 @@ struct _PilotOverlay
 {
   PilotOverlayHost  host;
   gboolean          extensions;
+  gboolean          relay_only;
   gsize             receive_window, send_buffer;
   guint32           node;
   PilotIdentity     identity;

@@ -18,7 +18,7 @@ punch_command (PilotOverlay        *self,
   guint8 frame[PILOT_FRAME_PILP_SIZE];
   PilotEndpoint to = *target;
 
-  if (pilot_endpoint_is_any (target) || pilot_endpoint_is_multicast (target) || target->port == 0)
+  if (self->relay_only || pilot_endpoint_is_any (target) || pilot_endpoint_is_multicast (target) || target->port == 0)
     return;
   /* A beacon on the internet has no business pointing us at our own network (13.16). */
   if ((pilot_endpoint_is_private (target) || pilot_endpoint_is_loopback (target) || pilot_endpoint_is_link_local (target)) &&

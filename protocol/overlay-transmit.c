@@ -18,6 +18,9 @@ pilot_overlay_queue (PilotOverlay        *self,
 {
   PilotControlDatagram datagram = { *to, self->control_data->len, (guint32) length };
 
+  /* Whatever asked for it: the promise is kept here. */
+  if (self->relay_only && !(self->have_beacon && pilot_endpoint_equal (to, &self->beacon)))
+    return;
   if (self->control_data->len + length > PILOT_CONTROL_QUEUE_MAX)
     {
       self->stats.dropped_rate++;

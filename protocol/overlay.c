@@ -36,6 +36,7 @@ pilot_overlay_new (const PilotOverlayConfig *config,
   self->host = *host;
   self->node = config->node_id;
   self->extensions = config->extensions;
+  self->relay_only = config->relay_only;
   self->receive_window = config->receive_window;
   self->send_buffer = config->send_buffer;
   self->now = now;
@@ -283,7 +284,7 @@ pilot_overlay_peer_endpoints (PilotOverlay        *self,
     return;
   peer->endpoints_asked = FALSE;
   peer->endpoints_at = now;
-  pilot_path_set_candidates (&peer->path, candidates, n_candidates, relay_only);
+  pilot_path_set_candidates (&peer->path, candidates, n_candidates, relay_only || self->relay_only);
   if (peer->session == NULL && (peer->dial_deadline != 0 || peer->n_queued_pings > 0 || peer->kx.pending))
     {
       pilot_peer_request_punch (peer, now);

@@ -54,6 +54,7 @@ typedef struct {
  * @node_id: own node id; 0 until registered (then no tunnel traffic is made)
  * @ed25519_seed: the identity's seed, copied, wiped on free
  * @extensions: FALSE behaves like a Go node of v1.18 (tests, interoperability)
+ * @relay_only: nothing is ever sent to anybody but the beacon, so that no peer learns our address
  * @receive_window: most bytes one stream may buffer on receipt; 0 = default
  * @send_buffer: most bytes one stream may buffer for sending; 0 = default
  */
@@ -61,6 +62,7 @@ typedef struct {
   guint32 node_id;
   guint8 ed25519_seed[32];
   gboolean extensions;
+  gboolean relay_only;
   gsize receive_window;
   gsize send_buffer;
 } PilotOverlayConfig;

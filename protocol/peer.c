@@ -43,6 +43,7 @@ pilot_peer_ensure (PilotOverlay *self,
   peer = g_new0 (PilotPeer, 1);
   peer->node = node;
   peer->overlay = self;
+  peer->path.pinned = self->relay_only;
   self->n_untrusted++;
   g_hash_table_insert (self->peers, GUINT_TO_POINTER (node), peer);
   return peer;

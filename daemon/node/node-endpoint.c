@@ -39,7 +39,8 @@ pilot_node_update_profile (PilotNode *node)
   g_autoptr (GStrvBuilder) lan = g_strv_builder_new ();
   const char *owner = pilot_config_get (node->config, "email");
 
-  for (guint i = 0; i < own->len; i++) {
+  profile->relay_only = pilot_config_get_boolean (node->config, "relay_only");
+  for (guint i = 0; i < own->len && !profile->relay_only; i++) {
     const PilotEndpoint *endpoint = &g_array_index (own, PilotEndpoint, i);
 
     if (is_lan (endpoint)) {
@@ -55,7 +56,6 @@ pilot_node_update_profile (PilotNode *node)
   profile->hostname = g_strdup (node->hostname);
   profile->version = g_strdup ("v" PILOT_VERSION);
   profile->is_public = node->is_public;
-  profile->relay_only = pilot_config_get_boolean (node->config, "relay_only");
 }
 
 static gboolean

@@ -185,6 +185,7 @@ make_engine (PilotNode *node)
   PilotOverlayConfig config = { .node_id = node->id };
 
   config.extensions = pilot_config_get_boolean (node->config, "extensions");
+  config.relay_only = pilot_config_get_boolean (node->config, "relay_only");
   memcpy (config.ed25519_seed, node->identity.seed, sizeof config.ed25519_seed);
   node->overlay = pilot_overlay_new (&config, &host, g_get_monotonic_time ());
   pilot_crypto_wipe (&config, sizeof config);

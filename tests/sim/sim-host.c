@@ -108,6 +108,7 @@ send_all (SimHost *host)
           gsize length = MIN (step, items[i].length - at);
 
           watch_nonce (host, items[i].data + at, length);
+          host->sent_direct += !pilot_endpoint_equal (&items[i].to, &sim->beacon);
           record (host, &items[i].to, items[i].data + at, length);
           sim_send (host, &items[i].to, items[i].data + at, length);
         }
@@ -295,7 +296,8 @@ void
 sim_host_start (SimHost *host)
 {
   Sim *sim = host->sim;
-  PilotOverlayConfig config = { .node_id = host->node, .extensions = sim->extensions };
+  PilotOverlayConfig config = { .node_id = host->node, .extensions = sim->extensions,
+                                .relay_only = host->relay_only };
   PilotOverlayHost callbacks = { host_random, host_admit, host };
 
   memcpy (config.ed25519_seed, host->identity.seed, sizeof config.ed25519_seed);

@@ -87,6 +87,7 @@ struct _SimHost
   gint64         wake_at;
   guint          incarnation;
   gboolean       relay_only;
+  guint          sent_direct;     /* datagrams to anybody but the beacon */
   guint          key_events;      /* KEY_MISMATCH seen */
   guint          established;     /* sessions seen through PEER_CHANGED */
   guint          pongs;

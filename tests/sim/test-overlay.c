@@ -3,7 +3,9 @@
 
 #include <string.h>
 
+#include "protocol/beacon-message.h"
 #include "protocol/frame.h"
+#include "protocol/overlay-private.h"
 
 /* Sessions, key exchange and paths between two hosts of a small world, watched with pings. */
 
@@ -454,6 +456,87 @@ test_flood_of_one_network (void)
   end (&w);
 }
 
+/* What carries our own node id or our own key is not from a peer: nobody may open what was meant for us under another name. */
+static void
+test_own_frames (void)
+{
+  World w = world (-1, -1);
+  PilotOverlayStats stats;
+  guint8 key[32] = { 6 }, frame[PILOT_FRAME_PILA_SIZE];
+
+  start (&w);
+  pilot_frame_build_pila (frame, w.alpha->node, key, &w.alpha->identity);
+  inject (&w, frame, sizeof frame);
+  pilot_frame_build_pila (frame, w.beta->node, w.alpha->overlay->x25519_public, &w.beta->identity);
+  inject (&w, frame, sizeof frame);
+  run (&w, SIM_SECOND);
+  pilot_overlay_stats (w.alpha->overlay, &stats);
+  g_assert_cmpuint (stats.dropped_spoofed, ==, 2);
+  g_assert_false (peer (w.alpha, w.beta).session);
+  end (&w);
+}
+
+static void
+punch_to (World      *w,
+          const char *target)
+{
+  PilotBeaconMessage message = { .type = PILOT_BEACON_PUNCH_COMMAND };
+  guint8 data[PILOT_BEACON_ENDPOINT_MAX_SIZE];
+
+  g_assert_true (pilot_endpoint_parse (target, &message.endpoint, NULL));
+  sim_inject (w->alpha, &w->sim->beacon, data, pilot_beacon_message_encode (&message, data, sizeof data));
+  run (w, 10 * SIM_MS);
+}
+
+/* A beacon on the internet cannot make us knock inside our own network. */
+static void
+test_punch_targets (void)
+{
+  static const char *const inside[] = { "192.168.1.5:99", "10.0.0.1:99", "127.0.0.1:99", "169.254.1.1:99", "0.0.0.0:99",
+                                        "224.0.0.1:99", "46.0.0.9:0" };
+  World w = world (-1, -1);
+  guint before;
+
+  start (&w);
+  before = w.alpha->sent_direct;
+  for (guint i = 0; i < G_N_ELEMENTS (inside); i++)
+    punch_to (&w, inside[i]);
+  g_assert_cmpuint (w.alpha->sent_direct, ==, before);
+  punch_to (&w, "46.0.0.9:99");
+  g_assert_cmpuint (w.alpha->sent_direct, ==, before + 3);
+  end (&w);
+}
+
+/* Whoever asked never to show his address shows it to nobody but the beacon, whatever he is sent. */
+static void
+test_relay_only (void)
+{
+  World w = world (-1, -1);
+  guint8 key[32] = { 6 }, frame[PILOT_FRAME_PILK_SIZE];
+
+  w.alpha->relay_only = TRUE;
+  start (&w);
+  g_assert_true (ping (&w, w.alpha, w.beta, SIM_SECOND));
+  g_assert_true (ping (&w, w.beta, w.alpha, SIM_SECOND));
+  punch_to (&w, "46.0.0.9:99");
+  pilot_frame_build_pilk (frame, w.beta->node, key);
+  inject (&w, frame, sizeof frame);
+  pilot_frame_build_pilk (frame, 4711, key);
+  inject (&w, frame, sizeof frame);
+  run (&w, 60 * SIM_SECOND);
+  pilot_overlay_network_changed (w.alpha->overlay, w.sim->now);
+  sim_host_run (w.alpha);
+  sim_host_stop (w.beta);
+  sim_host_start (w.beta);
+  run (&w, 60 * SIM_SECOND);
+  g_assert_true (ping (&w, w.beta, w.alpha, SIM_SECOND));
+  g_assert_true (ping (&w, w.alpha, w.beta, SIM_SECOND));
+  g_assert_cmpint (peer (w.alpha, w.beta).path, ==, PILOT_PATH_RELAY);
+  g_assert_cmpint (peer (w.beta, w.alpha).path, ==, PILOT_PATH_RELAY);
+  g_assert_cmpuint (w.alpha->sent_direct, ==, 0);
+  end (&w);
+}
+
 static SimFlow *
 dial (World       *w,
       SimFlowKind  kind,
@@ -686,6 +769,9 @@ main (int    argc,
   g_test_add_func ("/overlay/rebind", test_rebind);
   g_test_add_func ("/overlay/watch", test_watch);
   g_test_add_func ("/overlay/network-changed", test_network_changed);
+  g_test_add_func ("/overlay/own-frames", test_own_frames);
+  g_test_add_func ("/overlay/punch-targets", test_punch_targets);
+  g_test_add_func ("/overlay/relay-only", test_relay_only);
   g_test_add_func ("/overlay/flood", test_flood);
   g_test_add_func ("/overlay/flood-of-one-network", test_flood_of_one_network);
   g_test_add_func ("/overlay/stream/transfer", test_transfer);
