@@ -31,7 +31,7 @@ struct _PilotPoller {
   /* A timerfd, because the poll() of GMainContext counts in milliseconds: too coarse for pacing. */
   int timer_fd;
   gint64 deadline;
-  gint64 armed;
+  gint64 armed; /* never later than @deadline outside of a turn; earlier when the deadline moved on */
   gboolean kicked;
   gboolean dispatching;
   /* Watches removed during a turn may still stand in its event array: freed when the turn is over. */
@@ -55,16 +55,16 @@ static void
 arm_timer (PilotPoller *poller)
 {
   struct itimerspec spec = { 0 };
+  gint64 at;
 
-  if (poller->armed == poller->deadline)
+  /* Deadlines mostly move later (each acknowledgement moves one): a timer that goes off early costs one turn now and then, setting it
+   * anew one system call each time. What it was set for comes first, so nothing is late. */
+  if (poller->armed <= poller->deadline)
     return;
-  if (poller->deadline != G_MAXINT64) {
-    /* An all-zero value would disarm the timer; 1 ns after boot is just as due. */
-    gint64 at = MAX (poller->deadline, 0);
-
-    spec.it_value.tv_sec = at / G_USEC_PER_SEC;
-    spec.it_value.tv_nsec = MAX ((at % G_USEC_PER_SEC) * 1000, at == 0 ? 1 : 0);
-  }
+  /* An all-zero value would disarm the timer; 1 ns after boot is just as due. */
+  at = MAX (poller->deadline, 0);
+  spec.it_value.tv_sec = at / G_USEC_PER_SEC;
+  spec.it_value.tv_nsec = MAX ((at % G_USEC_PER_SEC) * 1000, at == 0 ? 1 : 0);
   if (timerfd_settime (poller->timer_fd, TFD_TIMER_ABSTIME, &spec, NULL) != 0)
     g_critical ("cannot set the pump's timer: %s", g_strerror (errno));
   poller->armed = poller->deadline;
@@ -84,10 +84,11 @@ drain_timer (PilotPoller *poller)
 {
   guint64 expirations;
 
-  if (read (poller->timer_fd, &expirations, sizeof expirations) > 0) {
-    poller->armed = G_MAXINT64;
+  if (read (poller->timer_fd, &expirations, sizeof expirations) <= 0)
+    return;
+  poller->armed = G_MAXINT64;
+  if (g_get_monotonic_time () >= poller->deadline)
     poller->kicked = TRUE;
-  }
 }
 
 static gboolean
@@ -97,6 +98,9 @@ poller_dispatch (GSource *source, GSourceFunc callback, gpointer user_data)
   struct epoll_event events[EVENTS_PER_TURN];
   int n_events;
 
+  /* A main loop inside a callback of ours: the turn it is in goes on afterwards. */
+  if (poller->dispatching)
+    return G_SOURCE_CONTINUE;
   g_source_set_ready_time (source, -1);
   poller->dispatching = TRUE;
 
@@ -113,6 +117,8 @@ poller_dispatch (GSource *source, GSourceFunc callback, gpointer user_data)
   }
   if (poller->kicked)
     run_pump (poller);
+  else
+    arm_timer (poller);
 
   poller->dispatching = FALSE;
   free_removed (poller);
@@ -153,6 +159,9 @@ pilot_poller_new (GMainContext *context, GError **error)
   g_source_set_name ((GSource *) poller->source, "pilot-poller");
   /* D-Bus and registry traffic go first: the data path must not starve them. */
   g_source_set_priority ((GSource *) poller->source, G_PRIORITY_DEFAULT + 10);
+  /* GLib takes the descriptors of a source that must not recurse out of its list for each dispatch and puts them in again, and wakes
+   * itself up by its eventfd both times: two writes, one read and often one idle turn for each turn of ours. */
+  g_source_set_can_recurse ((GSource *) poller->source, TRUE);
   g_source_add_unix_fd ((GSource *) poller->source, poller->epoll_fd, G_IO_IN);
   g_source_attach ((GSource *) poller->source, context);
   return g_steal_pointer (&poller);
