@@ -461,6 +461,24 @@ pilot_bridge_join (PilotBridgeGroup *group, int fd, guint16 port, PilotStream *s
 }
 
 void
+pilot_bridge_group_reset_peer (PilotBridgeGroup *group, guint32 peer)
+{
+  PilotBridge *next;
+
+  for (PilotBridge *bridge = group->first; bridge != NULL; bridge = next) {
+    PilotStreamInfo info;
+
+    next = bridge->next;
+    if (bridge->stream == NULL)
+      continue; /* nothing is carried any more: only the socket says its last */
+    pilot_stream_info (bridge->stream, &info);
+    if (info.remote.node == peer)
+      bridge_abort (bridge, PILOT_STREAM_ERROR_NONE);
+  }
+  pilot_poller_kick (group->poller);
+}
+
+void
 pilot_bridge_group_reset (PilotBridgeGroup *group)
 {
   while (group->first != NULL)

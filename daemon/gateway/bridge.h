@@ -39,6 +39,8 @@ typedef PilotStream *(*PilotBridgeDial) (PilotStreamUser *user, gpointer user_da
 void pilot_bridge_group_init (PilotBridgeGroup *group, PilotPoller *poller);
 /* Resets every bridge; the group can be used on. */
 void pilot_bridge_group_reset (PilotBridgeGroup *group);
+/* Resets those with @peer. */
+void pilot_bridge_group_reset_peer (PilotBridgeGroup *group, guint32 peer);
 
 /* For a connection that was accepted here: takes @fd (non-blocking) and dials. On error the client has been reset and @fd is closed. */
 gboolean pilot_bridge_open (PilotBridgeGroup *group, int fd, guint16 port, PilotBridgeDial dial, gpointer user_data, GError **error);

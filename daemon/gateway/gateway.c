@@ -220,6 +220,19 @@ peer_changed (PilotNode *node, guint peer, PilotGateway *gateway)
     pilot_mapping_peer_changed (mapping);
 }
 
+/* What was let through under a trust that is withdrawn ends with it. */
+static void
+trust_changed (PilotTrust *trust, guint peer, const char *what, const char *reason, PilotGateway *gateway)
+{
+  PilotMapping *mapping = g_hash_table_lookup (gateway->by_node, GUINT_TO_POINTER (peer));
+
+  if (!g_str_equal (what, "revoked"))
+    return;
+  pilot_inbound_reset_peer (gateway->inbound, peer);
+  if (mapping != NULL)
+    pilot_mapping_reset_connections (mapping);
+}
+
 /* ---- refresh: rules after a peer fell silent or came back ---- */
 
 static void
@@ -923,6 +936,7 @@ pilot_gateway_shutdown (PilotGateway *gateway)
     return;
   gateway->shut_down = TRUE;
   g_signal_handlers_disconnect_by_data (gateway->node, gateway);
+  g_signal_handlers_disconnect_by_data (pilot_node_get_trust (gateway->node), gateway);
   for (GList *item = mappings; item != NULL; item = item->next)
     detach_mapping (gateway, item->data);
   g_clear_pointer (&gateway->redirect_listener, pilot_listener_free);
@@ -1042,5 +1056,6 @@ pilot_gateway_new (PilotNode *node, PilotPluginLoader *loader)
   gateway->path = g_build_filename (pilot_config_get_state_directory (pilot_node_get_config (node)), STATE_FILE, NULL);
   gateway->inbound = pilot_inbound_new (node, inbound_source, inbound_forbidden, gateway);
   g_signal_connect (node, "peer-changed", G_CALLBACK (peer_changed), gateway);
+  g_signal_connect (pilot_node_get_trust (node), "changed", G_CALLBACK (trust_changed), gateway);
   return gateway;
 }

@@ -311,6 +311,21 @@ pilot_inbound_new (PilotNode *node, PilotInboundSource source, PilotInboundForbi
 }
 
 void
+pilot_inbound_reset_peer (PilotInbound *inbound, guint32 peer)
+{
+  GList *next;
+
+  for (GList *item = inbound->dials.head; item != NULL; item = next) {
+    Dial *dial = item->data;
+
+    next = item->next;
+    if (dial->node == peer)
+      dial_refuse (dial);
+  }
+  pilot_bridge_group_reset_peer (&inbound->group, peer);
+}
+
+void
 pilot_inbound_free (PilotInbound *inbound)
 {
   pilot_node_set_bridge (inbound->node, NULL, NULL);

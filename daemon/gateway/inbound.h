@@ -22,6 +22,8 @@ typedef gboolean (*PilotInboundForbidden) (guint16 port, gpointer user_data);
 /* Installs itself with pilot_node_set_bridge(). */
 PilotInbound *pilot_inbound_new (PilotNode *node, PilotInboundSource source, PilotInboundForbidden forbidden, gpointer user_data);
 void pilot_inbound_free (PilotInbound *inbound);
+/* Resets every stream of @peer at once: trust was withdrawn. */
+void pilot_inbound_reset_peer (PilotInbound *inbound, guint32 peer);
 /* 127.83.x.y, the same for a node at all times; host byte order. */
 guint32 pilot_inbound_loopback_source (guint32 node);
 

@@ -15,6 +15,7 @@ struct _PilotStream {
   gboolean open, fin_sent, fin_received, closed, released, blocked;
   PilotStreamError error;
   guint16 port;
+  guint32 peer;
 };
 
 struct _PilotNode {
@@ -38,7 +39,11 @@ G_DEFINE_FINAL_TYPE (PilotAccess, pilot_access, G_TYPE_OBJECT)
 G_DEFINE_FINAL_TYPE (PilotConfig, pilot_config, G_TYPE_OBJECT)
 
 static void pilot_trust_init (PilotTrust *trust) { }
-static void pilot_trust_class_init (PilotTrustClass *class) { }
+static void
+pilot_trust_class_init (PilotTrustClass *class)
+{
+  g_signal_new ("changed", G_TYPE_FROM_CLASS (class), G_SIGNAL_RUN_LAST, 0, NULL, NULL, NULL, G_TYPE_NONE, 3, G_TYPE_UINT, G_TYPE_STRING, G_TYPE_STRING);
+}
 static void pilot_access_init (PilotAccess *access) { access->verdict = PILOT_ACCESS_ALLOWED; }
 static void pilot_access_class_init (PilotAccessClass *class) { }
 static void pilot_config_init (PilotConfig *config) { }
@@ -232,7 +237,7 @@ pilot_stream_error_to_string (PilotStreamError error)
 void
 pilot_stream_info (PilotStream *stream, PilotStreamInfo *info)
 {
-  *info = (PilotStreamInfo) { .local_port = stream->port };
+  *info = (PilotStreamInfo) { .local_port = stream->port, .remote.node = stream->peer };
 }
 
 void
@@ -249,6 +254,7 @@ fake_stream_pair (PilotNode *node, PilotStream **a, PilotStream **b)
   (*a)->other = *b;
   (*b)->other = *a;
   (*a)->open = (*b)->open = TRUE;
+  (*a)->peer = (*b)->peer = 2;
 }
 
 /* ---- the node ---- */
@@ -344,12 +350,14 @@ pilot_node_connect (PilotNode *node, guint32 peer, guint16 port, PilotStreamUser
 
   ours->user_data = user;
   ours->port = port;
+  ours->peer = peer;
   if (peer == 3)
     fail_stream (ours, PILOT_STREAM_ERROR_NO_KEY_EXCHANGE);
   if (peer != 2)
     return ours;
   theirs = stream_new (node);
   theirs->port = port;
+  theirs->peer = peer;
   ours->other = theirs;
   theirs->other = ours;
   if (node->bridge != NULL)

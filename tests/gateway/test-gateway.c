@@ -682,6 +682,62 @@ test_unmap_ends_connections (Fixture *fixture, gconstpointer data)
   close (fd);
 }
 
+/* What is in flight with a peer ends with the trust in it; the mapping stays, its owner may trust again. */
+static void
+test_untrust_ends_connections (Fixture *fixture, gconstpointer data)
+{
+  static const guint32 both[] = { 2, 5 };
+  g_autoptr (GPtrArray) mappings = start (fixture, "{}", both, 2, NULL);
+  int fds[2];
+  char byte;
+
+  for (guint i = 0; i < 2; i++) {
+    struct sockaddr_in name = name_of (i == 0 ? "10.4.0.1" : "10.4.0.2", 80);
+
+    fds[i] = socket (AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    g_assert_cmpint (connect (fds[i], (struct sockaddr *) &name, sizeof name), ==, 0);
+    while (pilot_mapping_get_total (g_ptr_array_index (mappings, i)) == 0)
+      g_main_context_iteration (NULL, TRUE);
+  }
+  g_signal_emit_by_name (pilot_node_get_trust (fixture->node), "changed", 5, "revoked", "local");
+  g_assert_cmpint (recv (fds[1], &byte, 1, MSG_DONTWAIT), ==, -1);
+  g_assert_cmpint (errno, ==, ECONNRESET);
+  g_assert_cmpuint (pilot_mapping_get_open (g_ptr_array_index (mappings, 1)), ==, 0);
+  g_assert_cmpstr (pilot_mapping_get_state (g_ptr_array_index (mappings, 1)), ==, "up");
+  close (fds[0]);
+  close (fds[1]);
+}
+
+/* The other direction: a connection that the peer has here. */
+static void
+test_untrust_ends_inbound (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (GPtrArray) mappings = start (fixture, "{'ports': <'8080'>}", two, 1, NULL);
+  struct sockaddr_in name = name_of ("10.4.0.1", 8080), here = name_of ("127.0.0.1", 8080);
+  int listener = socket (AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), client, server = -1, yes = 1;
+  char byte;
+
+  setsockopt (listener, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
+  g_assert_cmpint (bind (listener, (struct sockaddr *) &here, sizeof here), ==, 0);
+  g_assert_cmpint (listen (listener, 4), ==, 0);
+  client = socket (AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  g_assert_cmpint (connect (client, (struct sockaddr *) &name, sizeof name), ==, 0);
+  g_assert_cmpint (send (client, "x", 1, MSG_NOSIGNAL), ==, 1);
+  while ((server = accept (listener, NULL, NULL)) < 0)
+    g_main_context_iteration (NULL, FALSE);
+  /* One byte has come all the way: both bridges stand. */
+  while (recv (server, &byte, 1, MSG_DONTWAIT) < 0)
+    g_main_context_iteration (NULL, FALSE);
+  g_signal_emit_by_name (pilot_node_get_trust (fixture->node), "changed", 2, "revoked", "by-peer");
+  g_assert_cmpint (recv (server, &byte, 1, MSG_DONTWAIT), ==, -1);
+  g_assert_cmpint (errno, ==, ECONNRESET);
+  g_assert_cmpint (recv (client, &byte, 1, MSG_DONTWAIT), ==, -1);
+  g_assert_cmpint (errno, ==, ECONNRESET);
+  close (server);
+  close (client);
+  close (listener);
+}
+
 static int G_GNUC_PRINTF (1, 2)
 run (const char *format, ...)
 {
@@ -943,6 +999,8 @@ main (int argc, char **argv)
   ADD ("/gateway/neighbour/listen", "listen", test_neighbour);
   ADD ("/gateway/corrupt-state", NULL, test_corrupt_state);
   ADD ("/gateway/unmap-ends-connections", NULL, test_unmap_ends_connections);
+  ADD ("/gateway/untrust-ends-connections", NULL, test_untrust_ends_connections);
+  ADD ("/gateway/untrust-ends-inbound", NULL, test_untrust_ends_inbound);
   g_test_add ("/gateway/user/helper", Fixture, NULL, user_set_up, test_user, user_tear_down);
   g_test_add ("/gateway/user/loopback", Fixture, NULL, user_set_up, test_user_loopback, user_tear_down);
   return g_test_run ();
