@@ -65,8 +65,7 @@ stop_dialing (PilotBridge *bridge)
     bridge->dialing_next->dialing_prev = bridge->dialing_prev;
   else
     group->dialing_last = bridge->dialing_prev;
-  if (group->dialing_first == NULL && group->dial_timer != NULL)
-    g_source_set_ready_time (group->dial_timer, -1);
+  /* The timer stays set: setting it wakes the loop, going off for nothing once in a while costs less. */
 }
 
 /* Unlinks and frees it. The socket and the stream must have been dealt with. */
@@ -336,7 +335,8 @@ bridge_ready (PilotStreamUser *user, PilotStream *stream, guint ready)
   }
   if ((ready & (PILOT_STREAM_READY_READ | PILOT_STREAM_READY_EOF)) != 0 && (bridge->events & EPOLLOUT) == 0 && !push (bridge))
     return;
-  if ((ready & (PILOT_STREAM_READY_OPEN | PILOT_STREAM_READY_WRITE)) != 0 && !bridge->read_done)
+  /* While the socket is watched it says so itself when there is something to read. */
+  if ((ready & (PILOT_STREAM_READY_OPEN | PILOT_STREAM_READY_WRITE)) != 0 && !bridge->read_done && (bridge->events & EPOLLIN) == 0)
     pull (bridge);
 }
 
@@ -382,9 +382,9 @@ dial_timer_due (gpointer user_data)
     pilot_stream_reset (stream, now);
     pilot_stream_release (stream, now);
     bridge_free (bridge, PILOT_STREAM_ERROR_TIMEOUT);
+    pilot_poller_kick (group->poller);
   }
   arm_dial_timer (group);
-  pilot_poller_kick (group->poller);
   return G_SOURCE_CONTINUE;
 }
 
@@ -420,7 +420,7 @@ start_dialing (PilotBridge *bridge)
     g_source_set_callback (group->dial_timer, dial_timer_due, group, NULL);
     g_source_attach (group->dial_timer, g_main_context_get_thread_default ());
   }
-  if (group->dialing_first == bridge)
+  if (g_source_get_ready_time (group->dial_timer) < 0)
     arm_dial_timer (group);
 }
 
@@ -452,11 +452,14 @@ void
 pilot_bridge_join (PilotBridgeGroup *group, int fd, guint16 port, PilotStream *stream)
 {
   PilotBridge *bridge = bridge_new (group, fd, port);
+  struct iovec spans[2];
 
   bridge->stream = stream;
   pilot_stream_set_user_data (stream, &bridge->user);
-  bridge->events = EPOLLIN | EPOLLOUT;
-  /* OUT too: the stream may hold data already, whose READY was signalled before we were there. */
+  bridge->events = EPOLLIN;
+  /* OUT too where the stream holds data already: its READY was signalled before we were there. */
+  if (pilot_stream_read_vectors (stream, spans) > 0 || pilot_stream_is_eof (stream))
+    bridge->events |= EPOLLOUT;
   bridge->watch = pilot_poller_add (group->poller, fd, bridge->events, socket_ready, bridge);
 }
 

@@ -36,9 +36,10 @@ typedef struct {
   PilotStream *stream;
   PilotPollerWatch *watch;
   int fd;
-  guint timeout;
+  gint64 deadline;
   guint32 node;
   guint16 port;
+  gboolean network_tried; /* the addresses of the network cards are among the candidates */
   guint n_candidates, next;
   SocketName candidates[CANDIDATES_MAX];
 } Dial;
@@ -48,7 +49,8 @@ struct _PilotInbound {
   PilotInboundSource source;
   PilotInboundForbidden forbidden;
   gpointer user_data;
-  GQueue dials;
+  GQueue dials;   /* the oldest first: all have the same time */
+  GSource *timer; /* one for all dials; not set anew when the first of them ends before its time */
   PilotBridgeGroup group;
 };
 
@@ -69,7 +71,6 @@ static void
 dial_free (Dial *dial)
 {
   g_queue_unlink (&dial->inbound->dials, &dial->link);
-  g_clear_handle_id (&dial->timeout, g_source_remove);
   g_clear_pointer (&dial->watch, pilot_poller_remove);
   if (dial->fd >= 0)
     close (dial->fd);
@@ -190,6 +191,17 @@ dial_ready (int fd, guint32 events, gpointer user_data)
     dial_next (dial);
 }
 
+static gboolean
+has_candidate (Dial *dial)
+{
+  /* Listing them takes ten system calls, and most servers are found on loopback. */
+  if (dial->next == dial->n_candidates && !dial->network_tried) {
+    dial->network_tried = TRUE;
+    add_network_addresses (dial);
+  }
+  return dial->next < dial->n_candidates;
+}
+
 /* Tries the next candidate; refuses the stream when there is none left. */
 static void
 dial_next (Dial *dial)
@@ -200,7 +212,7 @@ dial_next (Dial *dial)
   if (dial->fd >= 0)
     close (dial->fd);
   dial->fd = -1;
-  while (dial->next < dial->n_candidates) {
+  while (has_candidate (dial)) {
     const SocketName *name = &dial->candidates[dial->next++];
     socklen_t length = name->any.sa_family == AF_INET ? sizeof name->v4 : sizeof name->v6;
     int fd = socket (name->any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -236,16 +248,29 @@ dial_stream_ready (PilotStreamUser *user, PilotStream *stream, guint ready)
 }
 
 static gboolean
-dial_timed_out (gpointer user_data)
+dials_due (gpointer user_data)
 {
-  Dial *dial = user_data;
-  PilotNode *node = dial->inbound->node;
+  PilotInbound *inbound = user_data;
+  gint64 now = g_get_monotonic_time ();
+  Dial *dial;
 
-  dial->timeout = 0;
-  dial_refuse (dial);
-  pilot_node_kick (node);
-  return G_SOURCE_REMOVE;
+  while ((dial = g_queue_peek_head (&inbound->dials)) != NULL && dial->deadline <= now) {
+    dial_refuse (dial);
+    pilot_node_kick (inbound->node);
+  }
+  g_source_set_ready_time (inbound->timer, dial != NULL ? dial->deadline : -1);
+  return G_SOURCE_CONTINUE;
 }
+
+static gboolean
+timer_dispatch (GSource *source, GSourceFunc callback, gpointer user_data)
+{
+  return callback (user_data);
+}
+
+static GSourceFuncs timer_funcs = {
+  .dispatch = timer_dispatch,
+};
 
 static PilotAccessVerdict
 check_access (PilotInbound *inbound, guint32 peer, guint16 port)
@@ -290,8 +315,9 @@ stream_incoming (PilotNode *node, PilotStream *stream, guint32 peer, gpointer us
     add_v4 (dial, INADDR_LOOPBACK);
     add_v6 (dial, &loopback6);
   }
-  add_network_addresses (dial);
-  dial->timeout = g_timeout_add (CONNECT_TIMEOUT_MS, dial_timed_out, dial);
+  dial->deadline = g_get_monotonic_time () + CONNECT_TIMEOUT_MS * 1000;
+  if (g_source_get_ready_time (inbound->timer) < 0)
+    g_source_set_ready_time (inbound->timer, dial->deadline);
   dial_next (dial);
 }
 
@@ -305,6 +331,9 @@ pilot_inbound_new (PilotNode *node, PilotInboundSource source, PilotInboundForbi
   inbound->forbidden = forbidden;
   inbound->user_data = user_data;
   g_queue_init (&inbound->dials);
+  inbound->timer = g_source_new (&timer_funcs, sizeof (GSource));
+  g_source_set_callback (inbound->timer, dials_due, inbound, NULL);
+  g_source_attach (inbound->timer, g_main_context_get_thread_default ());
   pilot_bridge_group_init (&inbound->group, pilot_node_get_poller (node));
   pilot_node_set_bridge (node, stream_incoming, inbound);
   return inbound;
@@ -331,6 +360,8 @@ pilot_inbound_free (PilotInbound *inbound)
   pilot_node_set_bridge (inbound->node, NULL, NULL);
   while (inbound->dials.head != NULL)
     dial_refuse (inbound->dials.head->data);
+  g_source_destroy (inbound->timer);
+  g_source_unref (inbound->timer);
   pilot_bridge_group_reset (&inbound->group);
   pilot_node_kick (inbound->node);
   g_free (inbound);
