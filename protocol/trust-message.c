@@ -56,6 +56,17 @@ pilot_trust_message_new (const PilotIdentity *identity, PilotTrustMessageType ty
 }
 
 void
+pilot_trust_message_vary (PilotTrustMessage *message, guint variation)
+{
+  GString *text = g_string_new (message->signature);
+
+  for (guint bit = 0; bit < PILOT_TRUST_MESSAGE_VARIATION_BITS; bit++)
+    g_string_append_c (text, (variation >> bit & 1) != 0 ? '\n' : '\r');
+  g_free (message->signature);
+  message->signature = g_string_free (text, FALSE);
+}
+
+void
 pilot_trust_message_free (PilotTrustMessage *message)
 {
   if (message == NULL)
@@ -315,14 +326,20 @@ pilot_trust_message_parse (const gchar *data, gsize length, GError **error)
   return g_steal_pointer (&message);
 }
 
+/* As tolerant as Go, since the text may be varied. */
+static gboolean
+decode_signature (const PilotTrustMessage *message, guint8 signature[PILOT_ED25519_SIGNATURE_SIZE])
+{
+  return pilot_base64_decode_tolerant (message->signature, signature, PILOT_ED25519_SIGNATURE_SIZE) == PILOT_ED25519_SIGNATURE_SIZE;
+}
+
 gboolean
 pilot_trust_message_verify (const PilotTrustMessage *message, guint32 recipient, guint8 *public_key)
 {
   guint8 key[PILOT_ED25519_PUBLIC_SIZE], signature[PILOT_ED25519_SIGNATURE_SIZE];
   gchar text[SIGNED_TEXT_SIZE];
 
-  if (!pilot_base64_decode (message->public_key, -1, key, sizeof key) ||
-      !pilot_base64_decode (message->signature, -1, signature, sizeof signature))
+  if (!pilot_base64_decode (message->public_key, -1, key, sizeof key) || !decode_signature (message, signature))
     return FALSE;
   write_signed_text (text, message->node, recipient);
   if (!pilot_ed25519_verify (key, text, strlen (text), signature))
@@ -346,7 +363,7 @@ pilot_trust_message_replay_key (const PilotTrustMessage *message, guint32 recipi
   guint8 signature[PILOT_ED25519_SIGNATURE_SIZE];
   gchar signed_text[SIGNED_TEXT_SIZE];
 
-  if (!pilot_base64_decode (message->signature, -1, signature, sizeof signature))
+  if (!decode_signature (message, signature))
     return FALSE;
   write_signed_text (signed_text, message->node, recipient);
   text = g_byte_array_new ();

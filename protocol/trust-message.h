@@ -13,6 +13,7 @@ G_BEGIN_DECLS
 #define PILOT_TRUST_MESSAGE_MAX_LENGTH (64 * 1024)
 #define PILOT_TRUST_MESSAGE_SEGMENT_LENGTH 1152
 #define PILOT_TRUST_MAX_JUSTIFICATION 1024
+#define PILOT_TRUST_MESSAGE_VARIATION_BITS 10
 /* Seconds a message may be old, or ahead. */
 #define PILOT_TRUST_MAX_AGE 300
 #define PILOT_TRUST_MAX_AHEAD 30
@@ -47,6 +48,11 @@ PilotTrustMessage *pilot_trust_message_new    (const PilotIdentity      *identit
                                                guint32                   recipient,
                                                const gchar              *text,
                                                gint64                    timestamp);
+/* Gives the signature one of 2^PILOT_TRUST_MESSAGE_VARIATION_BITS texts, by line ends behind it, which every base64 decoder in use passes over. Go knows a
+ * message again by type and signature *text* alone, for 10 to 15 minutes (trust.md 3.4): without this an honest second message of a type is lost. To be called
+ * once. */
+void               pilot_trust_message_vary   (PilotTrustMessage        *message,
+                                               guint                     variation);
 void               pilot_trust_message_free   (PilotTrustMessage        *message);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (PilotTrustMessage, pilot_trust_message_free)
 
@@ -59,7 +65,7 @@ PilotTrustMessage *pilot_trust_message_parse  (const gchar              *data,
                                                gsize                     length,
                                                GError                  **error);
 
-/* Whether the message carries a key and a signature by it, meant for `recipient`, both in canonical base64. `public_key` (out) (nullable) 32 bytes: the key it carries.
+/* Whether the message carries a key, in canonical base64, and a signature by it, meant for `recipient`. `public_key` (out) (nullable) 32 bytes: the key it carries.
  * Whose key that is remains for the caller to find out. Stricter than Go: a message without a key is not valid. */
 gboolean           pilot_trust_message_verify (const PilotTrustMessage  *message,
                                                guint32                   recipient,

@@ -150,12 +150,16 @@ send_start (Send *send, GError **error)
 {
   PilotNode *node = send->direct->trust->node;
   g_autoptr (PilotTrustMessage) message = NULL;
+  gint64 stamp;
 
   if (node->id == 0) {
     g_set_error_literal (error, PILOT_ERROR, PILOT_ERROR_NOT_RUNNING, "not registered yet");
     return FALSE;
   }
-  message = pilot_trust_message_new (&node->identity, send->type, node->id, send->peer, send->text, next_stamp (send->direct, send->peer));
+  stamp = next_stamp (send->direct, send->peer);
+  message = pilot_trust_message_new (&node->identity, send->type, node->id, send->peer, send->text, stamp);
+  /* By the time and not by a count, which a restart of ours would begin again: no variation comes twice within 1024 s. */
+  pilot_trust_message_vary (message, (guint) stamp);
   send->bytes = pilot_trust_message_print (message, &send->length);
   send->user.ready = send_ready;
   send->stream = pilot_node_connect (node, send->peer, PILOT_TRUST_PORT, &send->user, error);

@@ -40,6 +40,34 @@ test_vector (void)
   g_assert_false (pilot_trust_message_verify (back, 8, NULL));
 }
 
+/* All variations differ in text, which is what Go looks at, and in nothing that we look at. */
+static void
+test_vary (void)
+{
+  g_autoptr(GHashTable) seen = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, NULL);
+  guint8 first[PILOT_SHA256_SIZE];
+
+  for (guint i = 0; i < 1u << PILOT_TRUST_MESSAGE_VARIATION_BITS; i++)
+    {
+      g_autoptr(PilotTrustMessage) message = pilot_trust_message_new (&identity_a, PILOT_TRUST_MESSAGE_ACCEPT, 893, 7, NULL, 5);
+      g_autoptr(PilotTrustMessage) back = NULL;
+      g_autofree gchar *text = NULL;
+      guint8 key[PILOT_SHA256_SIZE];
+
+      if (i == 0)
+        g_assert_true (pilot_trust_message_replay_key (message, 7, first));
+      pilot_trust_message_vary (message, i);
+      text = pilot_trust_message_print (message, NULL);
+      back = parse (text);
+      g_assert_nonnull (back);
+      g_assert_true (pilot_trust_message_verify (back, 7, NULL));
+      g_assert_false (pilot_trust_message_verify (back, 8, NULL));
+      g_assert_true (pilot_trust_message_replay_key (back, 7, key));
+      g_assert_cmpmem (key, sizeof key, first, sizeof first);
+      g_assert_true (g_hash_table_add (seen, g_strdup (back->signature)));
+    }
+}
+
 /* Every type is printed, read back and verified; text with everything Go escapes survives. */
 static void
 test_round_trip (void)
@@ -218,6 +246,7 @@ main (int argc, char **argv)
   pilot_identity_init (&identity_a, seed);
   g_test_add_func ("/trust-message/vector", test_vector);
   g_test_add_func ("/trust-message/round-trip", test_round_trip);
+  g_test_add_func ("/trust-message/vary", test_vary);
   g_test_add_func ("/trust-message/go-rules", test_go_rules);
   g_test_add_func ("/trust-message/bad", test_bad);
   g_test_add_func ("/trust-message/fresh", test_fresh);
