@@ -227,9 +227,22 @@ check_server (GIOStream *stream, GError **error)
   return TRUE;
 }
 
+/* A helper that ends between connect and its answer is a helper that is not there: say so, whatever the connection said. */
+static void
+propagate_ended (GError **error, GError *local_error)
+{
+  if (g_error_matches (local_error, G_IO_ERROR, G_IO_ERROR_CONNECTION_CLOSED) || g_error_matches (local_error, G_IO_ERROR, G_IO_ERROR_CLOSED) ||
+      g_error_matches (local_error, G_IO_ERROR, G_IO_ERROR_FAILED)) {
+    g_set_error (error, PILOT_ERROR, PILOT_ERROR_NOT_RUNNING, "pilot-helper ended before it answered: %s", local_error->message);
+    g_error_free (local_error);
+  } else
+    g_propagate_error (error, local_error);
+}
+
 static GDBusConnection *
 connect_socket (const char *path, GError **error)
 {
+  GDBusConnection *connection;
   g_autoptr (GSocketClient) client = g_socket_client_new ();
   g_autoptr (GSocketAddress) address = g_unix_socket_address_new (path);
   g_autoptr (GSocketConnection) stream = NULL;
@@ -246,7 +259,10 @@ connect_socket (const char *path, GError **error)
   }
   if (!check_server (G_IO_STREAM (stream), error))
     return NULL;
-  return g_dbus_connection_new_sync (G_IO_STREAM (stream), NULL, G_DBUS_CONNECTION_FLAGS_AUTHENTICATION_CLIENT, NULL, NULL, error);
+  connection = g_dbus_connection_new_sync (G_IO_STREAM (stream), NULL, G_DBUS_CONNECTION_FLAGS_AUTHENTICATION_CLIENT, NULL, NULL, &local_error);
+  if (connection == NULL)
+    propagate_ended (error, g_steal_pointer (&local_error));
+  return connection;
 }
 
 static PilotPrivilegedRemote *
@@ -282,7 +298,7 @@ remote_describe (PilotPrivilegedRemote *remote, GError **error)
       g_error_matches (local_error, G_DBUS_ERROR, G_DBUS_ERROR_NAME_HAS_NO_OWNER))
     g_set_error (error, PILOT_ERROR, PILOT_ERROR_NOT_RUNNING, "no pilot-helper is on the system bus");
   else
-    g_propagate_error (error, g_steal_pointer (&local_error));
+    propagate_ended (error, g_steal_pointer (&local_error));
   return NULL;
 }
 
