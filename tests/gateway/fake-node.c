@@ -9,7 +9,8 @@ struct _PilotStream {
   PilotNode *node;
   PilotStream *other;       /* NULL when that end has been freed */
   gpointer user_data;
-  guint8 data[FAKE_BUFFER]; /* received, not yet consumed */
+  guint8 *data;             /* received, not yet consumed */
+  gsize capacity;
   gsize start, length;
   guint pending;
   gboolean open, fin_sent, fin_received, closed, released, blocked;
@@ -25,6 +26,7 @@ struct _PilotNode {
   PilotTrust *trust;
   PilotAccess *access;
   GPtrArray *streams;
+  gsize capacity;           /* of streams to be made; 0 = FAKE_BUFFER */
   PilotServiceFunc bridge;
   gpointer bridge_data;
 };
@@ -77,8 +79,25 @@ stream_new (PilotNode *node)
   PilotStream *stream = g_new0 (PilotStream, 1);
 
   stream->node = node;
+  stream->capacity = node->capacity > 0 ? node->capacity : FAKE_BUFFER;
+  stream->data = g_malloc (stream->capacity);
   g_ptr_array_add (node->streams, stream);
   return stream;
+}
+
+static void
+stream_free (gpointer data)
+{
+  PilotStream *stream = data;
+
+  g_free (stream->data);
+  g_free (stream);
+}
+
+void
+fake_node_set_capacity (PilotNode *node, gsize capacity)
+{
+  node->capacity = capacity;
 }
 
 static void
@@ -128,13 +147,13 @@ pilot_stream_write_vectors (PilotStream *stream, struct iovec vectors[2])
   gsize end;
 
   g_assert_false (stream->released);
-  if (!stream->open || stream->fin_sent || stream->closed || other == NULL || other->length == FAKE_BUFFER) {
+  if (!stream->open || stream->fin_sent || stream->closed || other == NULL || other->length == other->capacity) {
     stream->blocked = TRUE;
     return 0;
   }
-  end = (other->start + other->length) % FAKE_BUFFER;
+  end = (other->start + other->length) % other->capacity;
   vectors[0].iov_base = other->data + end;
-  vectors[0].iov_len = end < other->start ? other->start - end : FAKE_BUFFER - end;
+  vectors[0].iov_len = end < other->start ? other->start - end : other->capacity - end;
   if (end < other->start || other->start == 0)
     return 1;
   vectors[1].iov_base = other->data;
@@ -145,7 +164,7 @@ pilot_stream_write_vectors (PilotStream *stream, struct iovec vectors[2])
 void
 pilot_stream_write_commit (PilotStream *stream, gsize length, gint64 now)
 {
-  g_assert_cmpuint (stream->other->length + length, <=, FAKE_BUFFER);
+  g_assert_cmpuint (stream->other->length + length, <=, stream->other->capacity);
   /* Nobody reads what comes after the release: TCP answers with a reset. */
   if (stream->other->released) {
     fail_stream (stream, PILOT_STREAM_ERROR_RESET);
@@ -163,7 +182,7 @@ pilot_stream_read_vectors (PilotStream *stream, struct iovec vectors[2])
   if (stream->length == 0)
     return 0;
   vectors[0].iov_base = stream->data + stream->start;
-  vectors[0].iov_len = MIN (stream->length, FAKE_BUFFER - stream->start);
+  vectors[0].iov_len = MIN (stream->length, stream->capacity - stream->start);
   if (vectors[0].iov_len == stream->length)
     return 1;
   vectors[1].iov_base = stream->data;
@@ -175,7 +194,7 @@ void
 pilot_stream_read_consume (PilotStream *stream, gsize length, gint64 now)
 {
   g_assert_cmpuint (length, <=, stream->length);
-  stream->start = (stream->start + length) % FAKE_BUFFER;
+  stream->start = (stream->start + length) % stream->capacity;
   stream->length -= length;
   if (stream->other != NULL && stream->other->blocked) {
     stream->other->blocked = FALSE;
@@ -287,7 +306,7 @@ pump (gint64 now, gpointer user_data)
 static void
 pilot_node_init (PilotNode *node)
 {
-  node->streams = g_ptr_array_new_with_free_func (g_free);
+  node->streams = g_ptr_array_new_with_free_func (stream_free);
   node->trust = g_object_new (PILOT_TYPE_TRUST, NULL);
   node->access = g_object_new (PILOT_TYPE_ACCESS, NULL);
   node->config = g_object_new (PILOT_TYPE_CONFIG, NULL);

@@ -13,6 +13,8 @@
 #define FAKE_BUFFER (64 * 1024)
 
 PilotNode *fake_node_new (PilotPoller *poller, const char *state_directory);
+/* Bytes that each end of the streams made from now on can hold. */
+void fake_node_set_capacity (PilotNode *node, gsize capacity);
 void fake_node_set_access (PilotNode *node, PilotAccessVerdict verdict);
 void fake_node_set_helper_socket (PilotNode *node, const char *path);
 /* Two streams joined to each other, both open. */
