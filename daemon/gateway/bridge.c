@@ -8,11 +8,16 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "daemon/gateway/socket-diag.h"
+
 /* What one direction of one connection may move in one turn: the others come next. */
 #define TURN_BUDGET (512 * 1024)
 #define READ_MAX (256 * 1024)
 /* How long a connection whose stream is over may go on saying things that nobody hears, before it is closed regardless. */
 #define LINGER_SECONDS 10
+/* When to ask whether a local program that sent FIN has closed its socket altogether: the first time, and from then on. */
+#define CLOSED_CHECK_FIRST_MS 20
+#define CLOSED_CHECK_MS 500
 
 struct _PilotBridge {
   PilotStreamUser user;          /* first: what the stream's user data points at */
@@ -23,6 +28,7 @@ struct _PilotBridge {
   PilotPollerWatch *watch;
   gint64 dial_deadline;
   guint linger;                  /* timeout of the last phase */
+  guint closed_check;            /* timeout, while FIN waits because the peer knows no half-close */
   int fd;
   guint32 events;                /* what the poller watches for */
   guint16 port;
@@ -77,6 +83,7 @@ bridge_free (PilotBridge *bridge, PilotStreamError error)
 
   stop_dialing (bridge);
   g_clear_handle_id (&bridge->linger, g_source_remove);
+  g_clear_handle_id (&bridge->closed_check, g_source_remove);
   if (bridge->prev != NULL)
     bridge->prev->next = bridge->next;
   else
@@ -136,7 +143,7 @@ watch_for (PilotBridge *bridge, guint32 events)
   bridge->events = events;
   /* HUP is reported whether asked for or not; where we can do nothing about it yet (ring full) it must not wake us at every turn. Only then: a socket
    * that stays writable between two turns says so only where it is level-triggered. */
-  pilot_poller_modify (bridge->watch, (events & (EPOLLIN | EPOLLOUT)) != 0 ? events : events | EPOLLET);
+  pilot_poller_modify (bridge->watch, (events & EPOLLIN) != 0 ? events : events | EPOLLET);
 }
 
 static void
@@ -153,6 +160,45 @@ linger_over (gpointer user_data)
   bridge->linger = 0;
   bridge_finish (bridge);
   return G_SOURCE_REMOVE;
+}
+
+static gboolean
+check_closed (gpointer user_data)
+{
+  PilotBridge *bridge = user_data;
+  PilotPoller *poller = bridge->group->poller;
+
+  bridge->closed_check = 0;
+  if (bridge->stream == NULL)
+    return G_SOURCE_REMOVE;
+  if (!pilot_socket_peer_closed (bridge->fd)) {
+    bridge->closed_check = g_timeout_add (CLOSED_CHECK_MS, check_closed, bridge);
+    return G_SOURCE_REMOVE;
+  }
+  bridge_finish (bridge);
+  pilot_poller_kick (poller);
+  return G_SOURCE_REMOVE;
+}
+
+/* FIN came from the local side. A Go peer closes both directions when it hears of it, so the stream holds it back (streams.md 3.3); a program that has closed
+ * its socket waits for nothing more, and its peer must not wait either. FALSE when the bridge is gone. */
+static gboolean
+pull_end (PilotBridge *bridge)
+{
+  PilotStreamInfo info;
+
+  bridge->read_done = TRUE;
+  want (bridge, EPOLLIN, FALSE);
+  pilot_stream_shutdown_write (bridge->stream, g_get_monotonic_time ());
+  if (bridge->write_done) {
+    bridge_finish (bridge);
+    return FALSE;
+  }
+  pilot_stream_info (bridge->stream, &info);
+  /* Not at once: the kernel sends FIN a moment before it lets the socket go. */
+  if (!info.half_close)
+    bridge->closed_check = g_timeout_add (CLOSED_CHECK_FIRST_MS, check_closed, bridge);
+  return TRUE;
 }
 
 /* Socket to stream. FALSE when the bridge is gone. */
@@ -185,15 +231,8 @@ pull (PilotBridge *bridge)
       bridge_abort (bridge, PILOT_STREAM_ERROR_NONE);
       return FALSE;
     }
-    if (got == 0) {
-      bridge->read_done = TRUE;
-      want (bridge, EPOLLIN, FALSE);
-      pilot_stream_shutdown_write (bridge->stream, g_get_monotonic_time ());
-      if (!bridge->write_done)
-        return TRUE;
-      bridge_finish (bridge);
-      return FALSE;
-    }
+    if (got == 0)
+      return pull_end (bridge);
     pilot_stream_write_commit (bridge->stream, got, g_get_monotonic_time ());
     bridge->group->bytes_out += got;
     moved += got;
