@@ -145,29 +145,34 @@ test_half_close (Fixture *fixture, gconstpointer data)
   g_assert_cmpuint (fixture->group.bytes_in, ==, 6);
 }
 
-/* After the client's FIN, more comes at once than one turn moves, and the socket takes it all: nobody but the socket says that there is more to do. */
+/* After the client's FIN more comes in each turn than one turn moves, and the socket takes it all: nobody but the socket says that there is more to do. */
 static void
 test_half_close_large (Fixture *fixture, gconstpointer data)
 {
+  const gsize total = 8 * 1024 * 1024;
   g_autofree char *buffer = g_malloc (65536);
+  gint64 give_up = g_get_monotonic_time () + 10 * G_USEC_PER_SEC;
   gsize written = 0, read = 0;
   struct iovec spans[2];
-  gssize got = -EAGAIN;
+  gssize got;
 
   g_assert_cmpint (shutdown (fixture->client, SHUT_WR), ==, 0);
   wait_until ((fixture->ready & PILOT_STREAM_READY_EOF) != 0);
-  while (pilot_stream_write_vectors (fixture->far, spans) > 0) {
-    memset (spans[0].iov_base, 'x', spans[0].iov_len);
-    pilot_stream_write_commit (fixture->far, spans[0].iov_len, 0);
-    written += spans[0].iov_len;
-  }
+  do {
+    while (written < total && pilot_stream_write_vectors (fixture->far, spans) > 0) {
+      gsize n = MIN (spans[0].iov_len, total - written);
+
+      memset (spans[0].iov_base, 'x', n);
+      pilot_stream_write_commit (fixture->far, n, 0);
+      written += n;
+    }
+    g_main_context_iteration (NULL, FALSE);
+    got = client_read (fixture, buffer, 65536);
+    read += MAX (got, 0);
+    g_assert_cmpint (g_get_monotonic_time (), <, give_up);
+  } while (read < total);
   pilot_stream_shutdown_write (fixture->far, 0);
-  g_assert_cmpuint (written, >=, 2 * 1024 * 1024);
-  /* All of it, without a read in between, as far as this machine's buffers go. */
-  wait_until (fixture->group.bytes_in == written || (got = client_read (fixture, buffer, 1)) > 0);
-  read = MAX (got, 0);
-  wait_until ((got = client_read (fixture, buffer, 65536)) == 0 || (got > 0 && (read += (gsize) got, FALSE)));
-  g_assert_cmpuint (read, ==, written);
+  wait_until (client_read (fixture, buffer, 1) == 0);
   wait_until (fixture->ended == 1);
 }
 
@@ -318,7 +323,7 @@ main (int argc, char **argv)
   g_test_init (&argc, &argv, NULL);
 #define ADD(path, func) g_test_add (path, Fixture, NULL, set_up, func, tear_down)
   ADD ("/bridge/half-close", test_half_close);
-  g_test_add ("/bridge/half-close-large", Fixture, GINT_TO_POINTER (4 * 1024 * 1024), set_up, test_half_close_large, tear_down);
+  g_test_add ("/bridge/half-close-large", Fixture, GINT_TO_POINTER (1024 * 1024), set_up, test_half_close_large, tear_down);
   ADD ("/bridge/peer-resets", test_peer_resets);
   ADD ("/bridge/client-resets", test_client_resets);
   ADD ("/bridge/peer-never-reads", test_peer_never_reads);
