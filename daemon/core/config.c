@@ -16,6 +16,9 @@ struct _PilotConfig {
   GHashTable *strings;   /* values of the file as text, made when first asked for */
   JsonObject *document;  /* the file, unknown keys included */
   char *path;
+  /* The service: /etc is the administrator's and read-only to the daemon, so what the daemon itself changes is kept beside its other state. */
+  JsonObject *changes;
+  char *changes_path;    /* NULL: changes go to the file */
   char *state_directory;
   char *bus_path;
 };
@@ -70,8 +73,10 @@ static JsonNode *
 find_member (PilotConfig *config, const char *key)
 {
   g_autofree char *dashed = g_strdelimit (g_strdup (key), "_", '-');
-  JsonNode *node = json_object_get_member (config->document, key);
+  JsonNode *node = json_object_get_member (config->changes, key);
 
+  if (node == NULL)
+    node = json_object_get_member (config->document, key);
   return node != NULL ? node : json_object_get_member (config->document, dashed);
 }
 
@@ -92,30 +97,46 @@ node_to_text (JsonNode *node)
   }
 }
 
-gboolean
-pilot_config_load (PilotConfig *config, const char *path, GError **error)
+/* Replaces *@document by the object in the file; a missing file leaves it as it is. */
+static gboolean
+load_document (const char *path, JsonObject **document, GError **error)
 {
   g_autofree char *text = NULL;
   gsize length;
   g_autoptr (GError) local = NULL;
-  JsonObject *document;
+  JsonObject *loaded;
 
-  g_free (config->path);
-  config->path = g_strdup (path);
   if (!pilot_file_load (path, CONFIG_FILE_MAX, 0022, &text, &length, &local)) {
     if (g_error_matches (local, G_FILE_ERROR, G_FILE_ERROR_NOENT))
       return TRUE;
     g_propagate_error (error, g_steal_pointer (&local));
     return FALSE;
   }
-  document = pilot_json_parse_object (text, length, CONFIG_FILE_MAX, &local);
-  if (document == NULL) {
+  loaded = pilot_json_parse_object (text, length, CONFIG_FILE_MAX, &local);
+  if (loaded == NULL) {
     g_set_error (error, PILOT_ERROR, PILOT_ERROR_CORRUPT,
                  "\"%s\" is corrupt (%s): correct it or move it away", path, local->message);
     return FALSE;
   }
-  json_object_unref (config->document);
-  config->document = document;
+  json_object_unref (*document);
+  *document = loaded;
+  return TRUE;
+}
+
+gboolean
+pilot_config_load (PilotConfig *config, const char *path, GError **error)
+{
+  g_free (config->path);
+  config->path = g_strdup (path);
+  if (!load_document (path, &config->document, error))
+    return FALSE;
+  g_hash_table_remove_all (config->strings);
+  if (!pilot_config_get_boolean (config, "system"))
+    return TRUE;
+  g_free (config->changes_path);
+  config->changes_path = g_build_filename (pilot_config_get_state_directory (config), "settings.json", NULL);
+  if (!load_document (config->changes_path, &config->changes, error))
+    return FALSE;
   g_hash_table_remove_all (config->strings);
   return TRUE;
 }
@@ -258,28 +279,30 @@ pilot_config_store (PilotConfig *config, const char *key, const char *value, GEr
   g_autoptr (JsonNode) root = json_node_alloc ();
   g_autoptr (JsonNode) old = NULL;
   g_autofree char *text = NULL;
+  JsonObject *document = config->changes_path != NULL ? config->changes : config->document;
+  const char *path = config->changes_path != NULL ? config->changes_path : config->path;
   JsonNode *member;
 
-  if (config->path == NULL) {
+  if (path == NULL) {
     g_set_error_literal (error, PILOT_ERROR, PILOT_ERROR_IO, "there is no configuration file to store to: give one with --config");
     return FALSE;
   }
-  member = json_object_get_member (config->document, name);
+  member = json_object_get_member (document, name);
   old = member != NULL ? json_node_copy (member) : NULL;
   if (value != NULL)
-    json_object_set_string_member (config->document, name, value);
+    json_object_set_string_member (document, name, value);
   else if (old != NULL)
-    json_object_remove_member (config->document, name);
-  json_node_init_object (root, config->document);
+    json_object_remove_member (document, name);
+  json_node_init_object (root, document);
   text = json_to_string (root, TRUE);
   g_hash_table_remove (config->strings, name);
-  if (pilot_file_replace (config->path, text, strlen (text), 0600, error))
+  if (pilot_file_replace (path, text, strlen (text), 0600, error))
     return TRUE;
 
   if (old != NULL)
-    json_object_set_member (config->document, name, g_steal_pointer (&old));
+    json_object_set_member (document, name, g_steal_pointer (&old));
   else if (value != NULL)
-    json_object_remove_member (config->document, name);
+    json_object_remove_member (document, name);
   return FALSE;
 }
 
@@ -328,7 +351,9 @@ pilot_config_finalize (GObject *object)
   g_hash_table_unref (config->flags);
   g_hash_table_unref (config->strings);
   json_object_unref (config->document);
+  json_object_unref (config->changes);
   g_free (config->path);
+  g_free (config->changes_path);
   g_free (config->state_directory);
   g_free (config->bus_path);
   G_OBJECT_CLASS (pilot_config_parent_class)->finalize (object);
@@ -346,6 +371,7 @@ pilot_config_init (PilotConfig *config)
   config->flags = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, g_free);
   config->strings = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, g_free);
   config->document = json_object_new ();
+  config->changes = json_object_new ();
 }
 
 PilotConfig *

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <glib-unix.h>
+#include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -48,14 +49,35 @@ fail_errno (GError **error, const char *what, const char *path)
   return FALSE;
 }
 
+/* A number, or the name of a user: a unit does not know the number that sysusers gave. */
+static gboolean
+parse_user (const char *text, guint32 *uid, GError **error)
+{
+  const struct passwd *user;
+  guint64 number;
+
+  if (g_ascii_string_to_unsigned (text, 10, 0, G_MAXUINT32 - 1, &number, NULL)) {
+    *uid = number;
+    return TRUE;
+  }
+  /* A number out of range is no name. */
+  user = g_ascii_isdigit (*text) || *text == '-' ? NULL : getpwnam (text);
+  if (user == NULL) {
+    g_set_error (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT,
+                 "uid \"%s\" is neither a number from 0 to 4294967294 nor the name of a user", text);
+    return FALSE;
+  }
+  *uid = user->pw_uid;
+  return TRUE;
+}
+
 static gboolean
 parse_options (int argc, char **argv, Options *options, GError **error)
 {
   g_autofree char *uid_text = NULL, *subnet_text = NULL;
   g_autoptr (GOptionContext) context = g_option_context_new (NULL);
-  guint64 uid;
   const GOptionEntry entries[] = {
-    { "uid", 0, 0, G_OPTION_ARG_STRING, &uid_text, "User to serve", "UID" },
+    { "uid", 0, 0, G_OPTION_ARG_STRING, &uid_text, "User to serve (number or name)", "UID" },
     { "subnet", 0, 0, G_OPTION_ARG_STRING, &subnet_text, "Subnet to stay inside", "CIDR" },
     { "socket", 0, 0, G_OPTION_ARG_FILENAME, &options->socket, "Socket (default: /run/pilot-helper/UID.sock)", "PATH" },
     { "foreground", 0, 0, G_OPTION_ARG_NONE, &options->foreground, "Stay in the foreground, log to stderr", NULL },
@@ -71,13 +93,10 @@ parse_options (int argc, char **argv, Options *options, GError **error)
     g_set_error (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT, "usage: pilot-helper --uid UID --subnet CIDR [--socket PATH] [--foreground | --system]");
     return FALSE;
   }
-  if (!g_ascii_string_to_unsigned (uid_text, 10, 0, G_MAXUINT32 - 1, &uid, NULL)) {
-    g_set_error (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT, "uid \"%s\" is not a number from 0 to 4294967294", uid_text);
+  if (!parse_user (uid_text, &options->uid, error))
     return FALSE;
-  }
-  options->uid = uid;
   if (options->socket == NULL)
-    options->socket = pilot_helper_socket_path (uid);
+    options->socket = pilot_helper_socket_path (options->uid);
   return pilot_subnet_parse_text (subnet_text, &options->subnet, error);
 }
 
@@ -323,11 +342,14 @@ run (const Options *options, int *pipe_fd, GError **error)
 
   if (!pilot_host_network_check_overlap (network, error))
     return FALSE;
+  /* On a bus nothing more is needed of root, and a thread (GDBus's) keeps what it was born with. */
+  if (options->system && !pilot_capability_drop_others (error))
+    return FALSE;
   if (!(options->system ? serve_bus (service, &program, error) : serve_socket (service, options, &lock, &done, error)))
     return FALSE;
   if (done)
     return TRUE;
-  if (!pilot_capability_drop_others (error))
+  if (!options->system && !pilot_capability_drop_others (error))
     return FALSE;
   g_signal_connect (service, "quit", G_CALLBACK (on_quit), &program);
   g_unix_signal_add (SIGTERM, on_terminate, &program);

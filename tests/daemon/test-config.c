@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <glib/gstdio.h>
+#include <string.h>
+
+#include "daemon/core/config.h"
+#include "libpilot/pilot-error.h"
+
+typedef struct {
+  char *folder, *file, *settings;
+} Fixture;
+
+static void
+setup (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (GError) error = NULL;
+
+  fixture->folder = g_dir_make_tmp ("pilot-config-XXXXXX", &error);
+  g_assert_no_error (error);
+  fixture->file = g_build_filename (fixture->folder, "config.json", NULL);
+  fixture->settings = g_build_filename (fixture->folder, "settings.json", NULL);
+}
+
+static void
+teardown (Fixture *fixture, gconstpointer data)
+{
+  g_unlink (fixture->file);
+  g_unlink (fixture->settings);
+  g_assert_cmpint (g_rmdir (fixture->folder), ==, 0);
+  g_free (fixture->folder);
+  g_free (fixture->file);
+  g_free (fixture->settings);
+}
+
+static void
+write_file (const char *path, const char *text)
+{
+  g_autoptr (GError) error = NULL;
+
+  g_file_set_contents_full (path, text, -1, G_FILE_SET_CONTENTS_CONSISTENT, 0600, &error);
+  g_assert_no_error (error);
+}
+
+static void
+assert_file (const char *path, const char *text)
+{
+  g_autofree char *found = NULL;
+  g_autoptr (GError) error = NULL;
+
+  g_file_get_contents (path, &found, NULL, &error);
+  g_assert_no_error (error);
+  g_assert_cmpstr (found, ==, text);
+}
+
+static PilotConfig *
+load (Fixture *fixture, gboolean system)
+{
+  PilotConfig *config = pilot_config_new ();
+  g_autoptr (GError) error = NULL;
+
+  pilot_config_set_flag (config, "state-dir", fixture->folder);
+  if (system)
+    pilot_config_set_flag (config, "system", "true");
+  pilot_config_load (config, fixture->file, &error);
+  g_assert_no_error (error);
+  return config;
+}
+
+static void
+store (PilotConfig *config, const char *key, const char *value)
+{
+  g_autoptr (GError) error = NULL;
+
+  pilot_config_store (config, key, value, &error);
+  g_assert_no_error (error);
+  g_assert_cmpstr (pilot_config_get (config, key), ==, value);
+}
+
+/* A user's daemon changes the user's file and keeps what it does not know. */
+static void
+test_user (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (PilotConfig) config = NULL;
+  g_autoptr (PilotConfig) again = NULL;
+
+  write_file (fixture->file, "{ \"hostname\": \"old\", \"unknown\": 7 }");
+  config = load (fixture, FALSE);
+  g_assert_cmpstr (pilot_config_get (config, "hostname"), ==, "old");
+  store (config, "hostname", "new");
+  again = load (fixture, FALSE);
+  g_assert_cmpstr (pilot_config_get (again, "hostname"), ==, "new");
+  g_assert_cmpint (pilot_config_get_int (again, "unknown"), ==, 7);
+  g_assert_false (g_file_test (fixture->settings, G_FILE_TEST_EXISTS));
+}
+
+/* The service leaves the administrator's file alone; what it stored goes before that, and flags before both. */
+static void
+test_system (Fixture *fixture, gconstpointer data)
+{
+  const char *text = "{ \"hostname\": \"old\", \"public\": true, \"email\": \"a@b\" }";
+  g_autoptr (PilotConfig) config = NULL;
+  g_autoptr (PilotConfig) again = NULL;
+
+  write_file (fixture->file, text);
+  config = load (fixture, TRUE);
+  g_assert_cmpstr (pilot_config_get (config, "hostname"), ==, "old");
+  store (config, "hostname", "new");
+  store (config, "public", "false");
+  assert_file (fixture->file, text);
+
+  again = load (fixture, TRUE);
+  g_assert_cmpstr (pilot_config_get (again, "hostname"), ==, "new");
+  g_assert_false (pilot_config_get_boolean (again, "public"));
+  g_assert_cmpstr (pilot_config_get (again, "email"), ==, "a@b");
+  /* Cleared is cleared: the file's value does not come back. */
+  store (again, "hostname", "");
+  pilot_config_set_flag (again, "hostname", "flag");
+  g_assert_cmpstr (pilot_config_get (again, "hostname"), ==, "flag");
+  assert_file (fixture->file, text);
+}
+
+/* A user's daemon does not read the service's file. */
+static void
+test_settings_are_the_services (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (PilotConfig) config = NULL;
+
+  write_file (fixture->settings, "{ \"hostname\": \"service\" }");
+  config = load (fixture, FALSE);
+  g_assert_null (pilot_config_get (config, "hostname"));
+}
+
+static void
+test_corrupt (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (PilotConfig) config = pilot_config_new ();
+  g_autoptr (GError) error = NULL;
+
+  write_file (fixture->file, "{ \"hostname\": \"old\" }");
+  write_file (fixture->settings, "{ \"hostname\": ");
+  pilot_config_set_flag (config, "state-dir", fixture->folder);
+  pilot_config_set_flag (config, "system", "true");
+  g_assert_false (pilot_config_load (config, fixture->file, &error));
+  g_assert_error (error, PILOT_ERROR, PILOT_ERROR_CORRUPT);
+  g_assert_nonnull (strstr (error->message, fixture->settings));
+  assert_file (fixture->settings, "{ \"hostname\": ");
+}
+
+/* What could not be written has not happened. */
+static void
+test_store_fails (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (PilotConfig) config = NULL;
+  g_autoptr (GError) error = NULL;
+
+  write_file (fixture->file, "{ \"hostname\": \"old\" }");
+  config = load (fixture, TRUE);
+  /* A folder where the file should go: fails for root too. */
+  g_assert_cmpint (g_mkdir (fixture->settings, 0700), ==, 0);
+  g_assert_false (pilot_config_store (config, "hostname", "new", &error));
+  g_assert_nonnull (error);
+  g_assert_cmpstr (pilot_config_get (config, "hostname"), ==, "old");
+  g_assert_cmpint (g_rmdir (fixture->settings), ==, 0);
+}
+
+int
+main (int argc, char **argv)
+{
+  g_test_init (&argc, &argv, NULL);
+  g_test_add ("/config/user", Fixture, NULL, setup, test_user, teardown);
+  g_test_add ("/config/system", Fixture, NULL, setup, test_system, teardown);
+  g_test_add ("/config/settings-are-the-services", Fixture, NULL, setup, test_settings_are_the_services, teardown);
+  g_test_add ("/config/corrupt", Fixture, NULL, setup, test_corrupt, teardown);
+  g_test_add ("/config/store-fails", Fixture, NULL, setup, test_store_fails, teardown);
+  return g_test_run ();
+}
