@@ -143,7 +143,7 @@ watch_for (PilotBridge *bridge, guint32 events)
   bridge->events = events;
   /* HUP is reported whether asked for or not; where we can do nothing about it yet (ring full) it must not wake us at every turn. Only then: a socket
    * that stays writable between two turns says so only where it is level-triggered. */
-  pilot_poller_modify (bridge->watch, (events & EPOLLIN) != 0 ? events : events | EPOLLET);
+  pilot_poller_modify (bridge->watch, (events & (EPOLLIN | EPOLLOUT)) != 0 ? events : events | EPOLLET);
 }
 
 static void
