@@ -91,6 +91,9 @@ GBytes *pilot_registry_request_check_trust       (guint32 node, guint32 peer);
 GBytes *pilot_registry_request_request_handshake (const PilotIdentity *identity, guint32 from, guint32 to, const gchar *justification);
 GBytes *pilot_registry_request_poll_handshakes   (const PilotIdentity *identity, guint32 node);
 GBytes *pilot_registry_request_respond_handshake (const PilotIdentity *identity, guint32 node, guint32 peer, gboolean accept);
+/* The refusal that tells the peer of trust taken back. Its "revoked", which other registries pass over, says that it answers no request: one that has just come
+ * from the peer stays to be polled. */
+GBytes *pilot_registry_request_tell_revoked      (const PilotIdentity *identity, guint32 node, guint32 peer);
 GBytes *pilot_registry_request_beacon_list       (void);
 /* Signed with the current key; the new one is given as its public half. */
 GBytes *pilot_registry_request_rotate_key        (const PilotIdentity *identity, guint32 node, const guint8 new_public_key[PILOT_ED25519_PUBLIC_SIZE]);

@@ -193,6 +193,17 @@ pilot_registry_request_respond_handshake (const PilotIdentity *identity, guint32
 }
 
 GBytes *
+pilot_registry_request_tell_revoked (const PilotIdentity *identity, guint32 node, guint32 peer)
+{
+  g_autoptr(JsonObject) request = new_node_request ("respond_handshake", node);
+
+  json_object_set_int_member (request, "peer_id", peer);
+  json_object_set_boolean_member (request, "accept", FALSE);
+  json_object_set_boolean_member (request, "revoked", TRUE);
+  return finish_signed (request, identity);
+}
+
+GBytes *
 pilot_registry_request_beacon_list (void)
 {
   g_autoptr(JsonObject) request = new_request ("beacon_list");

@@ -151,6 +151,11 @@ gboolean               pilot_directory_respond         (PilotDirectory          
                                                         gboolean                          accept,
                                                         gint64                            now,
                                                         GError                          **error);
+/* The node has seen the peer's request another way and refused it: the copy that was not polled yet is not handed out any more, lest it
+ * come to life later. */
+void                   pilot_directory_settle_request  (PilotDirectory                   *directory,
+                                                        guint32                           id,
+                                                        guint32                           peer);
 /* (transfer full): array of PilotDirectoryItem, what waits for this node, oldest first. Nothing is removed. */
 GArray                *pilot_directory_poll            (PilotDirectory                   *directory,
                                                         guint32                           id);

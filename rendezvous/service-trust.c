@@ -76,6 +76,8 @@ handle_respond_handshake (PilotCall  *call,
   if (!pilot_call_authenticate (call, node, "handshake response", FALSE, error) ||
       !pilot_directory_respond (call->service->directory, node, peer, accept, call->now, error))
     return NULL;
+  if (!accept && !pilot_json_get_boolean (call->request, "revoked"))
+    pilot_directory_settle_request (call->service->directory, node, peer);
   call->notify = peer;
   response = json_object_new ();
   json_object_set_boolean_member (response, "accept", accept);

@@ -305,6 +305,21 @@ pilot_directory_respond (PilotDirectory  *self,
   return TRUE;
 }
 
+void
+pilot_directory_settle_request (PilotDirectory *self,
+                                guint32         id,
+                                guint32         peer)
+{
+  PilotDirectoryNode *node = pilot_directory_lookup (self, id);
+  guint index;
+  PilotDirectoryRequest *request = node != NULL ? find_request (node, peer, &index) : NULL;
+
+  if (request == NULL || request->record->delivered)
+    return;
+  request->record->delivered = TRUE;
+  pilot_directory_add_change (self, pilot_change_request (request->record));
+}
+
 gboolean
 pilot_directory_revoke_trust (PilotDirectory  *self,
                               guint32          id,

@@ -61,6 +61,7 @@ void pilot_trust_relay_start (PilotTrustRelay *relay);
 /* An own request through the registry; polls every 2 s for the next 2 minutes. */
 void pilot_trust_relay_request (PilotTrustRelay *relay, guint32 peer, const char *justification);
 void pilot_trust_relay_respond (PilotTrustRelay *relay, guint32 peer, gboolean accept);
+void pilot_trust_relay_tell_revoked (PilotTrustRelay *relay, guint32 peer);
 void pilot_trust_relay_report (PilotTrustRelay *relay, guint32 peer);
 void pilot_trust_relay_revoke (PilotTrustRelay *relay, guint32 peer);
 void pilot_trust_relay_notified (PilotTrustRelay *relay);

@@ -96,6 +96,14 @@ pilot_trust_relay_respond (PilotTrustRelay *relay, guint32 peer, gboolean accept
 }
 
 void
+pilot_trust_relay_tell_revoked (PilotTrustRelay *relay, guint32 peer)
+{
+  PilotNode *node = relay->trust->node;
+
+  call (relay, peer, pilot_registry_request_tell_revoked (&node->identity, node->id, peer), "respond_handshake");
+}
+
+void
 pilot_trust_relay_report (PilotTrustRelay *relay, guint32 peer)
 {
   PilotNode *node = relay->trust->node;

@@ -382,9 +382,10 @@ finish_revocation (PilotTrust *trust, guint32 peer, gboolean told)
     return;
   tell_engine (trust, peer);
   pilot_trust_relay_revoke (trust->relay, peer);
-  /* There is no relayed revocation. A rejection is relayed, and one of our own nodes that gets it from somebody it trusts asks the registry. */
-  if (!by_peer)
-    pilot_trust_relay_respond (trust->relay, peer, FALSE);
+  /* There is no relayed revocation. A rejection is relayed, and one of our own nodes that gets it from somebody it trusts asks the registry. Only when the
+   * peer was not reached: a Go node that asks again meanwhile takes it for the answer, and drops the acceptance that follows. */
+  if (!by_peer && !told)
+    pilot_trust_relay_tell_revoked (trust->relay, peer);
   if (has (trust, PILOT_TRUST_OUTGOING, peer))
     send_request (trust, peer);
 }

@@ -130,6 +130,29 @@ test_pending_bounded (void)
   fixture_clear (&fixture);
 }
 
+/* A request that was refused before it was polled is not handed out, may be accepted after all, and may be made again. */
+static void
+test_settled (void)
+{
+  Fixture fixture;
+  g_autoptr (GError) error = NULL;
+
+  fixture_init (&fixture);
+  add_node (&fixture, 1, 10);
+  add_node (&fixture, 2, 10);
+  g_assert_true (pilot_directory_request (fixture.directory, 2, 1, "", 11, &error));
+  g_assert_true (pilot_directory_respond (fixture.directory, 1, 2, FALSE, 12, &error));
+  g_assert_cmpuint (poll_count (&fixture, 1), ==, 1);
+  pilot_directory_settle_request (fixture.directory, 1, 2);
+  g_assert_cmpuint (poll_count (&fixture, 1), ==, 0);
+  g_assert_true (pilot_directory_request (fixture.directory, 2, 1, "", 13, &error));
+  g_assert_cmpuint (poll_count (&fixture, 1), ==, 1);
+  pilot_directory_settle_request (fixture.directory, 1, 2);
+  g_assert_true (pilot_directory_respond (fixture.directory, 1, 2, TRUE, 14, &error));
+  g_assert_true (pilot_directory_is_trusted (fixture.directory, 1, 2));
+  fixture_clear (&fixture);
+}
+
 /* A hundred answers, the newest of each sender. */
 static void
 test_responses_bounded (void)
@@ -283,6 +306,7 @@ main (int    argc,
   setlocale (LC_ALL, "");
   g_test_init (&argc, &argv, NULL);
   g_test_add_func ("/rendezvous/directory/pending-bounded", test_pending_bounded);
+  g_test_add_func ("/rendezvous/directory/settled", test_settled);
   g_test_add_func ("/rendezvous/directory/responses-bounded", test_responses_bounded);
   g_test_add_func ("/rendezvous/directory/edges-bounded", test_edges_bounded);
   g_test_add_func ("/rendezvous/directory/restart", test_restart);

@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""A node of either kind, ours or the Go daemon, behind the same few words, so that a case can be played in both directions."""
+
+import importlib.machinery
+import importlib.util
+import json
+import os
+import sys
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+SOURCE = os.path.dirname(os.path.dirname(HERE))
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.join(SOURCE, "tests", "lab"))
+
+from labkit import player  # noqa: E402
+from labkit.namespace import LabError  # noqa: E402,F401  -- for the cases
+from labkit.tap import Suite, expect, expect_equal  # noqa: E402
+from labkit.world import BEACON, REGISTRY, find_build, wait_until  # noqa: E402
+
+TRUST_SECONDS = 5
+STREAM = "/home/user/stream.py"
+
+
+def _fetch_peer():
+    """tools/fetch-peer as a module: a program whose name is no module name."""
+    loader = importlib.machinery.SourceFileLoader("fetch_peer", os.path.join(SOURCE, "tools", "fetch-peer"))
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader("fetch_peer", loader))
+    loader.exec_module(module)
+    return module
+
+
+def main(suite):
+    """Runs a suite when the Go programs can be had, else skips each of its cases by name."""
+    fetch_peer = _fetch_peer()
+    try:
+        os.environ["PILOT_PEER"] = fetch_peer.fetch(find_build())
+    except fetch_peer.CannotBeHad as why:
+        print(f"1..{len(suite.cases)}")
+        for number, (title, _) in enumerate(suite.cases, 1):
+            print(f"ok {number} {title} # SKIP {' '.join(str(why).split())}")
+        sys.exit(0)
+    Suite.main(suite)
+
+
+class Node:
+    """What both kinds do alike: their pilotctl has the same commands and answers with the same data."""
+
+    def __init__(self, world, host):
+        self.world = world
+        self.host = host
+        self.id = None
+        with open(os.path.join(HERE, "stream.py"), "rb") as file:
+            self._put(STREAM, file.read())
+
+    def ctl(self, *argv, timeout=60):
+        """Runs its pilotctl and answers the data; a failure raises."""
+        done = self._run(*argv, timeout=timeout, check=True)
+        answer = json.loads(done.stdout)
+        expect_equal(answer.get("status"), "ok", f"{self.host}: pilotctl {' '.join(argv)}")
+        return answer["data"]
+
+    def try_ctl(self, *argv, timeout=60):
+        """Runs its pilotctl and answers the data, or None when it fails."""
+        done = self._run(*argv, timeout=timeout, check=False)
+        return json.loads(done.stdout)["data"] if done.returncode == 0 else None
+
+    def fails(self, *argv, timeout=60):
+        """Runs its pilotctl, which must fail; answers the whole of what it said."""
+        done = self._run(*argv, timeout=timeout, check=False)
+        expect(done.returncode != 0, f"{self.host}: pilotctl {' '.join(argv)} succeeded: {done.stdout!r}")
+        return done.stdout + done.stderr
+
+    @property
+    def address(self):
+        return player.address(self.id)
+
+    def trusted(self):
+        return {record["node_id"] for record in self.ctl("trust")["trusted"]}
+
+    def pending(self):
+        return {record["node_id"] for record in self.ctl("pending")["pending"]}
+
+    def trusts(self, other, seconds=TRUST_SECONDS):
+        wait_until(lambda: other.id in self.trusted(), seconds, f"{self.host} trusts {other.host}")
+
+    def trusts_not(self, other, seconds=TRUST_SECONDS):
+        wait_until(lambda: other.id not in self.trusted(), seconds, f"{self.host} trusts {other.host} no more")
+
+    def path_to(self, other):
+        """"direct", "relay", or None for a peer it has no session with."""
+        for peer in self._peers():
+            if peer.get("node_id") == other.id:
+                return peer.get("path") or ("relay" if peer.get("relay") else "direct")
+        return None
+
+    def round_trips(self, other, count=4):
+        """The round trips of a ping, in ms; every echo must come back."""
+        data = self.ctl("ping", self.target(other), "--count", str(count))
+        rtts = [result["rtt_ms"] for result in data["results"] if "error" not in result]
+        expect_equal((len(rtts), data["timeout"]), (count, False), f"{self.host} pings {other.host}: {data}")
+        return rtts
+
+    def _put(self, path, data):
+        self.world.run(self.host, "sh", "-c", 'mkdir -p "$(dirname "$1")" && cat >"$1" && chmod 755 "$1"', "sh", path, stdin=data)
+
+    def serve(self, port, *argv):
+        """Starts tests/interop/stream.py as a server, behind this node; its words go to a log. Answers the name of that."""
+        log = f"stream-{port}.log"
+        self.world.background(self.host, log, *self.stream_words(*argv))
+        wait_until(lambda: self.said(log).startswith("ready"), 10, f"{self.host} serves port {port}")
+        return log
+
+    def said(self, log):
+        return self.world.run(self.host, "cat", log, check=False).stdout
+
+    def stream(self, *argv, timeout=120):
+        """Runs tests/interop/stream.py as a client on this node and answers what it saw."""
+        return json.loads(self.world.run(self.host, *self.stream_words(*argv), timeout=timeout).stdout)
+
+    def blob_digest(self, mib):
+        """The digest of the blob that stream.py sends."""
+        return json.loads(self.world.run(self.host, "python3", STREAM, "digest", str(mib)).stdout)
+
+    def answers(self, other, seconds=30):
+        """Waits until one ping of the other comes back: tunnels that a restart broke are made anew."""
+        wait_until(lambda: (data := self.try_ctl("ping", self.target(other), "--count", "1")) and "rtt_ms" in data["results"][0], seconds,
+                   f"{other.host} answers {self.host}")
+
+    @staticmethod
+    def target(other):
+        return str(other.id)
+
+
+class Ours(Node):
+    kind = "ours"
+
+    def start(self, *arguments):
+        self.world.start_daemon(self.host, *arguments)
+        self.id = self.ctl("info")["node_id"]
+        return self
+
+    def stop(self):
+        player.daemon_stop(self.world, self.host)
+
+    def kill(self):
+        player.kill(self.world, self.host, self.ctl("daemon", "status")["pid"], "KILL")
+
+    def _run(self, *argv, timeout, check):
+        return self.world.run(self.host, "pilotctl", "--json", *argv, timeout=timeout, check=check)
+
+    def _peers(self):
+        return self.ctl("peers")["peers"]
+
+    @staticmethod
+    def stream_words(*argv):
+        return ["python3", STREAM, *argv]
+
+
+class Go(Node):
+    kind = "Go"
+    SOCKET = "/home/user/go/socket"
+
+    def __init__(self, world, host):
+        super().__init__(world, host)
+        self.pid = None
+        self._install()
+
+    def _install(self):
+        """Its programs go into the host's home: what the build folder is called there, nobody knows (it may lie below /home or /tmp)."""
+        package = os.path.join(os.environ["PILOT_PEER"], "pilotprotocol")
+        for name in ("bin/pilot-daemon", "bin/pilotctl", "bin/libpilot.so", "__init__.py", "client.py", "_runtime.py"):
+            with open(os.path.join(package, name), "rb") as file:
+                self._put(f"go/pilotprotocol/{name}", file.read())
+        self.world.run(self.host, "mkdir", "-p", "-m", "700", ".pilot")
+
+    def _environment(self):
+        return ["env", f"PILOT_SOCKET={self.SOCKET}", f"PILOT_REGISTRY={REGISTRY}", f"PILOT_BEACON={BEACON}", "PILOT_NO_SKILLINJECT=1",
+                "PILOT_LIB_PATH=/home/user/go/pilotprotocol/bin/libpilot.so", "PYTHONPATH=/home/user/go"]
+
+    def start(self, *arguments, seconds=20):
+        self.pid = self.world.background(self.host, ".pilot/pilot.log", *self._environment(), "go/pilotprotocol/bin/pilot-daemon", "-registry", REGISTRY,
+                                         "-beacon", BEACON, "-hostname", f"agent-{self.host}", "-identity", "/home/user/.pilot/identity.json",
+                                         "-socket", self.SOCKET, "-email", f"{self.host}@example.org", "-motd-feed-url", "", *arguments)
+        wait_until(lambda: self._run("info", timeout=10, check=False).returncode == 0, seconds, f"the Go daemon of {self.host} is registered")
+        self.id = self.ctl("info")["node_id"]
+        return self
+
+    def stop(self):
+        player.kill(self.world, self.host, self.pid)
+
+    def kill(self):
+        player.kill(self.world, self.host, self.pid, "KILL")
+
+    def _run(self, *argv, timeout, check):
+        return self.world.run(self.host, *self._environment(), "go/pilotprotocol/bin/pilotctl", "--json", *argv, timeout=timeout, check=check)
+
+    def _peers(self):
+        return self.ctl("peers", "--all")["peers"]
+
+    def stream_words(self, *argv):
+        return [*self._environment(), "python3", STREAM, "--sdk", self.SOCKET, *argv]
+
+
+def ask_and_approve(asker, granter):
+    """One node asks by its id, the other approves; both must see it within 5 s of the approval."""
+    asker.ctl("handshake", str(granter.id), "let me in")
+    wait_until(lambda: asker.id in granter.pending(), 10, f"the request of {asker.host} arrives at {granter.host}")
+    granter.ctl("approve", str(asker.id))
+    asker.trusts(granter)
+    granter.trusts(asker)
