@@ -277,13 +277,16 @@ client_resolve (Client *client, const char *name, guint32 *node_id, GError **err
   g_autoptr (GVariant) reply = NULL;
   const char *address;
   PilotAddress parsed;
+  g_autoptr (GError) local = NULL;
 
-  /* What looks like an address is parsed here, so that a malformed one is told apart from an unknown name. */
-  if (strchr (name, ':') != NULL || g_ascii_isdigit (*name)) {
-    if (!pilot_address_parse_cli (name, &parsed, error))
-      return FALSE;
+  if (pilot_address_parse_cli (name, &parsed, &local)) {
     *node_id = parsed.node;
     return TRUE;
+  }
+  /* No host name has a colon: this is a malformed address, not an unknown name. A name may begin with a figure. */
+  if (strchr (name, ':') != NULL) {
+    g_propagate_error (error, g_steal_pointer (&local));
+    return FALSE;
   }
   reply = client_call (client, "Node", "Resolve", g_variant_new ("(s)", name), error);
   if (reply == NULL)

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""pilotctl without a daemon: table, help, completion, exit codes, configuration. Usage: test-pilotctl.py PILOTCTL PILOTD SOURCE_ROOT"""
+"""pilotctl without a daemon: table, help, completion, exit codes, configuration; with one: malformed addresses. Usage: test-pilotctl.py PILOTCTL PILOTD SOURCE_ROOT"""
 import json
 import os
 import pathlib
@@ -23,7 +23,7 @@ results = []
 def run(home, *words):
     environment = {'PATH': '/usr/bin:/bin', 'LC_ALL': 'C.UTF-8', 'HOME': home, 'PILOT_HOME': home, 'XDG_RUNTIME_DIR': home, 'PILOT_DAEMON_BIN': PILOTD,
                    'PILOT_BUS': os.path.join(home, 'no-such-socket')}
-    for name in ('ASAN_OPTIONS', 'UBSAN_OPTIONS', 'LSAN_OPTIONS', 'LD_LIBRARY_PATH'):
+    for name in ('ASAN_OPTIONS', 'UBSAN_OPTIONS', 'LSAN_OPTIONS', 'LD_LIBRARY_PATH', 'PILOT_PLUGIN_PATH'):
         if name in os.environ:
             environment[name] = os.environ[name]
     return subprocess.run([PILOTCTL, *words], env=environment, capture_output=True, text=True, timeout=60)
@@ -97,6 +97,36 @@ def check_down(home, commands):
     check('daemon status --check: exit 1', run(home, 'daemon', 'status', '--check').returncode == 1)
 
 
+def check_daemon_start(home):
+    process = run(home, '--json', 'daemon', 'start', '--no-such-option')
+    check('daemon start: unknown option refused and named', process.returncode == 1 and process.stdout == '' and
+          '--no-such-option' in error_of(process).get('message', ''), process)
+    check('daemon start: nothing runs after it', not pathlib.Path(home, '.pilot/pilot.pid').exists() and
+          run(home, 'daemon', 'status', '--check').returncode == 1)
+
+
+# A host name has no colon, space or dot; one may begin with a figure.
+MALFORMED = ['0:zzz', '0:0000.0000', '0:0000.0000.00005', '0:0000.0000.0005:', ':', '0:', 'a b', '10.4.0.1', '-5', '']
+
+
+def check_malformed(home):
+    """A malformed address is told apart from an unknown name, without asking anybody. The registry of this daemon is a closed port."""
+    process = run(home, '--json', 'daemon', 'start', '--registry', '127.0.0.1:1', '--beacon', '127.0.0.1:2', '--listen', '127.0.0.1:0')
+    check('daemon start', process.returncode == 0, process)
+    try:
+        for command in ('handshake', 'approve', 'untrust', 'expose', 'ping', 'gateway map'):
+            for address in MALFORMED:
+                process = run(home, '--json', *command.split(), '--', address)
+                check(f'{command} "{address}": refused', process.returncode == 1 and process.stdout == '' and
+                      error_of(process).get('code') == 'invalid_argument', process)
+        process = run(home, '--json', 'handshake', '3d-printer')
+        check('handshake 3d-printer: a host name', process.returncode == 1 and error_of(process).get('code') in ('connection_failed', 'timeout') and
+              '"3d-printer"' in error_of(process).get('message', ''), process)
+    finally:
+        process = run(home, '--json', 'daemon', 'stop')
+    check('daemon stop', process.returncode == 0 and 'forced' not in json.loads(process.stdout)['data'], process)
+
+
 def check_config(home):
     path = pathlib.Path(home, '.pilot/config.json')
     process = run(home, '--json', 'init', '--registry', '127.0.0.1:9000', '--beacon', '127.0.0.1:9001', '--hostname', 'anna')
@@ -124,7 +154,10 @@ def main():
         check_documents(home, commands)
         check_usage(home, commands)
         check_down(home, commands)
+        check_daemon_start(home)
         check_config(home)
+    with tempfile.TemporaryDirectory(prefix='pilotctl-test-') as home:
+        check_malformed(home)
     print(f'1..{len(results)}')
     return 0 if all(results) else 1
 
