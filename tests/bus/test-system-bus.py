@@ -120,6 +120,19 @@ def check_names():
         assert (result.returncode == 0) == allowed, (user, name, result)
 
 
+def check_gateway(node):
+    """The daemon has no privilege: it is the bus that starts the helper for it."""
+    assert bus_owner(HELPER) is None
+    refused = call(OTHER, NAME + '.Gateway.Start', '{}', "['0:0000.0000.0003']", **node)
+    assert refused.returncode != 0 and 'PermissionDenied' in refused.stderr, refused
+    assert bus_owner(HELPER) is None and '10.4.0.1' not in addresses()
+    started = call('root', NAME + '.Gateway.Start', '{}', "['0:0000.0000.0003']", **node)
+    assert started.returncode == 0 and "'10.4.0.1'" in started.stdout and "'up'" in started.stdout, started
+    assert bus_owner(HELPER) == 0 and '10.4.0.1/32' in addresses(), addresses()
+    stopped = call(SERVED, NAME + '.Gateway.Stop', **node)
+    assert stopped.returncode == 0 and '10.4.' not in addresses(), (stopped, addresses())
+
+
 def check_daemon(folder, pilotd, plugins):
     entry = pwd.getpwnam(SERVED)
     state = folder + '/state'
@@ -136,6 +149,7 @@ def check_daemon(folder, pilotd, plugins):
         assert state_of.returncode == 0 and "'connecting'" in state_of.stdout, state_of
         refused = call(OTHER, NAME + '.Node.SetHostname', 'mine', **node)
         assert refused.returncode != 0 and 'PermissionDenied' in refused.stderr, refused
+        check_gateway(node)
     finally:
         daemon.terminate()
         _, log = daemon.communicate(timeout=30)
