@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The service of the machine: our bus policies and the activation file in a system bus of its own, pilotd and pilot-helper on it.
 
-test-system-bus.py PILOTD PILOT-HELPER PLUGIN_PATH DATA_SOURCE DATA_BUILD. Needs root: network and mount namespace of its own, so that the
+test-system-bus.py PILOTD PILOT-HELPER PLUGIN_PATH DATA_SOURCE DATA_BUILD PILOT-RENDEZVOUS. Needs root: network and mount namespace of its own, so that the
 bus is where every program looks for it and the host's addresses are not touched.
 """
+import json
 import os
 import pwd
 import subprocess
@@ -120,40 +121,103 @@ def check_names():
         assert (result.returncode == 0) == allowed, (user, name, result)
 
 
-def check_gateway(node):
-    """The daemon has no privilege: it is the bus that starts the helper for it."""
+NODE = dict(dest=NAME, path='/network/pilotprotocol/Pilot1')
+
+
+def property_of(interface, name):
+    """Asked by a stranger: status is for everybody. The value as gdbus writes it, "" while nobody answers."""
+    result = call(OTHER, 'org.freedesktop.DBus.Properties.Get', f'{NAME}.{interface}', name, **NODE)
+    return result.stdout.strip()[2:-3] if result.returncode == 0 else ''
+
+
+class Service:
+    """pilotd as its unit starts it: a user without privileges, folders made for it, the configuration somebody else's."""
+
+    def __init__(self, folder, pilotd, plugins):
+        self.owner = pwd.getpwnam(SERVED)
+        self.state, self.config = folder + '/state', folder + '/etc/config.json'
+        for path in (self.state, '/run/pilot'):
+            os.mkdir(path, 0o755)
+            os.chown(path, self.owner.pw_uid, self.owner.pw_gid)
+        os.mkdir(folder + '/etc', 0o755)
+        with open(self.config, 'w') as file:
+            json.dump({'registry': '127.0.0.1:9000', 'beacon': '127.0.0.1:9001', 'hostname': 'written', 'public': False}, file)
+        self.environment = {'PATH': os.environ['PATH'], 'STATE_DIRECTORY': self.state, 'HOME': self.state, 'PILOT_PLUGIN_PATH': plugins}
+        self.environment |= {name: value for name, value in os.environ.items() if name.endswith('SAN_OPTIONS')}
+        self.pilotd, self.process = pilotd, None
+
+    def start(self):
+        self.process = subprocess.Popen(
+            ['setpriv', f'--reuid={self.owner.pw_uid}', f'--regid={self.owner.pw_gid}', '--clear-groups', self.pilotd, '--system', '--config', self.config],
+            env=self.environment)
+        wait_for(NAME, lambda: bus_owner(NAME) == self.owner.pw_uid, self.process)
+        wait_for('registration', lambda: property_of('Node', 'State') == "'online'", self.process)
+
+    def crash(self):
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self):
+        self.process.terminate()
+        assert self.process.wait(timeout=30) == 0, self.process.returncode
+
+
+def check_changes(service):
+    """What the daemon changes is kept, and not in the administrator's file, which it could not write anyway."""
+    with open(service.config) as file:
+        before = file.read()
+    assert property_of('Node', 'Hostname') == "'written'"
+    refused = call(OTHER, NAME + '.Node.SetHostname', 'mine', **NODE)
+    assert refused.returncode != 0 and 'PermissionDenied' in refused.stderr, refused
+    for method, value in (('SetHostname', 'changed'), ('SetPublic', 'true')):
+        done = call(SERVED, f'{NAME}.Node.{method}', value, **NODE)
+        assert done.returncode == 0, done
+    service.stop()
+    with open(service.config) as file:
+        assert file.read() == before
+    service.start()
+    assert property_of('Node', 'Hostname') == "'changed'" and property_of('Node', 'Public') == 'true'
+
+
+def check_gateway(service):
+    """The daemon has no privilege: the bus starts the helper for it, and what was mapped outlives the daemon."""
+    def state():
+        listed = call(OTHER, NAME + '.Gateway.ListMappings', **NODE).stdout
+        return listed.split("'state': <'")[1].split("'")[0] if "'10.4.0.1'" in listed else ''
+
     assert bus_owner(HELPER) is None
-    refused = call(OTHER, NAME + '.Gateway.Start', '{}', "['0:0000.0000.0003']", **node)
+    refused = call(OTHER, NAME + '.Gateway.Start', '{}', "['0:0000.0000.0003']", **NODE)
     assert refused.returncode != 0 and 'PermissionDenied' in refused.stderr, refused
     assert bus_owner(HELPER) is None and '10.4.0.1' not in addresses()
-    started = call('root', NAME + '.Gateway.Start', '{}', "['0:0000.0000.0003']", **node)
-    assert started.returncode == 0 and "'10.4.0.1'" in started.stdout and "'up'" in started.stdout, started
+    started = call('root', NAME + '.Gateway.Start', '{}', "['0:0000.0000.0003']", **NODE)
+    assert started.returncode == 0 and "'10.4.0.1'" in started.stdout and state() == 'up', started
     assert bus_owner(HELPER) == 0 and '10.4.0.1/32' in addresses(), addresses()
-    stopped = call(SERVED, NAME + '.Gateway.Stop', **node)
+    helper = helper_pid(call(SERVED, HELPER + '.Describe').stdout)
+
+    service.crash()
+    assert '10.4.0.1/32' in addresses()
+    service.start()
+    wait_for('mapping', lambda: state() == 'up', service.process)
+    assert helper_pid(call(SERVED, HELPER + '.Describe').stdout) == helper
+    stopped = call(SERVED, NAME + '.Gateway.Stop', **NODE)
     assert stopped.returncode == 0 and '10.4.' not in addresses(), (stopped, addresses())
 
 
-def check_daemon(folder, pilotd, plugins):
-    entry = pwd.getpwnam(SERVED)
-    state = folder + '/state'
-    os.mkdir(state, 0o700)
-    os.chown(state, entry.pw_uid, entry.pw_gid)
-    environment = {'PATH': os.environ['PATH'], 'STATE_DIRECTORY': state, 'HOME': state, 'PILOT_PLUGIN_PATH': plugins}
-    daemon = subprocess.Popen(
-        ['setpriv', f'--reuid={entry.pw_uid}', f'--regid={entry.pw_gid}', '--clear-groups', pilotd, '--system', '--config', folder + '/none.json',
-         '--registry', '127.0.0.1:1', '--beacon', '127.0.0.1:2', '--bus', state + '/bus'], env=environment, stderr=subprocess.PIPE, text=True)
+def check_daemon(folder, pilotd, plugins, rendezvous):
+    service = Service(folder, pilotd, plugins)
+    registry = subprocess.Popen([rendezvous, '--store', folder + '/store.db', '--registry-addr', '127.0.0.1:9000', '--beacon-addr', '127.0.0.1:9001'],
+                                stdout=subprocess.DEVNULL)
     try:
-        wait_for(NAME, lambda: bus_owner(NAME) == entry.pw_uid, daemon)
-        node = dict(dest=NAME, path='/network/pilotprotocol/Pilot1')
-        state_of = call(OTHER, 'org.freedesktop.DBus.Properties.Get', NAME + '.Node', 'State', **node)
-        assert state_of.returncode == 0 and "'connecting'" in state_of.stdout, state_of
-        refused = call(OTHER, NAME + '.Node.SetHostname', 'mine', **node)
-        assert refused.returncode != 0 and 'PermissionDenied' in refused.stderr, refused
-        check_gateway(node)
+        service.start()
+        check_changes(service)
+        check_gateway(service)
+        service.stop()
+        assert bus_owner(NAME) is None
     finally:
-        daemon.terminate()
-        _, log = daemon.communicate(timeout=30)
-    assert daemon.returncode == 0, log
+        for process in (service.process, registry):
+            if process is not None and process.poll() is None:
+                process.kill()
+                process.wait()
 
 
 def main():
@@ -162,7 +226,7 @@ def main():
         return 0
     if '--inside' not in sys.argv:
         os.execvp('unshare', ['unshare', '-n', '-m', '--propagation', 'private', sys.executable, *sys.argv, '--inside'])
-    pilotd, helper, plugins, source, build = sys.argv[1:6]
+    pilotd, helper, plugins, source, build, rendezvous = sys.argv[1:7]
     pilotd, helper = os.path.abspath(pilotd), os.path.abspath(helper)
     for command in (['mount', '-t', 'tmpfs', '-o', 'mode=755', 'tmpfs', '/run'], ['ip', 'link', 'set', 'lo', 'up']):
         subprocess.run(command, check=True)
@@ -173,7 +237,7 @@ def main():
         bus = subprocess.Popen(['dbus-daemon', '--nofork', '--nopidfile', '--config-file', folder + '/bus.conf'])
         try:
             wait_for('bus', lambda: os.path.exists('/run/dbus/system_bus_socket'), bus)
-            tests = (('helper', check_helper), ('names', check_names), ('daemon', lambda: check_daemon(folder, pilotd, plugins)))
+            tests = (('helper', check_helper), ('names', check_names), ('daemon', lambda: check_daemon(folder, pilotd, plugins, rendezvous)))
             print(f'1..{len(tests)}')
             for number, (name, test) in enumerate(tests, 1):
                 try:
