@@ -1,14 +1,30 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""verify-units.py DATA_BUILD PROGRAM...: systemd-analyze verify on our units, their programs replaced by the built ones."""
+"""verify-units.py DATA_BUILD PROGRAM...: systemd-analyze verify on our units, their programs replaced by the built ones.
+
+What a unit or the bus starts must be what meson installs, and where it installs it.
+"""
+import json
 import os
 import subprocess
 import sys
 import tempfile
 
 build, programs = sys.argv[1], {os.path.basename(path): os.path.abspath(path) for path in sys.argv[2:]}
+with open(f'{os.path.dirname(build)}/meson-info/intro-installed.json') as intro:
+    installed = {os.path.basename(path): place for path, place in json.load(intro).items()}
+
+
+def built(command):
+    """The same command with the program of the build."""
+    program, rest = command.split(' ', 1)
+    name = os.path.basename(program)
+    assert installed[name] == program, f'{program} is installed as {installed[name]}'
+    return f'{programs[name]} {rest}'
+
+
 failed = 0
 units = ('pilotd', 'pilot-helper', 'pilot-rendezvous')
-print(f'1..{len(units) + 1}')
+print(f'1..{len(units) + 2}')
 with tempfile.TemporaryDirectory(prefix='pilot-units-') as folder:
     def verify(name, text):
         path = f'{folder}/{name}.service'
@@ -24,9 +40,7 @@ with tempfile.TemporaryDirectory(prefix='pilot-units-') as folder:
             lines = file.read().splitlines()
         for index, line in enumerate(lines):
             if line.startswith('ExecStart='):
-                program, rest = line[10:].split(' ', 1)
-                assert '@' not in program, line
-                lines[index] = f'ExecStart={programs[os.path.basename(program)]} {rest}'
+                lines[index] = 'ExecStart=' + built(line[10:])
         code, complaints = verify(name, '\n'.join(lines) + '\n')
         if code != 0 or complaints:
             failed += 1
@@ -38,4 +52,14 @@ with tempfile.TemporaryDirectory(prefix='pilot-units-') as folder:
     noticed = any('ProtectSytem' in line for line in complaints)
     failed += not noticed
     print(('' if noticed else 'not ') + f'ok {len(units) + 1} notices a mistake')
+    # The bus: the same program, started the same way but for the subnet, and the unit is there.
+    with open(f'{build}/network.pilotprotocol.Pilot1.Helper.service') as file:
+        activation = dict(line.split('=', 1) for line in file.read().splitlines() if '=' in line)
+    with open(f'{build}/pilot-helper.service') as file:
+        unit = [line.split('=', 1)[1] for line in file.read().splitlines() if line.startswith(('ExecStart=', 'Environment=PILOT_SUBNET='))]
+    subnet, start = unit
+    same = built(activation['Exec']) == built(start.replace('${PILOT_SUBNET}', subnet.split('=')[1]))
+    same = same and activation['SystemdService'] in installed
+    failed += not same
+    print(('' if same else 'not ') + f'ok {len(units) + 2} activation by the bus')
 sys.exit(1 if failed else 0)
