@@ -130,6 +130,16 @@ stream_timer_is_set (PilotStream *self, StreamTimer timer)
   return self->timers[timer] != STREAM_NEVER;
 }
 
+/* How long to wait before a peer without room is asked. Our own kind says by itself when it has some, and the question only covers a lost word. A Go peer never
+ * does: asked after the 500 ms of the reference, a transfer to a reader a little slower than the sender would stand still most of the time. */
+static inline gint64
+stream_window_probe_delay (const PilotStream *self)
+{
+  gint64 first = self->own_kind ? 500 * STREAM_MS : 20 * STREAM_MS;
+
+  return MIN (first << MIN (self->window_probes, 12), 30 * STREAM_SECOND);
+}
+
 static inline void
 stream_timer_set (PilotStream *self, StreamTimer timer, gint64 when)
 {

@@ -11,8 +11,6 @@
 #define FIN_PATIENCE_GO (10 * STREAM_SECOND)
 #define DIAL_TOTAL (17250 * STREAM_MS)
 #define DIAL_FIRST (250 * STREAM_MS)
-#define WINDOW_PROBE_FIRST (500 * STREAM_MS)
-#define WINDOW_PROBE_MAX (30 * STREAM_SECOND)
 #define PACING_MIN_RTT 500
 #define PACING_SLACK_NS (2 * 1000 * 1000)
 
@@ -370,7 +368,7 @@ window_allows (PilotStream *self,
   if (self->window_probe_due)
     return self->records.n_records == 0 ? MIN (length, STREAM_SEGMENT_SIZE) : 0;
   if (self->records.n_records == 0 && !stream_timer_is_set (self, STREAM_TIMER_WINDOW))
-    stream_timer_set (self, STREAM_TIMER_WINDOW, now + MIN (WINDOW_PROBE_FIRST << MIN (self->window_probes, 6), WINDOW_PROBE_MAX));
+    stream_timer_set (self, STREAM_TIMER_WINDOW, now + stream_window_probe_delay (self));
   return 0;
 }
 

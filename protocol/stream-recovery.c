@@ -14,8 +14,6 @@
 #define DUPLICATE_THRESHOLD 3
 #define PROBE_SLACK (5 * STREAM_MS)
 #define PROBE_MIN (10 * STREAM_MS)
-#define WINDOW_PROBE_FIRST (500 * STREAM_MS)
-#define WINDOW_PROBE_MAX (30 * STREAM_SECOND)
 #define MAX_REORDER_MULT 8
 
 /* What one packet told, gathered over its cumulative and its selective part. */
@@ -440,7 +438,7 @@ stream_arm_retransmit (PilotStream *self,
     {
       /* The peer has no room even for the oldest: it is asked now and then, and may take as long as it answers. */
       if (!stream_timer_is_set (self, STREAM_TIMER_WINDOW))
-        stream_timer_set (self, STREAM_TIMER_WINDOW, now + MIN (WINDOW_PROBE_FIRST << MIN (self->window_probes, 6), WINDOW_PROBE_MAX));
+        stream_timer_set (self, STREAM_TIMER_WINDOW, now + stream_window_probe_delay (self));
       return;
     }
   stream_timer_set (self, STREAM_TIMER_RETRANSMIT, now + rto);
