@@ -32,7 +32,7 @@ def untrusted(world):
     before["alpha"] = network_state(world, "alpha")
     gateway_start(world, "--ports", "8080", address(BETA))
     serve(world, "beta", 8080)
-    connect_refused(world, "10.4.0.1", 8080, 3)
+    connect_refused(world, "10.4.0.1", 8080, 0.1)
     expect(mappings(world)["10.4.0.1"].get("last_error"), "gateway list says why")
     pilotctl(world, "alpha", "extras", "gateway", "stop", sudo=True)
 
@@ -130,7 +130,7 @@ def several(world):
 def untrust(world):
     pilotctl(world, "beta", "untrust", str(ALPHA))
     wait_until(lambda: BETA not in trusted_ids(world, "alpha"), 5, "alpha learns of it")
-    connect_refused(world, "10.4.0.1", 8080, 3)
+    connect_refused(world, "10.4.0.1", 8080, 0.1)
     expect_equal(curl(world, "alpha", "http://10.4.0.2:8080/").stdout, "gamma", "the page of gamma")
 
 
