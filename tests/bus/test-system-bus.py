@@ -89,6 +89,14 @@ def wait_for(what, check, process):
         time.sleep(0.05)
 
 
+def check_user(helper):
+    """A name or a number and nothing else: 64 + invalid_argument, as pilot-helper(8) says, and nothing is served."""
+    for user in ('no-such-user', '4294967295', '99999999999', '-1', '12x', '', ' 1'):
+        done = subprocess.run([helper, '--system', '--subnet', '10.4.0.0/16', '--uid', user], capture_output=True, text=True, timeout=30)
+        assert done.returncode == 65 and f'"{user}"' in done.stderr, (user, done)
+    assert bus_owner(HELPER) is None
+
+
 def check_helper():
     refused = call(OTHER, HELPER + '.Describe')
     assert refused.returncode != 0 and 'AccessDenied' in refused.stderr, refused
@@ -237,7 +245,7 @@ def main():
         bus = subprocess.Popen(['dbus-daemon', '--nofork', '--nopidfile', '--config-file', folder + '/bus.conf'])
         try:
             wait_for('bus', lambda: os.path.exists('/run/dbus/system_bus_socket'), bus)
-            tests = (('helper', check_helper), ('names', check_names), ('daemon', lambda: check_daemon(folder, pilotd, plugins, rendezvous)))
+            tests = (('user', lambda: check_user(helper)), ('helper', check_helper), ('names', check_names), ('daemon', lambda: check_daemon(folder, pilotd, plugins, rendezvous)))
             print(f'1..{len(tests)}')
             for number, (name, test) in enumerate(tests, 1):
                 try:
