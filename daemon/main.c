@@ -45,8 +45,14 @@ on_option (const char *name, const char *value, gpointer user_data, GError **err
   return TRUE;
 }
 
-#define TEXT(name, help, argument) { name, 0, 0, G_OPTION_ARG_CALLBACK, on_option, help, argument }
-#define SWITCH(name, help) { name, 0, G_OPTION_FLAG_NO_ARG, G_OPTION_ARG_CALLBACK, on_option, help, NULL }
+#define TEXT(name, help, argument)                               \
+  {                                                              \
+    name, 0, 0, G_OPTION_ARG_CALLBACK, on_option, help, argument \
+  }
+#define SWITCH(name, help)                                                      \
+  {                                                                             \
+    name, 0, G_OPTION_FLAG_NO_ARG, G_OPTION_ARG_CALLBACK, on_option, help, NULL \
+  }
 
 static const GOptionEntry entries[] = {
   TEXT ("registry", "The registry to use", "HOST:PORT"),

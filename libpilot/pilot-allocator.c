@@ -5,8 +5,7 @@
 
 #include "pilot-error.h"
 
-enum
-{
+enum {
   PROP_SUBNET = 1,
   N_PROPS
 };
@@ -16,39 +15,39 @@ static GParamSpec *properties[N_PROPS];
 G_DEFINE_ABSTRACT_TYPE (PilotAllocator, pilot_allocator, PILOT_TYPE_PLUGIN)
 
 static GInetAddress *
-pilot_allocator_real_allocate (PilotAllocator      *self,
-                               const PilotAddress  *address,
-                               GInetAddress        *wanted,
-                               GError             **error)
+pilot_allocator_real_allocate (PilotAllocator *self,
+                               const PilotAddress *address,
+                               GInetAddress *wanted,
+                               GError **error)
 {
   g_set_error_literal (error, PILOT_ERROR, PILOT_ERROR_NOT_SUPPORTED, "this allocator gives no addresses");
   return NULL;
 }
 
 static gboolean
-pilot_allocator_real_release (PilotAllocator      *self,
-                              const PilotAddress  *address,
-                              GError             **error)
+pilot_allocator_real_release (PilotAllocator *self,
+                              const PilotAddress *address,
+                              GError **error)
 {
   g_set_error_literal (error, PILOT_ERROR, PILOT_ERROR_NOT_FOUND, "no address was given out");
   return FALSE;
 }
 
 static gboolean
-pilot_allocator_real_restore (PilotAllocator      *self,
-                              const PilotAddress  *address,
-                              GInetAddress        *local,
-                              GError             **error)
+pilot_allocator_real_restore (PilotAllocator *self,
+                              const PilotAddress *address,
+                              GInetAddress *local,
+                              GError **error)
 {
-  g_autoptr(GInetAddress) given = PILOT_ALLOCATOR_GET_CLASS (self)->allocate (self, address, local, error);
+  g_autoptr (GInetAddress) given = PILOT_ALLOCATOR_GET_CLASS (self)->allocate (self, address, local, error);
 
   return given != NULL;
 }
 
 static gboolean
-pilot_allocator_real_set_subnet (PilotAllocator    *self,
-                                 GInetAddressMask  *subnet,
-                                 GError           **error)
+pilot_allocator_real_set_subnet (PilotAllocator *self,
+                                 GInetAddressMask *subnet,
+                                 GError **error)
 {
   g_set_error (error, PILOT_ERROR, PILOT_ERROR_NOT_SUPPORTED, "the subnet is \"%s\" and cannot be changed",
                pilot_allocator_get_subnet (self));
@@ -62,19 +61,18 @@ pilot_allocator_real_get_subnet (PilotAllocator *self)
 }
 
 static void
-pilot_allocator_get_property (GObject    *object,
-                              guint       id,
-                              GValue     *value,
+pilot_allocator_get_property (GObject *object,
+                              guint id,
+                              GValue *value,
                               GParamSpec *pspec)
 {
-  switch (id)
-    {
-    case PROP_SUBNET:
-      g_value_set_string (value, pilot_allocator_get_subnet (PILOT_ALLOCATOR (object)));
-      break;
-    default:
-      G_OBJECT_WARN_INVALID_PROPERTY_ID (object, id, pspec);
-    }
+  switch (id) {
+  case PROP_SUBNET:
+    g_value_set_string (value, pilot_allocator_get_subnet (PILOT_ALLOCATOR (object)));
+    break;
+  default:
+    G_OBJECT_WARN_INVALID_PROPERTY_ID (object, id, pspec);
+  }
 }
 
 static void
@@ -100,10 +98,10 @@ pilot_allocator_init (PilotAllocator *self)
 }
 
 GInetAddress *
-pilot_allocator_allocate (PilotAllocator      *self,
-                          const PilotAddress  *address,
-                          GInetAddress        *wanted,
-                          GError             **error)
+pilot_allocator_allocate (PilotAllocator *self,
+                          const PilotAddress *address,
+                          GInetAddress *wanted,
+                          GError **error)
 {
   g_return_val_if_fail (PILOT_IS_ALLOCATOR (self), NULL);
   g_return_val_if_fail (address != NULL, NULL);
@@ -112,9 +110,9 @@ pilot_allocator_allocate (PilotAllocator      *self,
 }
 
 gboolean
-pilot_allocator_release (PilotAllocator      *self,
-                         const PilotAddress  *address,
-                         GError             **error)
+pilot_allocator_release (PilotAllocator *self,
+                         const PilotAddress *address,
+                         GError **error)
 {
   g_return_val_if_fail (PILOT_IS_ALLOCATOR (self), FALSE);
   g_return_val_if_fail (address != NULL, FALSE);
@@ -123,10 +121,10 @@ pilot_allocator_release (PilotAllocator      *self,
 }
 
 gboolean
-pilot_allocator_restore (PilotAllocator      *self,
-                         const PilotAddress  *address,
-                         GInetAddress        *local,
-                         GError             **error)
+pilot_allocator_restore (PilotAllocator *self,
+                         const PilotAddress *address,
+                         GInetAddress *local,
+                         GError **error)
 {
   g_return_val_if_fail (PILOT_IS_ALLOCATOR (self), FALSE);
   g_return_val_if_fail (address != NULL && G_IS_INET_ADDRESS (local), FALSE);
@@ -135,10 +133,10 @@ pilot_allocator_restore (PilotAllocator      *self,
 }
 
 GInetAddressMask *
-pilot_subnet_parse (const gchar  *cidr,
-                    GError      **error)
+pilot_subnet_parse (const gchar *cidr,
+                    GError **error)
 {
-  g_autoptr(GInetAddressMask) mask = NULL;
+  g_autoptr (GInetAddressMask) mask = NULL;
   g_autofree gchar *quoted = NULL;
   const gchar *slash;
 
@@ -157,11 +155,11 @@ pilot_subnet_parse (const gchar  *cidr,
 }
 
 gboolean
-pilot_allocator_set_subnet (PilotAllocator  *self,
-                            const gchar     *cidr,
-                            GError         **error)
+pilot_allocator_set_subnet (PilotAllocator *self,
+                            const gchar *cidr,
+                            GError **error)
 {
-  g_autoptr(GInetAddressMask) mask = NULL;
+  g_autoptr (GInetAddressMask) mask = NULL;
 
   g_return_val_if_fail (PILOT_IS_ALLOCATOR (self), FALSE);
 

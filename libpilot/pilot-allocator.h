@@ -26,50 +26,49 @@ G_DECLARE_DERIVABLE_TYPE (PilotAllocator, pilot_allocator, PILOT, ALLOCATOR, Pil
  * Says which local IP a pilot address gets, and nothing else: it opens no socket, adds no address, and stores nothing. The host keeps
  * the mappings and hands them back with @restore after a restart.
  */
-struct _PilotAllocatorClass
-{
+struct _PilotAllocatorClass {
   PilotPluginClass parent_class;
 
-  GInetAddress *(*allocate)   (PilotAllocator      *self,
-                               const PilotAddress  *address,
-                               GInetAddress        *wanted,
-                               GError             **error);
-  gboolean      (*release)    (PilotAllocator      *self,
-                               const PilotAddress  *address,
-                               GError             **error);
-  gboolean      (*restore)    (PilotAllocator      *self,
-                               const PilotAddress  *address,
-                               GInetAddress        *local,
-                               GError             **error);
-  gboolean      (*set_subnet) (PilotAllocator      *self,
-                               GInetAddressMask    *subnet,
-                               GError             **error);
-  const gchar  *(*get_subnet) (PilotAllocator      *self);
+  GInetAddress *(*allocate) (PilotAllocator *self,
+                             const PilotAddress *address,
+                             GInetAddress *wanted,
+                             GError **error);
+  gboolean (*release) (PilotAllocator *self,
+                       const PilotAddress *address,
+                       GError **error);
+  gboolean (*restore) (PilotAllocator *self,
+                       const PilotAddress *address,
+                       GInetAddress *local,
+                       GError **error);
+  gboolean (*set_subnet) (PilotAllocator *self,
+                          GInetAddressMask *subnet,
+                          GError **error);
+  const gchar *(*get_subnet) (PilotAllocator *self);
 
   gpointer padding[8];
 };
 
 /* For the host. See the class for what each does. */
-PILOT_API GInetAddress *pilot_allocator_allocate   (PilotAllocator      *self,
-                                                    const PilotAddress  *address,
-                                                    GInetAddress        *wanted,
-                                                    GError             **error);
-PILOT_API gboolean      pilot_allocator_release    (PilotAllocator      *self,
-                                                    const PilotAddress  *address,
-                                                    GError             **error);
-PILOT_API gboolean      pilot_allocator_restore    (PilotAllocator      *self,
-                                                    const PilotAddress  *address,
-                                                    GInetAddress        *local,
-                                                    GError             **error);
+PILOT_API GInetAddress *pilot_allocator_allocate (PilotAllocator *self,
+                                                  const PilotAddress *address,
+                                                  GInetAddress *wanted,
+                                                  GError **error);
+PILOT_API gboolean pilot_allocator_release (PilotAllocator *self,
+                                            const PilotAddress *address,
+                                            GError **error);
+PILOT_API gboolean pilot_allocator_restore (PilotAllocator *self,
+                                            const PilotAddress *address,
+                                            GInetAddress *local,
+                                            GError **error);
 /* Also the property "subnet" (read-only, notifies). `cidr` must be strict "ADDRESS/LENGTH" without host bits. */
-PILOT_API gboolean      pilot_allocator_set_subnet (PilotAllocator      *self,
-                                                    const gchar         *cidr,
-                                                    GError             **error);
+PILOT_API gboolean pilot_allocator_set_subnet (PilotAllocator *self,
+                                               const gchar *cidr,
+                                               GError **error);
 /* Never NULL from a sound allocator. */
-PILOT_API const gchar  *pilot_allocator_get_subnet (PilotAllocator      *self);
+PILOT_API const gchar *pilot_allocator_get_subnet (PilotAllocator *self);
 
 /* (transfer full) (nullable): what "10.4.0.0/16" means, or NULL with PILOT_ERROR_INVALID_ARGUMENT. */
-PILOT_API GInetAddressMask *pilot_subnet_parse     (const gchar         *cidr,
-                                                    GError             **error);
+PILOT_API GInetAddressMask *pilot_subnet_parse (const gchar *cidr,
+                                                GError **error);
 
 G_END_DECLS

@@ -12,15 +12,14 @@ static const guint8 mapped_prefix[12] = { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0x
 
 static void
 set_ipv6 (PilotEndpoint *endpoint,
-          const guint8   address[16],
-          guint32        scope)
+          const guint8 address[16],
+          guint32 scope)
 {
-  if (memcmp (address, mapped_prefix, sizeof mapped_prefix) == 0)
-    {
-      endpoint->family = PILOT_ENDPOINT_IPV4;
-      memcpy (endpoint->address, address + 12, 4);
-      return;
-    }
+  if (memcmp (address, mapped_prefix, sizeof mapped_prefix) == 0) {
+    endpoint->family = PILOT_ENDPOINT_IPV4;
+    memcpy (endpoint->address, address + 12, 4);
+    return;
+  }
   endpoint->family = PILOT_ENDPOINT_IPV6;
   memcpy (endpoint->address, address, 16);
   /* The kernel fills the scope in for link-local addresses only; one from elsewhere would make equal endpoints differ. */
@@ -30,9 +29,9 @@ set_ipv6 (PilotEndpoint *endpoint,
 
 /* "address" or "address%scope", not terminated. */
 static gboolean
-parse_host (const gchar   *text,
-            gsize          length,
-            gboolean       ipv6,
+parse_host (const gchar *text,
+            gsize length,
+            gboolean ipv6,
             PilotEndpoint *endpoint)
 {
   gchar host[INET6_ADDRSTRLEN + 1 + IF_NAMESIZE];
@@ -44,24 +43,22 @@ parse_host (const gchar   *text,
     return FALSE;
   memcpy (host, text, length);
   host[length] = '\0';
-  if (!ipv6)
-    {
-      endpoint->family = PILOT_ENDPOINT_IPV4;
-      return inet_pton (AF_INET, host, endpoint->address) == 1;
-    }
+  if (!ipv6) {
+    endpoint->family = PILOT_ENDPOINT_IPV4;
+    return inet_pton (AF_INET, host, endpoint->address) == 1;
+  }
 
   percent = strchr (host, '%');
-  if (percent != NULL)
-    {
-      guint64 number;
+  if (percent != NULL) {
+    guint64 number;
 
-      *percent++ = '\0';
-      scope = if_nametoindex (percent);
-      if (scope == 0 && g_ascii_string_to_unsigned (percent, 10, 1, G_MAXINT32, &number, NULL))
-        scope = (guint32) number;
-      if (scope == 0)
-        return FALSE;
-    }
+    *percent++ = '\0';
+    scope = if_nametoindex (percent);
+    if (scope == 0 && g_ascii_string_to_unsigned (percent, 10, 1, G_MAXINT32, &number, NULL))
+      scope = (guint32) number;
+    if (scope == 0)
+      return FALSE;
+  }
   if (inet_pton (AF_INET6, host, address) != 1)
     return FALSE;
   set_ipv6 (endpoint, address, scope);
@@ -69,9 +66,9 @@ parse_host (const gchar   *text,
 }
 
 gboolean
-pilot_endpoint_parse (const gchar    *text,
-                      PilotEndpoint  *endpoint,
-                      GError        **error)
+pilot_endpoint_parse (const gchar *text,
+                      PilotEndpoint *endpoint,
+                      GError **error)
 {
   PilotEndpoint parsed = PILOT_ENDPOINT_INIT;
   const gchar *colon, *host, *end;
@@ -86,22 +83,20 @@ pilot_endpoint_parse (const gchar    *text,
   end = colon;
   if (colon != NULL && ipv6)
     end = colon > text && colon[-1] == ']' ? colon - 1 : NULL;
-  if (end == NULL || end < host || !parse_host (host, (gsize) (end - host), ipv6, &parsed))
-    {
-      g_autofree gchar *quoted = pilot_error_quote (text, -1);
+  if (end == NULL || end < host || !parse_host (host, (gsize) (end - host), ipv6, &parsed)) {
+    g_autofree gchar *quoted = pilot_error_quote (text, -1);
 
-      g_set_error (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT,
-                   "invalid endpoint: \"%s\" (expected IPV4:PORT or [IPV6]:PORT)", quoted);
-      return FALSE;
-    }
-  if (!g_ascii_string_to_unsigned (colon + 1, 10, 0, G_MAXUINT16, &port, NULL))
-    {
-      g_autofree gchar *quoted = pilot_error_quote (colon + 1, -1);
+    g_set_error (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT,
+                 "invalid endpoint: \"%s\" (expected IPV4:PORT or [IPV6]:PORT)", quoted);
+    return FALSE;
+  }
+  if (!g_ascii_string_to_unsigned (colon + 1, 10, 0, G_MAXUINT16, &port, NULL)) {
+    g_autofree gchar *quoted = pilot_error_quote (colon + 1, -1);
 
-      g_set_error (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT,
-                   "invalid port: \"%s\": not a number from 0 to 65535", quoted);
-      return FALSE;
-    }
+    g_set_error (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT,
+                 "invalid port: \"%s\": not a number from 0 to 65535", quoted);
+    return FALSE;
+  }
   parsed.port = (guint16) port;
   *endpoint = parsed;
   return TRUE;
@@ -109,27 +104,26 @@ pilot_endpoint_parse (const gchar    *text,
 
 gchar *
 pilot_endpoint_format (const PilotEndpoint *endpoint,
-                       gchar                buffer[PILOT_ENDPOINT_TEXT_SIZE])
+                       gchar buffer[PILOT_ENDPOINT_TEXT_SIZE])
 {
   gchar host[INET6_ADDRSTRLEN];
   gchar scope[16] = "";
 
-  switch (endpoint->family)
-    {
-    case PILOT_ENDPOINT_IPV4:
-      inet_ntop (AF_INET, endpoint->address, host, sizeof host);
-      g_snprintf (buffer, PILOT_ENDPOINT_TEXT_SIZE, "%s:%u", host, endpoint->port);
-      break;
-    case PILOT_ENDPOINT_IPV6:
-      inet_ntop (AF_INET6, endpoint->address, host, sizeof host);
-      if (endpoint->scope != 0)
-        g_snprintf (scope, sizeof scope, "%%%u", endpoint->scope);
-      g_snprintf (buffer, PILOT_ENDPOINT_TEXT_SIZE, "[%s%s]:%u", host, scope, endpoint->port);
-      break;
-    default:
-      g_strlcpy (buffer, "none", PILOT_ENDPOINT_TEXT_SIZE);
-      break;
-    }
+  switch (endpoint->family) {
+  case PILOT_ENDPOINT_IPV4:
+    inet_ntop (AF_INET, endpoint->address, host, sizeof host);
+    g_snprintf (buffer, PILOT_ENDPOINT_TEXT_SIZE, "%s:%u", host, endpoint->port);
+    break;
+  case PILOT_ENDPOINT_IPV6:
+    inet_ntop (AF_INET6, endpoint->address, host, sizeof host);
+    if (endpoint->scope != 0)
+      g_snprintf (scope, sizeof scope, "%%%u", endpoint->scope);
+    g_snprintf (buffer, PILOT_ENDPOINT_TEXT_SIZE, "[%s%s]:%u", host, scope, endpoint->port);
+    break;
+  default:
+    g_strlcpy (buffer, "none", PILOT_ENDPOINT_TEXT_SIZE);
+    break;
+  }
   return buffer;
 }
 
@@ -142,49 +136,46 @@ pilot_endpoint_to_string (const PilotEndpoint *endpoint)
 }
 
 gboolean
-pilot_endpoint_from_sockaddr (PilotEndpoint         *endpoint,
+pilot_endpoint_from_sockaddr (PilotEndpoint *endpoint,
                               const struct sockaddr *address,
-                              socklen_t              length)
+                              socklen_t length)
 {
   *endpoint = (PilotEndpoint) PILOT_ENDPOINT_INIT;
   if (length < sizeof address->sa_family)
     return FALSE;
-  if (address->sa_family == AF_INET && length >= sizeof (struct sockaddr_in))
-    {
-      const struct sockaddr_in *in = (const struct sockaddr_in *) (const void *) address;
+  if (address->sa_family == AF_INET && length >= sizeof (struct sockaddr_in)) {
+    const struct sockaddr_in *in = (const struct sockaddr_in *) (const void *) address;
 
-      endpoint->family = PILOT_ENDPOINT_IPV4;
-      endpoint->port = g_ntohs (in->sin_port);
-      memcpy (endpoint->address, &in->sin_addr, 4);
-      return TRUE;
-    }
-  if (address->sa_family == AF_INET6 && length >= sizeof (struct sockaddr_in6))
-    {
-      const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *) (const void *) address;
+    endpoint->family = PILOT_ENDPOINT_IPV4;
+    endpoint->port = g_ntohs (in->sin_port);
+    memcpy (endpoint->address, &in->sin_addr, 4);
+    return TRUE;
+  }
+  if (address->sa_family == AF_INET6 && length >= sizeof (struct sockaddr_in6)) {
+    const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *) (const void *) address;
 
-      endpoint->port = g_ntohs (in6->sin6_port);
-      set_ipv6 (endpoint, in6->sin6_addr.s6_addr, in6->sin6_scope_id);
-      return TRUE;
-    }
+    endpoint->port = g_ntohs (in6->sin6_port);
+    set_ipv6 (endpoint, in6->sin6_addr.s6_addr, in6->sin6_scope_id);
+    return TRUE;
+  }
   return FALSE;
 }
 
 socklen_t
-pilot_endpoint_to_sockaddr (const PilotEndpoint     *endpoint,
-                            gboolean                 map_ipv4,
+pilot_endpoint_to_sockaddr (const PilotEndpoint *endpoint,
+                            gboolean map_ipv4,
                             struct sockaddr_storage *address)
 {
   struct sockaddr_in *in = (struct sockaddr_in *) address;
   struct sockaddr_in6 *in6 = (struct sockaddr_in6 *) address;
 
-  if (endpoint->family == PILOT_ENDPOINT_IPV4 && !map_ipv4)
-    {
-      memset (in, 0, sizeof *in);
-      in->sin_family = AF_INET;
-      in->sin_port = g_htons (endpoint->port);
-      memcpy (&in->sin_addr, endpoint->address, 4);
-      return sizeof *in;
-    }
+  if (endpoint->family == PILOT_ENDPOINT_IPV4 && !map_ipv4) {
+    memset (in, 0, sizeof *in);
+    in->sin_family = AF_INET;
+    in->sin_port = g_htons (endpoint->port);
+    memcpy (&in->sin_addr, endpoint->address, 4);
+    return sizeof *in;
+  }
   if (endpoint->family != PILOT_ENDPOINT_IPV4 && endpoint->family != PILOT_ENDPOINT_IPV6)
     return 0;
 
@@ -192,15 +183,12 @@ pilot_endpoint_to_sockaddr (const PilotEndpoint     *endpoint,
   in6->sin6_family = AF_INET6;
   in6->sin6_port = g_htons (endpoint->port);
   in6->sin6_scope_id = endpoint->scope;
-  if (endpoint->family == PILOT_ENDPOINT_IPV4)
-    {
-      memcpy (in6->sin6_addr.s6_addr, mapped_prefix, sizeof mapped_prefix);
-      memcpy (in6->sin6_addr.s6_addr + 12, endpoint->address, 4);
-    }
-  else
-    {
-      memcpy (in6->sin6_addr.s6_addr, endpoint->address, 16);
-    }
+  if (endpoint->family == PILOT_ENDPOINT_IPV4) {
+    memcpy (in6->sin6_addr.s6_addr, mapped_prefix, sizeof mapped_prefix);
+    memcpy (in6->sin6_addr.s6_addr + 12, endpoint->address, 4);
+  } else {
+    memcpy (in6->sin6_addr.s6_addr, endpoint->address, 16);
+  }
   return sizeof *in6;
 }
 

@@ -71,75 +71,72 @@ pilot_error_code_to_string (PilotError code)
 
 gboolean
 pilot_error_code_from_string (const gchar *word,
-                              PilotError  *code)
+                              PilotError *code)
 {
   g_return_val_if_fail (word != NULL && code != NULL, FALSE);
 
   for (guint i = 0; i < G_N_ELEMENTS (words); i++)
-    if (g_str_equal (words[i], word))
-      {
-        *code = (PilotError) i;
-        return TRUE;
-      }
+    if (g_str_equal (words[i], word)) {
+      *code = (PilotError) i;
+      return TRUE;
+    }
   return FALSE;
 }
 
 static PilotError
 code_from_io (gint code)
 {
-  switch (code)
-    {
-    case G_IO_ERROR_NOT_FOUND:
-      return PILOT_ERROR_NOT_FOUND;
-    case G_IO_ERROR_EXISTS:
-    case G_IO_ERROR_ADDRESS_IN_USE:
-      return PILOT_ERROR_ALREADY_EXISTS;
-    case G_IO_ERROR_INVALID_ARGUMENT:
-    case G_IO_ERROR_INVALID_FILENAME:
-      return PILOT_ERROR_INVALID_ARGUMENT;
-    case G_IO_ERROR_PERMISSION_DENIED:
-      return PILOT_ERROR_PERMISSION_DENIED;
-    case G_IO_ERROR_NOT_SUPPORTED:
-      return PILOT_ERROR_NOT_SUPPORTED;
-    case G_IO_ERROR_CANCELLED:
-      return PILOT_ERROR_CANCELLED;
-    case G_IO_ERROR_BUSY:
-    case G_IO_ERROR_WOULD_BLOCK:
-      return PILOT_ERROR_BUSY;
-    case G_IO_ERROR_TIMED_OUT:
-      return PILOT_ERROR_TIMEOUT;
-    case G_IO_ERROR_CONNECTION_REFUSED:
-      return PILOT_ERROR_REFUSED;
-    case G_IO_ERROR_HOST_NOT_FOUND:
-    case G_IO_ERROR_HOST_UNREACHABLE:
-    case G_IO_ERROR_NETWORK_UNREACHABLE:
-    case G_IO_ERROR_CONNECTION_CLOSED:
-    case G_IO_ERROR_NOT_CONNECTED:
-      return PILOT_ERROR_CONNECTION_FAILED;
-    case G_IO_ERROR_INVALID_DATA:
-      return PILOT_ERROR_CORRUPT;
-    default:
-      return PILOT_ERROR_IO;
-    }
+  switch (code) {
+  case G_IO_ERROR_NOT_FOUND:
+    return PILOT_ERROR_NOT_FOUND;
+  case G_IO_ERROR_EXISTS:
+  case G_IO_ERROR_ADDRESS_IN_USE:
+    return PILOT_ERROR_ALREADY_EXISTS;
+  case G_IO_ERROR_INVALID_ARGUMENT:
+  case G_IO_ERROR_INVALID_FILENAME:
+    return PILOT_ERROR_INVALID_ARGUMENT;
+  case G_IO_ERROR_PERMISSION_DENIED:
+    return PILOT_ERROR_PERMISSION_DENIED;
+  case G_IO_ERROR_NOT_SUPPORTED:
+    return PILOT_ERROR_NOT_SUPPORTED;
+  case G_IO_ERROR_CANCELLED:
+    return PILOT_ERROR_CANCELLED;
+  case G_IO_ERROR_BUSY:
+  case G_IO_ERROR_WOULD_BLOCK:
+    return PILOT_ERROR_BUSY;
+  case G_IO_ERROR_TIMED_OUT:
+    return PILOT_ERROR_TIMEOUT;
+  case G_IO_ERROR_CONNECTION_REFUSED:
+    return PILOT_ERROR_REFUSED;
+  case G_IO_ERROR_HOST_NOT_FOUND:
+  case G_IO_ERROR_HOST_UNREACHABLE:
+  case G_IO_ERROR_NETWORK_UNREACHABLE:
+  case G_IO_ERROR_CONNECTION_CLOSED:
+  case G_IO_ERROR_NOT_CONNECTED:
+    return PILOT_ERROR_CONNECTION_FAILED;
+  case G_IO_ERROR_INVALID_DATA:
+    return PILOT_ERROR_CORRUPT;
+  default:
+    return PILOT_ERROR_IO;
+  }
 }
 
 static PilotError
 code_from_file (gint code)
 {
-  switch (code)
-    {
-    case G_FILE_ERROR_NOENT:
-      return PILOT_ERROR_NOT_FOUND;
-    case G_FILE_ERROR_EXIST:
-      return PILOT_ERROR_ALREADY_EXISTS;
-    case G_FILE_ERROR_ACCES:
-    case G_FILE_ERROR_PERM:
-      return PILOT_ERROR_PERMISSION_DENIED;
-    case G_FILE_ERROR_INVAL:
-      return PILOT_ERROR_INVALID_ARGUMENT;
-    default:
-      return PILOT_ERROR_IO;
-    }
+  switch (code) {
+  case G_FILE_ERROR_NOENT:
+    return PILOT_ERROR_NOT_FOUND;
+  case G_FILE_ERROR_EXIST:
+    return PILOT_ERROR_ALREADY_EXISTS;
+  case G_FILE_ERROR_ACCES:
+  case G_FILE_ERROR_PERM:
+    return PILOT_ERROR_PERMISSION_DENIED;
+  case G_FILE_ERROR_INVAL:
+    return PILOT_ERROR_INVALID_ARGUMENT;
+  default:
+    return PILOT_ERROR_IO;
+  }
 }
 
 PilotError
@@ -157,7 +154,7 @@ pilot_error_code (const GError *error)
 }
 
 void
-pilot_error_set_hint (GError      *error,
+pilot_error_set_hint (GError *error,
                       const gchar *format,
                       ...)
 {
@@ -168,14 +165,13 @@ pilot_error_set_hint (GError      *error,
   g_return_if_fail (error != NULL);
 
   length = strcspn (error->message, PILOT_ERROR_HINT_SEPARATOR);
-  if (format != NULL)
-    {
-      va_list args;
+  if (format != NULL) {
+    va_list args;
 
-      va_start (args, format);
-      hint = g_strdup_vprintf (format, args);
-      va_end (args);
-    }
+    va_start (args, format);
+    hint = g_strdup_vprintf (format, args);
+    va_end (args);
+  }
   message = error->message;
   if (hint != NULL)
     error->message = g_strdup_printf ("%.*s" PILOT_ERROR_HINT_SEPARATOR "%s", (int) length, message, hint);
@@ -197,7 +193,7 @@ pilot_error_get_hint (const GError *error)
 gchar *
 pilot_error_dup_message (const GError *error)
 {
-  g_autoptr(GError) copy = NULL;
+  g_autoptr (GError) copy = NULL;
 
   g_return_val_if_fail (error != NULL, NULL);
 
@@ -208,20 +204,19 @@ pilot_error_dup_message (const GError *error)
 
 gchar *
 pilot_error_quote (const gchar *text,
-                   gssize       length)
+                   gssize length)
 {
   const gsize limit = 80;
   gsize size = length < 0 ? strlen (text) : (gsize) length;
   g_autofree gchar *valid = g_utf8_make_valid (text, (gssize) MIN (size, limit));
   GString *quoted = g_string_sized_new (limit);
 
-  for (const gchar *p = valid; *p != '\0'; p++)
-    {
-      if (g_ascii_iscntrl (*p))
-        g_string_append_printf (quoted, "\\x%02x", (guint) (guchar) *p);
-      else
-        g_string_append_c (quoted, *p);
-    }
+  for (const gchar *p = valid; *p != '\0'; p++) {
+    if (g_ascii_iscntrl (*p))
+      g_string_append_printf (quoted, "\\x%02x", (guint) (guchar) *p);
+    else
+      g_string_append_c (quoted, *p);
+  }
   if (size > limit)
     g_string_append (quoted, "…");
   return g_string_free (quoted, FALSE);

@@ -15,8 +15,7 @@ G_BEGIN_DECLS
  */
 #define PILOT_ERROR (pilot_error_quark ())
 
-typedef enum
-{
+typedef enum {
   PILOT_ERROR_FAILED,            /* "internal": a fault of ours, or one nobody classified */
   PILOT_ERROR_INVALID_ARGUMENT,  /* "invalid_argument": malformed or out of range */
   PILOT_ERROR_NOT_FOUND,         /* "not_found" */
@@ -39,32 +38,32 @@ typedef enum
   PILOT_ERROR_N_CODES
 } PilotError;
 
-PILOT_API GQuark        pilot_error_quark             (void);
+PILOT_API GQuark pilot_error_quark (void);
 
 /* The command line's word for a code, "internal" for an unknown one. Never NULL. */
-PILOT_API const gchar  *pilot_error_code_to_string    (PilotError    code);
+PILOT_API const gchar *pilot_error_code_to_string (PilotError code);
 /* FALSE (and `code` untouched) when the word is none of ours. */
-PILOT_API gboolean      pilot_error_code_from_string  (const gchar  *word,
-                                                       PilotError   *code);
+PILOT_API gboolean pilot_error_code_from_string (const gchar *word,
+                                                 PilotError *code);
 /* Folds any GError to a code of ours: our own domain as it is, G_IO_ERROR and G_FILE_ERROR by meaning, others FAILED. */
-PILOT_API PilotError    pilot_error_code              (const GError *error);
+PILOT_API PilotError pilot_error_code (const GError *error);
 
 /* A hint tells the person what to do next. It travels inside the message, behind the ASCII unit separator (0x1F), so that it
  * survives D-Bus and g_propagate_prefixed_error(). Print with pilot_error_dup_message(), never `error->message` itself. */
 #define PILOT_ERROR_HINT_SEPARATOR "\x1f"
 
 /* Adds (or replaces) the hint; NULL removes it. */
-PILOT_API void          pilot_error_set_hint          (GError       *error,
-                                                       const gchar  *format,
-                                                       ...) G_GNUC_PRINTF (2, 3);
+PILOT_API void pilot_error_set_hint (GError *error,
+                                     const gchar *format,
+                                     ...) G_GNUC_PRINTF (2, 3);
 /* (nullable): the hint, owned by the error. */
-PILOT_API const gchar  *pilot_error_get_hint          (const GError *error);
+PILOT_API const gchar *pilot_error_get_hint (const GError *error);
 /* (transfer full): the message without the hint and without GDBus's "GDBus.Error:…: " prefix. */
-PILOT_API gchar        *pilot_error_dup_message       (const GError *error);
+PILOT_API gchar *pilot_error_dup_message (const GError *error);
 
 /* (transfer full): an outside text made fit for a message: at most 80 bytes of `text` (`length` bytes, -1 when terminated),
  * valid UTF-8, control characters as \xNN, "…" where it was cut. Never pass outside text to a message without it. */
-PILOT_API gchar        *pilot_error_quote             (const gchar  *text,
-                                                       gssize        length);
+PILOT_API gchar *pilot_error_quote (const gchar *text,
+                                    gssize length);
 
 G_END_DECLS

@@ -20,11 +20,11 @@ G_BEGIN_DECLS
  *
  * Returns: %TRUE on success, else %FALSE with an error of the domain G_FILE_ERROR
  */
-PILOT_API gboolean pilot_file_replace (const gchar    *path,
-                                       gconstpointer   data,
-                                       gsize           length,
-                                       gint            mode,
-                                       GError        **error);
+PILOT_API gboolean pilot_file_replace (const gchar *path,
+                                       gconstpointer data,
+                                       gsize length,
+                                       gint mode,
+                                       GError **error);
 
 /**
  * pilot_file_load:
@@ -39,11 +39,11 @@ PILOT_API gboolean pilot_file_replace (const gchar    *path,
  *
  * Returns: %TRUE on success
  */
-PILOT_API gboolean pilot_file_load    (const gchar    *path,
-                                       gsize           max_length,
-                                       gint            forbidden_mode_bits,
-                                       gchar         **data,
-                                       gsize          *length,
-                                       GError        **error);
+PILOT_API gboolean pilot_file_load (const gchar *path,
+                                    gsize max_length,
+                                    gint forbidden_mode_bits,
+                                    gchar **data,
+                                    gsize *length,
+                                    GError **error);
 
 G_END_DECLS

@@ -26,10 +26,10 @@ G_BEGIN_DECLS
  *
  * Returns: %TRUE if the text is sound, else %FALSE with PILOT_ERROR_CORRUPT
  */
-PILOT_API gboolean pilot_json_scan (const gchar  *data,
-                                    gsize         length,
-                                    gsize         max_length,
-                                    guint         max_depth,
-                                    GError      **error);
+PILOT_API gboolean pilot_json_scan (const gchar *data,
+                                    gsize length,
+                                    gsize max_length,
+                                    guint max_depth,
+                                    GError **error);
 
 G_END_DECLS

@@ -10,8 +10,7 @@ typedef struct
   GVariant *settings;
 } PilotPluginPrivate;
 
-enum
-{
+enum {
   PROP_NAME = 1,
   PROP_SETTINGS,
   PROP_STATE_DIR,
@@ -37,34 +36,32 @@ pilot_plugin_kind_to_string (PilotPluginKind kind)
 }
 
 static void
-pilot_plugin_real_enable_async (PilotPlugin         *self,
-                                GCancellable        *cancellable,
-                                GAsyncReadyCallback  callback,
-                                gpointer             user_data)
+pilot_plugin_real_enable_async (PilotPlugin *self,
+                                GCancellable *cancellable,
+                                GAsyncReadyCallback callback,
+                                gpointer user_data)
 {
-  g_autoptr(GTask) task = g_task_new (self, cancellable, callback, user_data);
+  g_autoptr (GTask) task = g_task_new (self, cancellable, callback, user_data);
   PilotPluginClass *klass = PILOT_PLUGIN_GET_CLASS (self);
-  g_autoptr(GError) error = NULL;
+  g_autoptr (GError) error = NULL;
 
   g_task_set_source_tag (task, pilot_plugin_real_enable_async);
-  if (klass->enable == NULL || klass->enable (self, &error))
-    {
-      /* Both set is a breach; an error is believed rather than dropped. */
-      if (error != NULL)
-        g_task_return_error (task, g_steal_pointer (&error));
-      else
-        g_task_return_boolean (task, TRUE);
-    }
-  else if (error != NULL)
+  if (klass->enable == NULL || klass->enable (self, &error)) {
+    /* Both set is a breach; an error is believed rather than dropped. */
+    if (error != NULL)
+      g_task_return_error (task, g_steal_pointer (&error));
+    else
+      g_task_return_boolean (task, TRUE);
+  } else if (error != NULL)
     g_task_return_error (task, g_steal_pointer (&error));
   else
     g_task_return_new_error (task, PILOT_ERROR, PILOT_ERROR_FAILED, "enable failed without saying why");
 }
 
 static gboolean
-pilot_plugin_real_enable_finish (PilotPlugin   *self,
-                                 GAsyncResult  *result,
-                                 GError       **error)
+pilot_plugin_real_enable_finish (PilotPlugin *self,
+                                 GAsyncResult *result,
+                                 GError **error)
 {
   g_return_val_if_fail (g_task_is_valid (result, self), FALSE);
 
@@ -72,35 +69,33 @@ pilot_plugin_real_enable_finish (PilotPlugin   *self,
 }
 
 static void
-pilot_plugin_real_disable_async (PilotPlugin         *self,
-                                 GCancellable        *cancellable,
-                                 GAsyncReadyCallback  callback,
-                                 gpointer             user_data)
+pilot_plugin_real_disable_async (PilotPlugin *self,
+                                 GCancellable *cancellable,
+                                 GAsyncReadyCallback callback,
+                                 gpointer user_data)
 {
-  g_autoptr(GTask) task = g_task_new (self, cancellable, callback, user_data);
+  g_autoptr (GTask) task = g_task_new (self, cancellable, callback, user_data);
   PilotPluginClass *klass = PILOT_PLUGIN_GET_CLASS (self);
-  g_autoptr(GError) error = NULL;
+  g_autoptr (GError) error = NULL;
 
   g_task_set_source_tag (task, pilot_plugin_real_disable_async);
   /* Disabling happens whatever the cancellable says. */
   g_task_set_check_cancellable (task, FALSE);
-  if (klass->disable == NULL || klass->disable (self, &error))
-    {
-      if (error != NULL)
-        g_task_return_error (task, g_steal_pointer (&error));
-      else
-        g_task_return_boolean (task, TRUE);
-    }
-  else if (error != NULL)
+  if (klass->disable == NULL || klass->disable (self, &error)) {
+    if (error != NULL)
+      g_task_return_error (task, g_steal_pointer (&error));
+    else
+      g_task_return_boolean (task, TRUE);
+  } else if (error != NULL)
     g_task_return_error (task, g_steal_pointer (&error));
   else
     g_task_return_new_error (task, PILOT_ERROR, PILOT_ERROR_FAILED, "disable failed without saying why");
 }
 
 static gboolean
-pilot_plugin_real_disable_finish (PilotPlugin   *self,
-                                  GAsyncResult  *result,
-                                  GError       **error)
+pilot_plugin_real_disable_finish (PilotPlugin *self,
+                                  GAsyncResult *result,
+                                  GError **error)
 {
   g_return_val_if_fail (g_task_is_valid (result, self), FALSE);
 
@@ -108,53 +103,51 @@ pilot_plugin_real_disable_finish (PilotPlugin   *self,
 }
 
 static void
-pilot_plugin_get_property (GObject    *object,
-                           guint       id,
-                           GValue     *value,
+pilot_plugin_get_property (GObject *object,
+                           guint id,
+                           GValue *value,
                            GParamSpec *pspec)
 {
   PilotPluginPrivate *priv = pilot_plugin_get_instance_private (PILOT_PLUGIN (object));
 
-  switch (id)
-    {
-    case PROP_NAME:
-      g_value_set_string (value, priv->name);
-      break;
-    case PROP_SETTINGS:
-      g_value_set_variant (value, priv->settings);
-      break;
-    case PROP_STATE_DIR:
-      g_value_set_string (value, priv->state_dir);
-      break;
-    default:
-      G_OBJECT_WARN_INVALID_PROPERTY_ID (object, id, pspec);
-    }
+  switch (id) {
+  case PROP_NAME:
+    g_value_set_string (value, priv->name);
+    break;
+  case PROP_SETTINGS:
+    g_value_set_variant (value, priv->settings);
+    break;
+  case PROP_STATE_DIR:
+    g_value_set_string (value, priv->state_dir);
+    break;
+  default:
+    G_OBJECT_WARN_INVALID_PROPERTY_ID (object, id, pspec);
+  }
 }
 
 static void
-pilot_plugin_set_property (GObject      *object,
-                           guint         id,
+pilot_plugin_set_property (GObject *object,
+                           guint id,
                            const GValue *value,
-                           GParamSpec   *pspec)
+                           GParamSpec *pspec)
 {
   PilotPluginPrivate *priv = pilot_plugin_get_instance_private (PILOT_PLUGIN (object));
 
-  switch (id)
-    {
-    case PROP_NAME:
-      priv->name = g_value_dup_string (value);
-      break;
-    case PROP_SETTINGS:
-      priv->settings = g_value_dup_variant (value);
-      if (priv->settings == NULL)
-        priv->settings = g_variant_ref_sink (g_variant_new ("a{sv}", NULL));
-      break;
-    case PROP_STATE_DIR:
-      priv->state_dir = g_value_dup_string (value);
-      break;
-    default:
-      G_OBJECT_WARN_INVALID_PROPERTY_ID (object, id, pspec);
-    }
+  switch (id) {
+  case PROP_NAME:
+    priv->name = g_value_dup_string (value);
+    break;
+  case PROP_SETTINGS:
+    priv->settings = g_value_dup_variant (value);
+    if (priv->settings == NULL)
+      priv->settings = g_variant_ref_sink (g_variant_new ("a{sv}", NULL));
+    break;
+  case PROP_STATE_DIR:
+    priv->state_dir = g_value_dup_string (value);
+    break;
+  default:
+    G_OBJECT_WARN_INVALID_PROPERTY_ID (object, id, pspec);
+  }
 }
 
 static void
@@ -230,7 +223,7 @@ pilot_plugin_lookup_setting (PilotPlugin *self,
                              ...)
 {
   PilotPluginPrivate *priv = pilot_plugin_get_instance_private (self);
-  g_autoptr(GVariant) value = NULL;
+  g_autoptr (GVariant) value = NULL;
   va_list args;
 
   g_return_val_if_fail (PILOT_IS_PLUGIN (self), FALSE);
@@ -246,9 +239,9 @@ pilot_plugin_lookup_setting (PilotPlugin *self,
 }
 
 gboolean
-pilot_plugin_check_settings (PilotPlugin               *self,
-                             const PilotPluginSetting  *known,
-                             GError                   **error)
+pilot_plugin_check_settings (PilotPlugin *self,
+                             const PilotPluginSetting *known,
+                             GError **error)
 {
   PilotPluginPrivate *priv = pilot_plugin_get_instance_private (self);
   GVariantIter iter;
@@ -259,36 +252,33 @@ pilot_plugin_check_settings (PilotPlugin               *self,
   g_return_val_if_fail (known != NULL, FALSE);
 
   g_variant_iter_init (&iter, priv->settings);
-  while (g_variant_iter_next (&iter, "{&sv}", &key, &value))
-    {
-      g_autoptr(GVariant) owned = value;
-      const PilotPluginSetting *setting = known;
+  while (g_variant_iter_next (&iter, "{&sv}", &key, &value)) {
+    g_autoptr (GVariant) owned = value;
+    const PilotPluginSetting *setting = known;
 
-      while (setting->key != NULL && !g_str_equal (setting->key, key))
-        setting++;
-      if (setting->key == NULL)
-        {
-          g_autofree gchar *quoted = pilot_error_quote (key, -1);
+    while (setting->key != NULL && !g_str_equal (setting->key, key))
+      setting++;
+    if (setting->key == NULL) {
+      g_autofree gchar *quoted = pilot_error_quote (key, -1);
 
-          g_set_error (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT, "unknown setting \"%s\"", quoted);
-          return FALSE;
-        }
-      if (!g_variant_is_of_type (owned, G_VARIANT_TYPE (setting->type)))
-        {
-          g_set_error (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT,
-                       "setting \"%s\" is of type \"%s\" instead of \"%s\"", key,
-                       g_variant_get_type_string (owned), setting->type);
-          return FALSE;
-        }
+      g_set_error (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT, "unknown setting \"%s\"", quoted);
+      return FALSE;
     }
+    if (!g_variant_is_of_type (owned, G_VARIANT_TYPE (setting->type))) {
+      g_set_error (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT,
+                   "setting \"%s\" is of type \"%s\" instead of \"%s\"", key,
+                   g_variant_get_type_string (owned), setting->type);
+      return FALSE;
+    }
+  }
   return TRUE;
 }
 
 void
-pilot_plugin_enable_async (PilotPlugin         *self,
-                           GCancellable        *cancellable,
-                           GAsyncReadyCallback  callback,
-                           gpointer             user_data)
+pilot_plugin_enable_async (PilotPlugin *self,
+                           GCancellable *cancellable,
+                           GAsyncReadyCallback callback,
+                           gpointer user_data)
 {
   g_return_if_fail (PILOT_IS_PLUGIN (self));
 
@@ -296,9 +286,9 @@ pilot_plugin_enable_async (PilotPlugin         *self,
 }
 
 gboolean
-pilot_plugin_enable_finish (PilotPlugin   *self,
-                            GAsyncResult  *result,
-                            GError       **error)
+pilot_plugin_enable_finish (PilotPlugin *self,
+                            GAsyncResult *result,
+                            GError **error)
 {
   g_return_val_if_fail (PILOT_IS_PLUGIN (self), FALSE);
 
@@ -306,10 +296,10 @@ pilot_plugin_enable_finish (PilotPlugin   *self,
 }
 
 void
-pilot_plugin_disable_async (PilotPlugin         *self,
-                            GCancellable        *cancellable,
-                            GAsyncReadyCallback  callback,
-                            gpointer             user_data)
+pilot_plugin_disable_async (PilotPlugin *self,
+                            GCancellable *cancellable,
+                            GAsyncReadyCallback callback,
+                            gpointer user_data)
 {
   g_return_if_fail (PILOT_IS_PLUGIN (self));
 
@@ -317,9 +307,9 @@ pilot_plugin_disable_async (PilotPlugin         *self,
 }
 
 gboolean
-pilot_plugin_disable_finish (PilotPlugin   *self,
-                             GAsyncResult  *result,
-                             GError       **error)
+pilot_plugin_disable_finish (PilotPlugin *self,
+                             GAsyncResult *result,
+                             GError **error)
 {
   g_return_val_if_fail (PILOT_IS_PLUGIN (self), FALSE);
 

@@ -13,8 +13,7 @@ G_BEGIN_DECLS
 
 #define PILOT_PLUGIN_MAGIC 0x504c5547u /* "PLUG" */
 
-typedef enum
-{
+typedef enum {
   PILOT_PLUGIN_KIND_NONE,
   PILOT_PLUGIN_KIND_TRANSPORT,   /* derives from PilotTransport */
   PILOT_PLUGIN_KIND_ALLOCATOR,   /* derives from PilotAllocator */
@@ -41,29 +40,28 @@ G_DECLARE_DERIVABLE_TYPE (PilotPlugin, pilot_plugin, PILOT, PLUGIN, GObject)
  * Creating a plugin does nothing; enabling starts it. A plugin that was disabled, or whose enable failed, can be enabled again.
  * The functions left NULL do nothing and succeed. All are called in the host's main loop and must not block.
  */
-struct _PilotPluginClass
-{
+struct _PilotPluginClass {
   GObjectClass parent_class;
 
-  gboolean (*enable)         (PilotPlugin          *self,
-                              GError              **error);
-  gboolean (*disable)        (PilotPlugin          *self,
-                              GError              **error);
+  gboolean (*enable) (PilotPlugin *self,
+                      GError **error);
+  gboolean (*disable) (PilotPlugin *self,
+                       GError **error);
 
-  void     (*enable_async)   (PilotPlugin          *self,
-                              GCancellable         *cancellable,
-                              GAsyncReadyCallback   callback,
-                              gpointer              user_data);
-  gboolean (*enable_finish)  (PilotPlugin          *self,
-                              GAsyncResult         *result,
-                              GError              **error);
-  void     (*disable_async)  (PilotPlugin          *self,
-                              GCancellable         *cancellable,
-                              GAsyncReadyCallback   callback,
-                              gpointer              user_data);
-  gboolean (*disable_finish) (PilotPlugin          *self,
-                              GAsyncResult         *result,
-                              GError              **error);
+  void (*enable_async) (PilotPlugin *self,
+                        GCancellable *cancellable,
+                        GAsyncReadyCallback callback,
+                        gpointer user_data);
+  gboolean (*enable_finish) (PilotPlugin *self,
+                             GAsyncResult *result,
+                             GError **error);
+  void (*disable_async) (PilotPlugin *self,
+                         GCancellable *cancellable,
+                         GAsyncReadyCallback callback,
+                         gpointer user_data);
+  gboolean (*disable_finish) (PilotPlugin *self,
+                              GAsyncResult *result,
+                              GError **error);
 
   gpointer padding[8];
 };
@@ -77,51 +75,51 @@ typedef struct
 } PilotPluginSetting;
 
 /* The word the plugin is known by everywhere: file, folder, configuration, log. Set by the host. */
-PILOT_API const gchar *pilot_plugin_get_name       (PilotPlugin              *self);
+PILOT_API const gchar *pilot_plugin_get_name (PilotPlugin *self);
 /* (transfer none): the plugin's part of the configuration, of type a{sv}. Never NULL. */
-PILOT_API GVariant    *pilot_plugin_get_settings   (PilotPlugin              *self);
+PILOT_API GVariant *pilot_plugin_get_settings (PilotPlugin *self);
 /* (nullable): the folder in which the daemon keeps its state; NULL when it keeps none. */
-PILOT_API const gchar *pilot_plugin_get_state_dir  (PilotPlugin              *self);
+PILOT_API const gchar *pilot_plugin_get_state_dir (PilotPlugin *self);
 /* Like g_variant_lookup() in the settings: FALSE when the key is absent or of another type. */
-PILOT_API gboolean     pilot_plugin_lookup_setting (PilotPlugin              *self,
-                                                    const gchar              *key,
-                                                    const gchar              *format,
-                                                    ...);
+PILOT_API gboolean pilot_plugin_lookup_setting (PilotPlugin *self,
+                                                const gchar *key,
+                                                const gchar *format,
+                                                ...);
 /* FALSE with PILOT_ERROR_INVALID_ARGUMENT when the settings hold a key not in `known` (ends with a NULL key), or one of another
  * type. To be called first in enable: a misspelt key must not be ignored silently. */
-PILOT_API gboolean     pilot_plugin_check_settings (PilotPlugin              *self,
-                                                    const PilotPluginSetting *known,
-                                                    GError                  **error);
+PILOT_API gboolean pilot_plugin_check_settings (PilotPlugin *self,
+                                                const PilotPluginSetting *known,
+                                                GError **error);
 
 /* For the host. Each _async call is followed by its _finish. */
-PILOT_API void         pilot_plugin_enable_async   (PilotPlugin              *self,
-                                                    GCancellable             *cancellable,
-                                                    GAsyncReadyCallback       callback,
-                                                    gpointer                  user_data);
-PILOT_API gboolean     pilot_plugin_enable_finish  (PilotPlugin              *self,
-                                                    GAsyncResult             *result,
-                                                    GError                  **error);
-PILOT_API void         pilot_plugin_disable_async  (PilotPlugin              *self,
-                                                    GCancellable             *cancellable,
-                                                    GAsyncReadyCallback       callback,
-                                                    gpointer                  user_data);
-PILOT_API gboolean     pilot_plugin_disable_finish (PilotPlugin              *self,
-                                                    GAsyncResult             *result,
-                                                    GError                  **error);
+PILOT_API void pilot_plugin_enable_async (PilotPlugin *self,
+                                          GCancellable *cancellable,
+                                          GAsyncReadyCallback callback,
+                                          gpointer user_data);
+PILOT_API gboolean pilot_plugin_enable_finish (PilotPlugin *self,
+                                               GAsyncResult *result,
+                                               GError **error);
+PILOT_API void pilot_plugin_disable_async (PilotPlugin *self,
+                                           GCancellable *cancellable,
+                                           GAsyncReadyCallback callback,
+                                           gpointer user_data);
+PILOT_API gboolean pilot_plugin_disable_finish (PilotPlugin *self,
+                                                GAsyncResult *result,
+                                                GError **error);
 
 /* The one symbol a module exports. Read as data, before any code of the module is called. */
 typedef struct
 {
-  guint32       magic;
-  guint32       size;      /* of this struct when the module was built */
-  guint32       abi_major;
-  guint32       abi_minor;
-  guint32       kind;      /* PilotPluginKind */
-  guint32       reserved;
-  const gchar  *name;      /* equals the file's name without ".so" */
-  const gchar  *description;
-  GType       (*get_type) (void);
-  gpointer      padding[8];
+  guint32 magic;
+  guint32 size; /* of this struct when the module was built */
+  guint32 abi_major;
+  guint32 abi_minor;
+  guint32 kind; /* PilotPluginKind */
+  guint32 reserved;
+  const gchar *name; /* equals the file's name without ".so" */
+  const gchar *description;
+  GType (*get_type) (void);
+  gpointer padding[8];
 } PilotPluginDescriptor;
 
 #define PILOT_PLUGIN_SYMBOL "pilot_plugin_descriptor"
@@ -139,15 +137,15 @@ PILOT_API const PilotPluginDescriptor pilot_plugin_descriptor;
  * Stands once in the module's source file.
  */
 #define PILOT_PLUGIN_DEFINE(kind_, name_, description_, get_type_) \
-  const PilotPluginDescriptor pilot_plugin_descriptor = { \
-    .magic = PILOT_PLUGIN_MAGIC, \
-    .size = sizeof (PilotPluginDescriptor), \
-    .abi_major = PILOT_ABI_MAJOR, \
-    .abi_minor = PILOT_ABI_MINOR, \
-    .kind = (kind_), \
-    .name = (name_), \
-    .description = (description_), \
-    .get_type = (get_type_), \
+  const PilotPluginDescriptor pilot_plugin_descriptor = {          \
+    .magic = PILOT_PLUGIN_MAGIC,                                   \
+    .size = sizeof (PilotPluginDescriptor),                        \
+    .abi_major = PILOT_ABI_MAJOR,                                  \
+    .abi_minor = PILOT_ABI_MINOR,                                  \
+    .kind = (kind_),                                               \
+    .name = (name_),                                               \
+    .description = (description_),                                 \
+    .get_type = (get_type_),                                       \
   };
 
 G_END_DECLS

@@ -10,8 +10,7 @@ typedef struct
   GDestroyNotify destroy;
 } PilotTransportPrivate;
 
-enum
-{
+enum {
   SIGNAL_WRITABLE,
   SIGNAL_SEND_FAILED,
   N_SIGNALS
@@ -22,11 +21,11 @@ static guint signals[N_SIGNALS];
 G_DEFINE_ABSTRACT_TYPE_WITH_PRIVATE (PilotTransport, pilot_transport, PILOT_TYPE_PLUGIN)
 
 static gboolean
-pilot_transport_real_send (PilotTransport       *self,
+pilot_transport_real_send (PilotTransport *self,
                            const PilotSendBatch *items,
-                           guint                 n_items,
-                           guint                *n_sent,
-                           GError              **error)
+                           guint n_items,
+                           guint *n_sent,
+                           GError **error)
 {
   *n_sent = 0;
   g_set_error_literal (error, PILOT_ERROR, PILOT_ERROR_NOT_SUPPORTED, "this transport cannot send");
@@ -40,16 +39,16 @@ pilot_transport_real_get_endpoints (PilotTransport *self)
 }
 
 static gboolean
-pilot_transport_real_parse_endpoint (PilotTransport  *self,
-                                     const gchar     *text,
-                                     PilotEndpoint   *endpoint,
-                                     GError         **error)
+pilot_transport_real_parse_endpoint (PilotTransport *self,
+                                     const gchar *text,
+                                     PilotEndpoint *endpoint,
+                                     GError **error)
 {
   return pilot_endpoint_parse (text, endpoint, error);
 }
 
 static gchar *
-pilot_transport_real_format_endpoint (PilotTransport      *self,
+pilot_transport_real_format_endpoint (PilotTransport *self,
                                       const PilotEndpoint *endpoint)
 {
   return pilot_endpoint_to_string (endpoint);
@@ -69,7 +68,7 @@ pilot_transport_real_get_poll_events (PilotTransport *self)
 
 static void
 pilot_transport_real_dispatch (PilotTransport *self,
-                               GIOCondition    ready)
+                               GIOCondition ready)
 {
 }
 
@@ -145,11 +144,11 @@ pilot_transport_init (PilotTransport *self)
 }
 
 gboolean
-pilot_transport_send (PilotTransport        *self,
-                      const PilotSendBatch  *items,
-                      guint                  n_items,
-                      guint                 *n_sent,
-                      GError               **error)
+pilot_transport_send (PilotTransport *self,
+                      const PilotSendBatch *items,
+                      guint n_items,
+                      guint *n_sent,
+                      GError **error)
 {
   return PILOT_TRANSPORT_GET_CLASS (self)->send (self, items, n_items, n_sent, error);
 }
@@ -163,10 +162,10 @@ pilot_transport_get_endpoints (PilotTransport *self)
 }
 
 gboolean
-pilot_transport_parse_endpoint (PilotTransport  *self,
-                                const gchar     *text,
-                                PilotEndpoint   *endpoint,
-                                GError         **error)
+pilot_transport_parse_endpoint (PilotTransport *self,
+                                const gchar *text,
+                                PilotEndpoint *endpoint,
+                                GError **error)
 {
   g_return_val_if_fail (PILOT_IS_TRANSPORT (self), FALSE);
   g_return_val_if_fail (text != NULL && endpoint != NULL, FALSE);
@@ -175,7 +174,7 @@ pilot_transport_parse_endpoint (PilotTransport  *self,
 }
 
 gchar *
-pilot_transport_format_endpoint (PilotTransport      *self,
+pilot_transport_format_endpoint (PilotTransport *self,
                                  const PilotEndpoint *endpoint)
 {
   g_return_val_if_fail (PILOT_IS_TRANSPORT (self), NULL);
@@ -199,7 +198,7 @@ pilot_transport_get_poll_events (PilotTransport *self)
 
 void
 pilot_transport_dispatch (PilotTransport *self,
-                          GIOCondition    ready)
+                          GIOCondition ready)
 {
   PILOT_TRANSPORT_GET_CLASS (self)->dispatch (self, ready);
 }
@@ -236,20 +235,19 @@ pilot_transport_get_stats (PilotTransport *self)
   g_return_val_if_fail (PILOT_IS_TRANSPORT (self), NULL);
 
   stats = PILOT_TRANSPORT_GET_CLASS (self)->get_stats (self);
-  if (stats == NULL || !g_variant_is_of_type (stats, G_VARIANT_TYPE_VARDICT))
-    {
-      if (stats != NULL)
-        g_variant_unref (g_variant_take_ref (stats));
-      stats = g_variant_new ("a{sv}", NULL);
-    }
+  if (stats == NULL || !g_variant_is_of_type (stats, G_VARIANT_TYPE_VARDICT)) {
+    if (stats != NULL)
+      g_variant_unref (g_variant_take_ref (stats));
+    stats = g_variant_new ("a{sv}", NULL);
+  }
   return g_variant_take_ref (stats);
 }
 
 void
-pilot_transport_set_receiver (PilotTransport         *self,
-                              PilotTransportReceiver  receiver,
-                              gpointer                user_data,
-                              GDestroyNotify          destroy)
+pilot_transport_set_receiver (PilotTransport *self,
+                              PilotTransportReceiver receiver,
+                              gpointer user_data,
+                              GDestroyNotify destroy)
 {
   PilotTransportPrivate *priv = pilot_transport_get_instance_private (self);
   GDestroyNotify old_destroy = priv->destroy;
@@ -263,9 +261,9 @@ pilot_transport_set_receiver (PilotTransport         *self,
 }
 
 void
-pilot_transport_deliver (PilotTransport        *self,
+pilot_transport_deliver (PilotTransport *self,
                          PilotReceivedDatagram *items,
-                         guint                  n_items)
+                         guint n_items)
 {
   PilotTransportPrivate *priv = pilot_transport_get_instance_private (self);
 
@@ -282,9 +280,9 @@ pilot_transport_report_writable (PilotTransport *self)
 }
 
 void
-pilot_transport_report_send_failed (PilotTransport      *self,
+pilot_transport_report_send_failed (PilotTransport *self,
                                     const PilotEndpoint *to,
-                                    gint                 error_number)
+                                    gint error_number)
 {
   g_return_if_fail (PILOT_IS_TRANSPORT (self));
   g_return_if_fail (to != NULL);

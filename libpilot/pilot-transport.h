@@ -14,23 +14,22 @@ G_BEGIN_DECLS
 /* One or more datagrams to one endpoint in one buffer. */
 typedef struct
 {
-  PilotEndpoint  to;
-  const guint8  *data;
-  gsize          length;       /* of all of them, at least 1, at most PILOT_TRANSPORT_MAX_DATAGRAM */
-  gsize          segment_size; /* 0 or >= length: one datagram; else that many bytes each, the last may be shorter */
+  PilotEndpoint to;
+  const guint8 *data;
+  gsize length;       /* of all of them, at least 1, at most PILOT_TRANSPORT_MAX_DATAGRAM */
+  gsize segment_size; /* 0 or >= length: one datagram; else that many bytes each, the last may be shorter */
 } PilotSendBatch;
 
 /* One or more datagrams from one endpoint in one buffer. */
 typedef struct
 {
-  PilotEndpoint  from;
-  guint8        *data;         /* the receiver may write to it: the host decrypts in place. Gone when the call returns */
-  gsize          length;
-  gsize          segment_size; /* as in PilotSendBatch */
+  PilotEndpoint from;
+  guint8 *data; /* the receiver may write to it: the host decrypts in place. Gone when the call returns */
+  gsize length;
+  gsize segment_size; /* as in PilotSendBatch */
 } PilotReceivedDatagram;
 
-typedef enum
-{
+typedef enum {
   PILOT_TRANSPORT_DIRECT, /* reaches the peer itself */
   PILOT_TRANSPORT_RELAY,  /* everything passes a third machine */
 } PilotTransportKind;
@@ -40,10 +39,10 @@ PILOT_API
 G_DECLARE_DERIVABLE_TYPE (PilotTransport, pilot_transport, PILOT, TRANSPORT, PilotPlugin)
 
 /* Takes what arrived: n_items is at least 1. Must not call back into the transport except for send. */
-typedef void (*PilotTransportReceiver) (PilotTransport        *self,
+typedef void (*PilotTransportReceiver) (PilotTransport *self,
                                         PilotReceivedDatagram *items,
-                                        guint                  n_items,
-                                        gpointer               user_data);
+                                        guint n_items,
+                                        gpointer user_data);
 
 /**
  * PilotTransportClass:
@@ -65,75 +64,74 @@ typedef void (*PilotTransportReceiver) (PilotTransport        *self,
  * host: a transport leaves it alone in what it gets and writes 0 in what it makes; the host sets it in what it is handed.
  * Between disable and enable @send fails with PILOT_ERROR_NOT_RUNNING.
  */
-struct _PilotTransportClass
-{
+struct _PilotTransportClass {
   PilotPluginClass parent_class;
 
-  gboolean           (*send)            (PilotTransport        *self,
-                                         const PilotSendBatch  *items,
-                                         guint                  n_items,
-                                         guint                 *n_sent,
-                                         GError               **error);
-  GArray            *(*get_endpoints)   (PilotTransport        *self);
-  gboolean           (*parse_endpoint)  (PilotTransport        *self,
-                                         const gchar           *text,
-                                         PilotEndpoint         *endpoint,
-                                         GError               **error);
-  gchar             *(*format_endpoint) (PilotTransport        *self,
-                                         const PilotEndpoint   *endpoint);
-  gint               (*get_poll_fd)     (PilotTransport        *self);
-  GIOCondition       (*get_poll_events) (PilotTransport        *self);
-  void               (*dispatch)        (PilotTransport        *self,
-                                         GIOCondition           ready);
-  guint              (*get_mtu)         (PilotTransport        *self);
-  PilotTransportKind (*get_kind)        (PilotTransport        *self);
-  gint               (*get_preference)  (PilotTransport        *self);
-  GVariant          *(*get_stats)       (PilotTransport        *self);
+  gboolean (*send) (PilotTransport *self,
+                    const PilotSendBatch *items,
+                    guint n_items,
+                    guint *n_sent,
+                    GError **error);
+  GArray *(*get_endpoints) (PilotTransport *self);
+  gboolean (*parse_endpoint) (PilotTransport *self,
+                              const gchar *text,
+                              PilotEndpoint *endpoint,
+                              GError **error);
+  gchar *(*format_endpoint) (PilotTransport *self,
+                             const PilotEndpoint *endpoint);
+  gint (*get_poll_fd) (PilotTransport *self);
+  GIOCondition (*get_poll_events) (PilotTransport *self);
+  void (*dispatch) (PilotTransport *self,
+                    GIOCondition ready);
+  guint (*get_mtu) (PilotTransport *self);
+  PilotTransportKind (*get_kind) (PilotTransport *self);
+  gint (*get_preference) (PilotTransport *self);
+  GVariant *(*get_stats) (PilotTransport *self);
 
   gpointer padding[8];
 };
 
 /* For the host. See the class for what each does. */
-PILOT_API gboolean           pilot_transport_send            (PilotTransport         *self,
-                                                              const PilotSendBatch   *items,
-                                                              guint                   n_items,
-                                                              guint                  *n_sent,
-                                                              GError                **error);
+PILOT_API gboolean pilot_transport_send (PilotTransport *self,
+                                         const PilotSendBatch *items,
+                                         guint n_items,
+                                         guint *n_sent,
+                                         GError **error);
 /* (transfer full) (element-type PilotEndpoint): never NULL from a sound transport. */
-PILOT_API GArray            *pilot_transport_get_endpoints   (PilotTransport         *self);
-PILOT_API gboolean           pilot_transport_parse_endpoint  (PilotTransport         *self,
-                                                              const gchar            *text,
-                                                              PilotEndpoint          *endpoint,
-                                                              GError                **error);
+PILOT_API GArray *pilot_transport_get_endpoints (PilotTransport *self);
+PILOT_API gboolean pilot_transport_parse_endpoint (PilotTransport *self,
+                                                   const gchar *text,
+                                                   PilotEndpoint *endpoint,
+                                                   GError **error);
 /* (transfer full) */
-PILOT_API gchar             *pilot_transport_format_endpoint (PilotTransport         *self,
-                                                              const PilotEndpoint    *endpoint);
-PILOT_API gint               pilot_transport_get_poll_fd     (PilotTransport         *self);
-PILOT_API GIOCondition       pilot_transport_get_poll_events (PilotTransport         *self);
-PILOT_API void               pilot_transport_dispatch        (PilotTransport         *self,
-                                                              GIOCondition            ready);
-PILOT_API guint              pilot_transport_get_mtu         (PilotTransport         *self);
-PILOT_API PilotTransportKind pilot_transport_get_kind        (PilotTransport         *self);
-PILOT_API gint               pilot_transport_get_preference  (PilotTransport         *self);
+PILOT_API gchar *pilot_transport_format_endpoint (PilotTransport *self,
+                                                  const PilotEndpoint *endpoint);
+PILOT_API gint pilot_transport_get_poll_fd (PilotTransport *self);
+PILOT_API GIOCondition pilot_transport_get_poll_events (PilotTransport *self);
+PILOT_API void pilot_transport_dispatch (PilotTransport *self,
+                                         GIOCondition ready);
+PILOT_API guint pilot_transport_get_mtu (PilotTransport *self);
+PILOT_API PilotTransportKind pilot_transport_get_kind (PilotTransport *self);
+PILOT_API gint pilot_transport_get_preference (PilotTransport *self);
 /* (transfer full): of type a{sv}. Never NULL. */
-PILOT_API GVariant          *pilot_transport_get_stats       (PilotTransport         *self);
+PILOT_API GVariant *pilot_transport_get_stats (PilotTransport *self);
 /* Who gets what arrives; one receiver at a time, NULL for none. `destroy` is called on the old user_data. */
-PILOT_API void               pilot_transport_set_receiver    (PilotTransport         *self,
-                                                              PilotTransportReceiver  receiver,
-                                                              gpointer                user_data,
-                                                              GDestroyNotify          destroy);
+PILOT_API void pilot_transport_set_receiver (PilotTransport *self,
+                                             PilotTransportReceiver receiver,
+                                             gpointer user_data,
+                                             GDestroyNotify destroy);
 
 /* For the transport. */
 /* Hands a batch to the host; without a receiver it is dropped. */
-PILOT_API void               pilot_transport_deliver            (PilotTransport        *self,
-                                                                 PilotReceivedDatagram *items,
-                                                                 guint                  n_items);
+PILOT_API void pilot_transport_deliver (PilotTransport *self,
+                                        PilotReceivedDatagram *items,
+                                        guint n_items);
 /* Emits #PilotTransport::writable: a send that was cut short can be tried again. */
-PILOT_API void               pilot_transport_report_writable    (PilotTransport        *self);
+PILOT_API void pilot_transport_report_writable (PilotTransport *self);
 /* Emits #PilotTransport::send-failed (const PilotEndpoint *to, int errno value): the network says that what was sent there did
  * not arrive (ECONNREFUSED, EHOSTUNREACH, ENETUNREACH, EMSGSIZE, EPERM …). A hint, anybody on the path can forge it. */
-PILOT_API void               pilot_transport_report_send_failed (PilotTransport        *self,
-                                                                 const PilotEndpoint   *to,
-                                                                 gint                   error_number);
+PILOT_API void pilot_transport_report_send_failed (PilotTransport *self,
+                                                   const PilotEndpoint *to,
+                                                   gint error_number);
 
 G_END_DECLS

@@ -20,7 +20,7 @@ pilot_trust_kind_to_string (PilotTrustKind kind)
 
 PilotTrustRecord *
 pilot_trust_record_new (PilotTrustKind kind,
-                        guint32        node)
+                        guint32 node)
 {
   PilotTrustRecord *record = g_new0 (PilotTrustRecord, 1);
 
@@ -62,7 +62,7 @@ pilot_trust_record_equal (const PilotTrustRecord *a,
 
 void
 pilot_trust_record_set_key (PilotTrustRecord *record,
-                            const guint8     *key)
+                            const guint8 *key)
 {
   g_return_if_fail (record != NULL);
 
@@ -81,32 +81,32 @@ fail_unsupported (GError **error)
 }
 
 static gboolean
-pilot_trust_store_real_load (PilotTrustStore  *self,
-                             GError          **error)
+pilot_trust_store_real_load (PilotTrustStore *self,
+                             GError **error)
 {
   return fail_unsupported (error);
 }
 
 static gboolean
-pilot_trust_store_real_put (PilotTrustStore         *self,
-                            const PilotTrustRecord  *record,
-                            GError                 **error)
+pilot_trust_store_real_put (PilotTrustStore *self,
+                            const PilotTrustRecord *record,
+                            GError **error)
 {
   return fail_unsupported (error);
 }
 
 static gboolean
-pilot_trust_store_real_remove (PilotTrustStore  *self,
-                               PilotTrustKind    kind,
-                               guint32           node,
-                               GError          **error)
+pilot_trust_store_real_remove (PilotTrustStore *self,
+                               PilotTrustKind kind,
+                               guint32 node,
+                               GError **error)
 {
   return fail_unsupported (error);
 }
 
 static GPtrArray *
 pilot_trust_store_real_list (PilotTrustStore *self,
-                             PilotTrustKind   kind)
+                             PilotTrustKind kind)
 {
   return g_ptr_array_new_with_free_func ((GDestroyNotify) pilot_trust_record_free);
 }
@@ -127,8 +127,8 @@ pilot_trust_store_init (PilotTrustStore *self)
 }
 
 gboolean
-pilot_trust_store_load (PilotTrustStore  *self,
-                        GError          **error)
+pilot_trust_store_load (PilotTrustStore *self,
+                        GError **error)
 {
   g_return_val_if_fail (PILOT_IS_TRUST_STORE (self), FALSE);
 
@@ -136,9 +136,9 @@ pilot_trust_store_load (PilotTrustStore  *self,
 }
 
 gboolean
-pilot_trust_store_put (PilotTrustStore         *self,
-                       const PilotTrustRecord  *record,
-                       GError                 **error)
+pilot_trust_store_put (PilotTrustStore *self,
+                       const PilotTrustRecord *record,
+                       GError **error)
 {
   g_return_val_if_fail (PILOT_IS_TRUST_STORE (self), FALSE);
   g_return_val_if_fail (record != NULL && (guint) record->kind < PILOT_TRUST_N_KINDS, FALSE);
@@ -147,10 +147,10 @@ pilot_trust_store_put (PilotTrustStore         *self,
 }
 
 gboolean
-pilot_trust_store_remove (PilotTrustStore  *self,
-                          PilotTrustKind    kind,
-                          guint32           node,
-                          GError          **error)
+pilot_trust_store_remove (PilotTrustStore *self,
+                          PilotTrustKind kind,
+                          guint32 node,
+                          GError **error)
 {
   g_return_val_if_fail (PILOT_IS_TRUST_STORE (self), FALSE);
   g_return_val_if_fail ((guint) kind < PILOT_TRUST_N_KINDS, FALSE);
@@ -160,7 +160,7 @@ pilot_trust_store_remove (PilotTrustStore  *self,
 
 GPtrArray *
 pilot_trust_store_list (PilotTrustStore *self,
-                        PilotTrustKind   kind)
+                        PilotTrustKind kind)
 {
   g_return_val_if_fail (PILOT_IS_TRUST_STORE (self), NULL);
   g_return_val_if_fail ((guint) kind < PILOT_TRUST_N_KINDS, NULL);
@@ -169,8 +169,8 @@ pilot_trust_store_list (PilotTrustStore *self,
 }
 
 gboolean
-pilot_trust_store_flush (PilotTrustStore  *self,
-                         GError          **error)
+pilot_trust_store_flush (PilotTrustStore *self,
+                         GError **error)
 {
   g_return_val_if_fail (PILOT_IS_TRUST_STORE (self), FALSE);
 

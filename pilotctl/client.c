@@ -13,7 +13,7 @@
 
 struct _Client {
   GDBusConnection *connection;
-  const char *name;  /* NULL on a private socket */
+  const char *name; /* NULL on a private socket */
   char *place;
   gboolean quiet;
 };
@@ -150,8 +150,9 @@ client_new (Invocation *invocation, GError **error)
   if (given != NULL && *given != '\0') {
     const char *path = g_str_has_prefix (given, "unix:path=") ? given + strlen ("unix:path=") : given;
 
-    client = g_str_equal (given, "session") ? try_bus (G_BUS_TYPE_SESSION, "session bus")
-      : g_str_equal (given, "system") ? try_bus (G_BUS_TYPE_SYSTEM, "system bus") : try_socket (path, NULL);
+    client = g_str_equal (given, "session")  ? try_bus (G_BUS_TYPE_SESSION, "session bus")
+             : g_str_equal (given, "system") ? try_bus (G_BUS_TYPE_SYSTEM, "system bus")
+                                             : try_socket (path, NULL);
     if (client == NULL) {
       g_propagate_error (error, not_running (given));
       return NULL;

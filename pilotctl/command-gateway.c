@@ -307,7 +307,8 @@ command_gateway_map (Invocation *invocation)
     g_variant_dict_insert (&options, "ports", "s", ports);
   reply = client_call (client, "Gateway", "Map",
                        g_variant_new ("(ss@a{sv})", invocation->argv[1], invocation->argc > 2 ? invocation->argv[2] : "",
-                                      g_variant_dict_end (&options)), &error);
+                                      g_variant_dict_end (&options)),
+                       &error);
   if (reply == NULL)
     return output_error (invocation, error);
   mapping = g_variant_get_child_value (reply, 0);

@@ -3,9 +3,17 @@
 #include "pilotctl/output.h"
 
 static const char *const properties[][2] = {
-  { "NodeId", "node_id" }, { "Address", "address" }, { "Hostname", "hostname" }, { "PublicKey", "public_key" },
-  { "State", "state" }, { "StateDetail", "state_detail" }, { "Public", "public" }, { "Version", "version" },
-  { "Pid", "pid" }, { "Registry", "registry" }, { "Beacon", "beacon_addr" },
+  { "NodeId", "node_id" },
+  { "Address", "address" },
+  { "Hostname", "hostname" },
+  { "PublicKey", "public_key" },
+  { "State", "state" },
+  { "StateDetail", "state_detail" },
+  { "Public", "public" },
+  { "Version", "version" },
+  { "Pid", "pid" },
+  { "Registry", "registry" },
+  { "Beacon", "beacon_addr" },
 };
 
 static void

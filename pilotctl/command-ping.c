@@ -11,7 +11,9 @@ parse_duration_ms (const char *text)
   char *end;
   double value = g_ascii_strtod (text, &end);
   double factor = g_str_equal (end, "ms") ? 1 : *end == '\0' || g_str_equal (end, "s") ? 1000
-    : g_str_equal (end, "m") ? 60000 : g_str_equal (end, "h") ? 3600000 : 0;
+                                            : g_str_equal (end, "m")                   ? 60000
+                                            : g_str_equal (end, "h")                   ? 3600000
+                                                                                       : 0;
 
   return end == text || !(value > 0) || value * factor > 3600000 ? 0 : (guint) (value * factor);
 }

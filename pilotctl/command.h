@@ -35,8 +35,8 @@ typedef struct {
 struct _Invocation {
   const Command *command;
   gboolean json;
-  char *bus;      /* --bus */
-  int argc;       /* argv[0] is the command's name */
+  char *bus; /* --bus */
+  int argc;  /* argv[0] is the command's name */
   char **argv;
 };
 

@@ -14,8 +14,23 @@
 
 /* Those of cli.md 5.2 that mean something to this daemon, and our own. */
 static const char *const keys[] = {
-  "beacon", "email", "endpoint", "expose_default", "hostname", "identity", "keepalive", "listen", "log_format", "log_level", "no_echo",
-  "public", "registry", "registry_fingerprint", "registry_tls", "registry_trust", "relay_only",
+  "beacon",
+  "email",
+  "endpoint",
+  "expose_default",
+  "hostname",
+  "identity",
+  "keepalive",
+  "listen",
+  "log_format",
+  "log_level",
+  "no_echo",
+  "public",
+  "registry",
+  "registry_fingerprint",
+  "registry_tls",
+  "registry_trust",
+  "relay_only",
 };
 
 char *

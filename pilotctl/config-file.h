@@ -7,7 +7,7 @@
 G_BEGIN_DECLS
 
 /* config.json as `init` and `config` see it; the daemon reads it by itself. */
-char *config_file_folder (void);  /* ~/.pilot */
+char *config_file_folder (void); /* ~/.pilot */
 char *config_file_path (void);
 /* A missing file is an empty object; a corrupt one is CORRUPT. */
 JsonObject *config_file_load (GError **error);

@@ -29,20 +29,19 @@ pilot_base64_encode_to (gconstpointer data, gsize size, gchar *text)
   const guint8 *bytes = data;
   gchar *out = text;
 
-  for (gsize i = 0; i < size; i += 3)
-    {
-      gsize left = MIN (size - i, 3);
-      guint32 group = (guint32) bytes[i] << 16;
+  for (gsize i = 0; i < size; i += 3) {
+    gsize left = MIN (size - i, 3);
+    guint32 group = (guint32) bytes[i] << 16;
 
-      if (left > 1)
-        group |= (guint32) bytes[i + 1] << 8;
-      if (left > 2)
-        group |= bytes[i + 2];
-      *out++ = ALPHABET[group >> 18];
-      *out++ = ALPHABET[group >> 12 & 63];
-      *out++ = left > 1 ? ALPHABET[group >> 6 & 63] : '=';
-      *out++ = left > 2 ? ALPHABET[group & 63] : '=';
-    }
+    if (left > 1)
+      group |= (guint32) bytes[i + 1] << 8;
+    if (left > 2)
+      group |= bytes[i + 2];
+    *out++ = ALPHABET[group >> 18];
+    *out++ = ALPHABET[group >> 12 & 63];
+    *out++ = left > 1 ? ALPHABET[group >> 6 & 63] : '=';
+    *out++ = left > 2 ? ALPHABET[group & 63] : '=';
+  }
   *out = '\0';
   return text;
 }
@@ -63,45 +62,40 @@ decode_groups (const gchar *text, gsize length, guint8 *data, gsize size, gboole
   guint digits = 0, padding = 0;
 
   *unused = 0;
-  for (gsize i = 0; i < length; i++)
-    {
-      gint value = digit_value (text[i]);
+  for (gsize i = 0; i < length; i++) {
+    gint value = digit_value (text[i]);
 
-      if (skip_newlines && (text[i] == '\r' || text[i] == '\n'))
-        continue;
-      if (text[i] == '=' && digits >= 2 && digits + padding < 4)
-        {
-          padding++;
-          continue;
-        }
-      if (value < 0 || padding > 0)
-        return -1;
-      group = group << 6 | (guint) value;
-      if (++digits < 4)
-        continue;
-      if (size - written < 3)
-        return -1;
-      data[written++] = group >> 16;
-      data[written++] = group >> 8 & 0xff;
-      data[written++] = group & 0xff;
-      group = 0;
-      digits = 0;
+    if (skip_newlines && (text[i] == '\r' || text[i] == '\n'))
+      continue;
+    if (text[i] == '=' && digits >= 2 && digits + padding < 4) {
+      padding++;
+      continue;
     }
+    if (value < 0 || padding > 0)
+      return -1;
+    group = group << 6 | (guint) value;
+    if (++digits < 4)
+      continue;
+    if (size - written < 3)
+      return -1;
+    data[written++] = group >> 16;
+    data[written++] = group >> 8 & 0xff;
+    data[written++] = group & 0xff;
+    group = 0;
+    digits = 0;
+  }
   if (digits == 0)
     return padding == 0 ? (gssize) written : -1;
   if (digits + padding != 4 || size - written < digits - 1)
     return -1;
-  if (digits == 3)
-    {
-      data[written++] = group >> 10;
-      data[written++] = group >> 2 & 0xff;
-      *unused = group & 3;
-    }
-  else
-    {
-      data[written++] = group >> 4;
-      *unused = group & 15;
-    }
+  if (digits == 3) {
+    data[written++] = group >> 10;
+    data[written++] = group >> 2 & 0xff;
+    *unused = group & 3;
+  } else {
+    data[written++] = group >> 4;
+    *unused = group & 15;
+  }
   return written;
 }
 

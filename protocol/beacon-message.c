@@ -17,16 +17,13 @@ decode_endpoint (PilotEndpoint *endpoint, const guint8 *body, gsize length)
     return FALSE;
   memset (endpoint, 0, sizeof *endpoint);
   endpoint->port = pilot_bytes_get_u16 (body + 1 + ip_length);
-  if (ip_length == 16 && memcmp (body + 1, MAPPED_PREFIX, sizeof MAPPED_PREFIX) != 0)
-    {
-      endpoint->family = PILOT_ENDPOINT_IPV6;
-      memcpy (endpoint->address, body + 1, 16);
-    }
-  else
-    {
-      endpoint->family = PILOT_ENDPOINT_IPV4;
-      memcpy (endpoint->address, body + 1 + ip_length - 4, 4);
-    }
+  if (ip_length == 16 && memcmp (body + 1, MAPPED_PREFIX, sizeof MAPPED_PREFIX) != 0) {
+    endpoint->family = PILOT_ENDPOINT_IPV6;
+    memcpy (endpoint->address, body + 1, 16);
+  } else {
+    endpoint->family = PILOT_ENDPOINT_IPV4;
+    memcpy (endpoint->address, body + 1 + ip_length - 4, 4);
+  }
   return TRUE;
 }
 
@@ -36,22 +33,20 @@ encode_endpoint (const PilotEndpoint *endpoint, guint8 *body, gsize size)
   const guint8 *address = endpoint->address;
   gsize ip_length;
 
-  switch (endpoint->family)
-    {
-    case PILOT_ENDPOINT_IPV4:
+  switch (endpoint->family) {
+  case PILOT_ENDPOINT_IPV4:
+    ip_length = 4;
+    break;
+  case PILOT_ENDPOINT_IPV6:
+    ip_length = 16;
+    if (memcmp (address, MAPPED_PREFIX, sizeof MAPPED_PREFIX) == 0) {
       ip_length = 4;
-      break;
-    case PILOT_ENDPOINT_IPV6:
-      ip_length = 16;
-      if (memcmp (address, MAPPED_PREFIX, sizeof MAPPED_PREFIX) == 0)
-        {
-          ip_length = 4;
-          address += sizeof MAPPED_PREFIX;
-        }
-      break;
-    default:
-      return 0;
+      address += sizeof MAPPED_PREFIX;
     }
+    break;
+  default:
+    return 0;
+  }
   if (size < 1 + ip_length + 2)
     return 0;
   body[0] = ip_length;
@@ -99,40 +94,39 @@ pilot_beacon_message_decode (PilotBeaconMessage *message, const guint8 *data, gs
   body = data + 1;
   length--;
 
-  switch (message->type)
-    {
-    case PILOT_BEACON_DISCOVER:
-    case PILOT_BEACON_DISCOVER_EX:
-      if (length < 4)
-        return FALSE;
-      message->node = pilot_bytes_get_u32 (body);
-      message->key = length >= 4 + PILOT_BEACON_KEY_SIZE ? body + 4 : NULL;
-      return TRUE;
-    case PILOT_BEACON_DISCOVER_REPLY:
-    case PILOT_BEACON_PUNCH_COMMAND:
-      return decode_endpoint (&message->endpoint, body, length);
-    case PILOT_BEACON_PUNCH_REQUEST:
-      if (length < 8)
-        return FALSE;
-      message->node = pilot_bytes_get_u32 (body);
-      message->target = pilot_bytes_get_u32 (body + 4);
-      message->grant = length >= 8 + PILOT_BEACON_GRANT_SIZE ? body + 8 : NULL;
-      return TRUE;
-    case PILOT_BEACON_RELAY:
-    case PILOT_BEACON_RELAY_DELIVER_DEST:
-      return decode_relay (message, body, length, TRUE, 0);
-    case PILOT_BEACON_RELAY_DELIVER:
-      return decode_relay (message, body, length, FALSE, 1);
-    case PILOT_BEACON_SYNC:
-      return decode_sync (message, body, length);
-    case PILOT_BEACON_NOTIFY:
-      if (length < 1)
-        return FALSE;
-      message->kind = body[0];
-      return TRUE;
-    default:
+  switch (message->type) {
+  case PILOT_BEACON_DISCOVER:
+  case PILOT_BEACON_DISCOVER_EX:
+    if (length < 4)
       return FALSE;
-    }
+    message->node = pilot_bytes_get_u32 (body);
+    message->key = length >= 4 + PILOT_BEACON_KEY_SIZE ? body + 4 : NULL;
+    return TRUE;
+  case PILOT_BEACON_DISCOVER_REPLY:
+  case PILOT_BEACON_PUNCH_COMMAND:
+    return decode_endpoint (&message->endpoint, body, length);
+  case PILOT_BEACON_PUNCH_REQUEST:
+    if (length < 8)
+      return FALSE;
+    message->node = pilot_bytes_get_u32 (body);
+    message->target = pilot_bytes_get_u32 (body + 4);
+    message->grant = length >= 8 + PILOT_BEACON_GRANT_SIZE ? body + 8 : NULL;
+    return TRUE;
+  case PILOT_BEACON_RELAY:
+  case PILOT_BEACON_RELAY_DELIVER_DEST:
+    return decode_relay (message, body, length, TRUE, 0);
+  case PILOT_BEACON_RELAY_DELIVER:
+    return decode_relay (message, body, length, FALSE, 1);
+  case PILOT_BEACON_SYNC:
+    return decode_sync (message, body, length);
+  case PILOT_BEACON_NOTIFY:
+    if (length < 1)
+      return FALSE;
+    message->kind = body[0];
+    return TRUE;
+  default:
+    return FALSE;
+  }
 }
 
 /* Ids and what follows them; `tail` may stand in its place already. */
@@ -168,31 +162,30 @@ encode_sync (const PilotBeaconMessage *message, guint8 *body, gsize size)
 static gsize
 encode_body (const PilotBeaconMessage *message, guint8 *body, gsize size)
 {
-  switch (message->type)
-    {
-    case PILOT_BEACON_DISCOVER:
-    case PILOT_BEACON_DISCOVER_EX:
-      return encode_ids (message, body, size, FALSE, message->key, message->key != NULL ? PILOT_BEACON_KEY_SIZE : 0);
-    case PILOT_BEACON_DISCOVER_REPLY:
-    case PILOT_BEACON_PUNCH_COMMAND:
-      return encode_endpoint (&message->endpoint, body, size);
-    case PILOT_BEACON_PUNCH_REQUEST:
-      return encode_ids (message, body, size, TRUE, message->grant, message->grant != NULL ? PILOT_BEACON_GRANT_SIZE : 0);
-    case PILOT_BEACON_RELAY:
-    case PILOT_BEACON_RELAY_DELIVER_DEST:
-      return encode_ids (message, body, size, TRUE, message->frame, message->frame_length);
-    case PILOT_BEACON_RELAY_DELIVER:
-      return encode_ids (message, body, size, FALSE, message->frame, message->frame_length);
-    case PILOT_BEACON_SYNC:
-      return encode_sync (message, body, size);
-    case PILOT_BEACON_NOTIFY:
-      if (size < 1)
-        return 0;
-      body[0] = message->kind;
-      return 1;
-    default:
+  switch (message->type) {
+  case PILOT_BEACON_DISCOVER:
+  case PILOT_BEACON_DISCOVER_EX:
+    return encode_ids (message, body, size, FALSE, message->key, message->key != NULL ? PILOT_BEACON_KEY_SIZE : 0);
+  case PILOT_BEACON_DISCOVER_REPLY:
+  case PILOT_BEACON_PUNCH_COMMAND:
+    return encode_endpoint (&message->endpoint, body, size);
+  case PILOT_BEACON_PUNCH_REQUEST:
+    return encode_ids (message, body, size, TRUE, message->grant, message->grant != NULL ? PILOT_BEACON_GRANT_SIZE : 0);
+  case PILOT_BEACON_RELAY:
+  case PILOT_BEACON_RELAY_DELIVER_DEST:
+    return encode_ids (message, body, size, TRUE, message->frame, message->frame_length);
+  case PILOT_BEACON_RELAY_DELIVER:
+    return encode_ids (message, body, size, FALSE, message->frame, message->frame_length);
+  case PILOT_BEACON_SYNC:
+    return encode_sync (message, body, size);
+  case PILOT_BEACON_NOTIFY:
+    if (size < 1)
       return 0;
-    }
+    body[0] = message->kind;
+    return 1;
+  default:
+    return 0;
+  }
 }
 
 gsize

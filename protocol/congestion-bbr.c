@@ -19,13 +19,16 @@
 #define HIGH_LOSS_PERCENT 12
 #define HIGH_LOSS_EVENTS 8
 
-enum { STARTUP, DRAIN, PROBE, PROBE_RTT };
+enum { STARTUP,
+       DRAIN,
+       PROBE,
+       PROBE_RTT };
 
 static const guint cycle_gain[CYCLE] = { 125, 75, 100, 100, 100, 100, 100, 100 };
 
 static void
 bbr_init (PilotCongestion *self,
-          gint64           now)
+          gint64 now)
 {
   self->window = INITIAL_WINDOW;
   self->quantum = 65536;
@@ -36,7 +39,7 @@ bbr_init (PilotCongestion *self,
 
 static guint64
 product (PilotCongestion *self,
-         guint            gain)
+         guint gain)
 {
   if (self->bbr.min_rtt < 0)
     return INITIAL_WINDOW;
@@ -44,7 +47,7 @@ product (PilotCongestion *self,
 }
 
 static void
-update_round (PilotCongestion             *self,
+update_round (PilotCongestion *self,
               const PilotCongestionSample *sample)
 {
   PilotCongestionBbr *bbr = &self->bbr;
@@ -58,7 +61,7 @@ update_round (PilotCongestion             *self,
 }
 
 static void
-update_rate (PilotCongestion             *self,
+update_rate (PilotCongestion *self,
              const PilotCongestionSample *sample)
 {
   PilotCongestionBbr *bbr = &self->bbr;
@@ -77,7 +80,7 @@ update_rate (PilotCongestion             *self,
 
 /* Acknowledgements come in lumps: what came beyond the rate's explanation may be in flight on top (the draft's extra_acked). */
 static void
-update_extra (PilotCongestion             *self,
+update_extra (PilotCongestion *self,
               const PilotCongestionSample *sample)
 {
   PilotCongestionBbr *bbr = &self->bbr;
@@ -85,44 +88,41 @@ update_extra (PilotCongestion             *self,
   guint64 got = bbr->extra_base + sample->newly_delivered;
   guint64 extra;
 
-  if (got <= expected || expected > 8 * 1024 * 1024)
-    {
-      bbr->extra_at = sample->now;
-      got = sample->newly_delivered;
-      expected = 0;
-    }
+  if (got <= expected || expected > 8 * 1024 * 1024) {
+    bbr->extra_at = sample->now;
+    got = sample->newly_delivered;
+    expected = 0;
+  }
   bbr->extra_base = got;
   extra = MIN (got - expected, self->window);
-  if (bbr->round - bbr->extra_round >= 5)
-    {
-      bbr->extra_round = bbr->round;
-      bbr->extra[1] = bbr->extra[0];
-      bbr->extra[0] = 0;
-    }
+  if (bbr->round - bbr->extra_round >= 5) {
+    bbr->extra_round = bbr->round;
+    bbr->extra[1] = bbr->extra[0];
+    bbr->extra[0] = 0;
+  }
   bbr->extra[0] = MAX (bbr->extra[0], extra);
 }
 
 static void
-check_full (PilotCongestion             *self,
+check_full (PilotCongestion *self,
             const PilotCongestionSample *sample)
 {
   PilotCongestionBbr *bbr = &self->bbr;
 
   if (bbr->full || !bbr->round_started || sample->app_limited)
     return;
-  if (bbr->rate >= bbr->full_rate + bbr->full_rate / 4)
-    {
-      bbr->full_rate = bbr->rate;
-      bbr->full_rate_rounds = 0;
-      return;
-    }
+  if (bbr->rate >= bbr->full_rate + bbr->full_rate / 4) {
+    bbr->full_rate = bbr->rate;
+    bbr->full_rate_rounds = 0;
+    return;
+  }
   if (++bbr->full_rate_rounds >= 3)
     bbr->full = TRUE;
 }
 
 /* Whole rounds that lose far more than random loss explains fill somebody's queue: in flight is bounded, and grows again slowly. */
 static void
-check_loss (PilotCongestion             *self,
+check_loss (PilotCongestion *self,
             const PilotCongestionSample *sample)
 {
   PilotCongestionBbr *bbr = &self->bbr;
@@ -133,62 +133,54 @@ check_loss (PilotCongestion             *self,
   bbr->round_flight = MAX (bbr->round_flight, sample->in_flight + sample->newly_delivered + sample->newly_lost);
   if (!bbr->round_started)
     return;
-  if (bbr->round_lost * 100 > (bbr->round_lost + delivered) * HIGH_LOSS_PERCENT && bbr->round_lost_events >= HIGH_LOSS_EVENTS)
-    {
-      bbr->full = TRUE;
-      bbr->inflight_high = MAX (bbr->round_flight * 85 / 100, MAX (product (self, 100), (guint64) MIN_SEGMENTS * self->segment_size));
-    }
-  else if (bbr->inflight_high > 0 && bbr->state == PROBE && bbr->round_flight + self->segment_size * 2 >= bbr->inflight_high)
-    {
-      bbr->inflight_high += bbr->inflight_high / 8;
-      if (bbr->inflight_high > product (self, 2 * WINDOW_GAIN))
-        bbr->inflight_high = 0;
-    }
+  if (bbr->round_lost * 100 > (bbr->round_lost + delivered) * HIGH_LOSS_PERCENT && bbr->round_lost_events >= HIGH_LOSS_EVENTS) {
+    bbr->full = TRUE;
+    bbr->inflight_high = MAX (bbr->round_flight * 85 / 100, MAX (product (self, 100), (guint64) MIN_SEGMENTS * self->segment_size));
+  } else if (bbr->inflight_high > 0 && bbr->state == PROBE && bbr->round_flight + self->segment_size * 2 >= bbr->inflight_high) {
+    bbr->inflight_high += bbr->inflight_high / 8;
+    if (bbr->inflight_high > product (self, 2 * WINDOW_GAIN))
+      bbr->inflight_high = 0;
+  }
   bbr->round_lost = bbr->round_lost_events = bbr->round_flight = 0;
   bbr->round_delivered_at = sample->delivered;
 }
 
 static void
-update_min_rtt (PilotCongestion             *self,
+update_min_rtt (PilotCongestion *self,
                 const PilotCongestionSample *sample)
 {
   PilotCongestionBbr *bbr = &self->bbr;
   gboolean expired = sample->now - bbr->min_rtt_at > MIN_RTT_LIFE;
 
-  if (sample->rtt >= 0 && (bbr->min_rtt < 0 || sample->rtt <= bbr->min_rtt || (expired && bbr->state == PROBE_RTT)))
-    {
+  if (sample->rtt >= 0 && (bbr->min_rtt < 0 || sample->rtt <= bbr->min_rtt || (expired && bbr->state == PROBE_RTT))) {
+    bbr->min_rtt = sample->rtt;
+    bbr->min_rtt_at = sample->now;
+  }
+  if (expired && bbr->state == PROBE) {
+    if (sample->app_limited && sample->rtt >= 0) {
+      /* Too little is sent to make a queue: this round trip is the path's. */
       bbr->min_rtt = sample->rtt;
       bbr->min_rtt_at = sample->now;
+      return;
     }
-  if (expired && bbr->state == PROBE)
-    {
-      if (sample->app_limited && sample->rtt >= 0)
-        {
-          /* Too little is sent to make a queue: this round trip is the path's. */
-          bbr->min_rtt = sample->rtt;
-          bbr->min_rtt_at = sample->now;
-          return;
-        }
-      bbr->state = PROBE_RTT;
-      bbr->probe_rtt_end = 0;
-    }
+    bbr->state = PROBE_RTT;
+    bbr->probe_rtt_end = 0;
+  }
 }
 
 static void
-probe_rtt (PilotCongestion             *self,
+probe_rtt (PilotCongestion *self,
            const PilotCongestionSample *sample)
 {
   PilotCongestionBbr *bbr = &self->bbr;
 
-  if (bbr->probe_rtt_end == 0)
-    {
-      if (sample->in_flight <= MAX (product (self, 50), (guint64) MIN_SEGMENTS * self->segment_size) + self->segment_size)
-        {
-          bbr->probe_rtt_end = sample->now + PROBE_RTT_TIME;
-          bbr->probe_rtt_round = bbr->round + 1;
-        }
-      return;
+  if (bbr->probe_rtt_end == 0) {
+    if (sample->in_flight <= MAX (product (self, 50), (guint64) MIN_SEGMENTS * self->segment_size) + self->segment_size) {
+      bbr->probe_rtt_end = sample->now + PROBE_RTT_TIME;
+      bbr->probe_rtt_round = bbr->round + 1;
     }
+    return;
+  }
   if (sample->now < bbr->probe_rtt_end || bbr->round < bbr->probe_rtt_round)
     return;
   bbr->min_rtt_at = sample->now;
@@ -198,7 +190,7 @@ probe_rtt (PilotCongestion             *self,
 }
 
 static void
-advance_cycle (PilotCongestion             *self,
+advance_cycle (PilotCongestion *self,
                const PilotCongestionSample *sample)
 {
   PilotCongestionBbr *bbr = &self->bbr;
@@ -218,17 +210,16 @@ advance_cycle (PilotCongestion             *self,
 static guint
 pacing_gain (PilotCongestion *self)
 {
-  switch (self->bbr.state)
-    {
-    case STARTUP:
-      return STARTUP_GAIN;
-    case DRAIN:
-      return DRAIN_GAIN;
-    case PROBE:
-      return cycle_gain[self->bbr.cycle];
-    default:
-      return 100;
-    }
+  switch (self->bbr.state) {
+  case STARTUP:
+    return STARTUP_GAIN;
+  case DRAIN:
+    return DRAIN_GAIN;
+  case PROBE:
+    return cycle_gain[self->bbr.cycle];
+  default:
+    return 100;
+  }
 }
 
 static void
@@ -249,31 +240,28 @@ set_pacing (PilotCongestion *self)
 }
 
 static void
-set_window (PilotCongestion             *self,
+set_window (PilotCongestion *self,
             const PilotCongestionSample *sample)
 {
   PilotCongestionBbr *bbr = &self->bbr;
   guint64 floor = (guint64) MIN_SEGMENTS * self->segment_size;
   guint64 target = product (self, bbr->state == STARTUP ? STARTUP_GAIN : WINDOW_GAIN);
 
-  if (bbr->rate == 0)
-    {
-      self->window += sample->newly_delivered;
-      return;
-    }
+  if (bbr->rate == 0) {
+    self->window += sample->newly_delivered;
+    return;
+  }
   target += 3 * self->quantum + MAX (bbr->extra[0], bbr->extra[1]);
   if (bbr->min_rtt >= 0 && bbr->min_rtt < SHORT_RTT)
     floor = SHORT_WINDOW;
   if (bbr->inflight_high > 0)
     target = MIN (target, bbr->inflight_high);
   target = MAX (target, floor);
-  if (!bbr->full)
-    {
-      /* While the rate still doubles the window follows, but no further than the model. */
-      if (self->window < target)
-        self->window += sample->newly_delivered;
-    }
-  else
+  if (!bbr->full) {
+    /* While the rate still doubles the window follows, but no further than the model. */
+    if (self->window < target)
+      self->window += sample->newly_delivered;
+  } else
     self->window = MIN (self->window + sample->newly_delivered, target);
   self->window = MAX (self->window, floor);
   if (bbr->state == PROBE_RTT)
@@ -281,7 +269,7 @@ set_window (PilotCongestion             *self,
 }
 
 static void
-bbr_acked (PilotCongestion             *self,
+bbr_acked (PilotCongestion *self,
            const PilotCongestionSample *sample)
 {
   PilotCongestionBbr *bbr = &self->bbr;
@@ -293,12 +281,11 @@ bbr_acked (PilotCongestion             *self,
   check_full (self, sample);
   if (bbr->state == STARTUP && bbr->full)
     bbr->state = DRAIN;
-  if (bbr->state == DRAIN && sample->in_flight <= product (self, 100))
-    {
-      bbr->state = PROBE;
-      bbr->cycle = 2;
-      bbr->cycle_at = sample->now;
-    }
+  if (bbr->state == DRAIN && sample->in_flight <= product (self, 100)) {
+    bbr->state = PROBE;
+    bbr->cycle = 2;
+    bbr->cycle_at = sample->now;
+  }
   if (bbr->state == PROBE)
     advance_cycle (self, sample);
   update_min_rtt (self, sample);
@@ -310,34 +297,38 @@ bbr_acked (PilotCongestion             *self,
 
 static void
 bbr_lost (PilotCongestion *self,
-          guint64          in_flight,
-          gint64           now)
+          guint64 in_flight,
+          gint64 now)
 {
   /* Rates and the share of loss in a round decide, not one loss. */
 }
 
 static void
 bbr_timeout (PilotCongestion *self,
-             guint64          in_flight,
-             gint64           now)
+             guint64 in_flight,
+             gint64 now)
 {
   self->window = (guint64) MIN_SEGMENTS * self->segment_size;
 }
 
 static void
 bbr_restart (PilotCongestion *self,
-             gint64           idle_since,
-             gint64           now)
+             gint64 idle_since,
+             gint64 now)
 {
   self->bbr.extra_at = now;
   self->bbr.extra_base = 0;
-  if (self->bbr.state == PROBE)
-    {
-      self->bbr.cycle = 2;
-      self->bbr.cycle_at = now;
-    }
+  if (self->bbr.state == PROBE) {
+    self->bbr.cycle = 2;
+    self->bbr.cycle_at = now;
+  }
 }
 
 const PilotCongestionClass pilot_congestion_bbr = {
-  "bbr", bbr_init, bbr_acked, bbr_lost, bbr_timeout, bbr_restart,
+  "bbr",
+  bbr_init,
+  bbr_acked,
+  bbr_lost,
+  bbr_timeout,
+  bbr_restart,
 };

@@ -11,10 +11,10 @@
 #define MAX_AVOIDANCE_STEP 4096
 
 void
-pilot_congestion_init (PilotCongestion            *self,
+pilot_congestion_init (PilotCongestion *self,
                        const PilotCongestionClass *class,
-                       guint                       segment_size,
-                       gint64                      now)
+                       guint segment_size,
+                       gint64 now)
 {
   *self = (PilotCongestion) { .class = class, .segment_size = segment_size };
   class->init (self, now);
@@ -22,7 +22,7 @@ pilot_congestion_init (PilotCongestion            *self,
 
 static void
 reno_init (PilotCongestion *self,
-           gint64           now)
+           gint64 now)
 {
   self->window = INITIAL_WINDOW;
   self->quantum = 65536;
@@ -30,7 +30,7 @@ reno_init (PilotCongestion *self,
 }
 
 static void
-reno_acked (PilotCongestion             *self,
+reno_acked (PilotCongestion *self,
             const PilotCongestionSample *sample)
 {
   if (sample->in_recovery)
@@ -44,8 +44,8 @@ reno_acked (PilotCongestion             *self,
 
 static void
 reno_lost (PilotCongestion *self,
-           guint64          in_flight,
-           gint64           now)
+           guint64 in_flight,
+           gint64 now)
 {
   self->reno.threshold = MAX (in_flight / 2, MIN_THRESHOLD);
   self->window = self->reno.threshold;
@@ -53,8 +53,8 @@ reno_lost (PilotCongestion *self,
 
 static void
 reno_timeout (PilotCongestion *self,
-              guint64          in_flight,
-              gint64           now)
+              guint64 in_flight,
+              gint64 now)
 {
   self->reno.threshold = MAX (in_flight / 2, MIN_THRESHOLD);
   self->window = TIMEOUT_WINDOW;
@@ -62,11 +62,16 @@ reno_timeout (PilotCongestion *self,
 
 static void
 reno_restart (PilotCongestion *self,
-              gint64           idle_since,
-              gint64           now)
+              gint64 idle_since,
+              gint64 now)
 {
 }
 
 const PilotCongestionClass pilot_congestion_reno = {
-  "reno", reno_init, reno_acked, reno_lost, reno_timeout, reno_restart,
+  "reno",
+  reno_init,
+  reno_acked,
+  reno_lost,
+  reno_timeout,
+  reno_restart,
 };

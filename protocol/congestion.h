@@ -11,14 +11,14 @@ typedef struct _PilotCongestion PilotCongestion;
 /* What one acknowledgement (or a batch of them) told. Bytes and microseconds. */
 typedef struct {
   gint64 now;
-  guint64 delivered;        /* of the connection, ever */
-  guint64 newly_delivered;  /* by this acknowledgement, SACKed bytes included */
+  guint64 delivered;       /* of the connection, ever */
+  guint64 newly_delivered; /* by this acknowledgement, SACKed bytes included */
   guint64 newly_lost;
-  guint64 in_flight;        /* after it */
-  guint64 prior_delivered;  /* of the connection when the newest segment acknowledged here was sent */
-  guint64 rate;             /* bytes a second; 0 = no sample */
+  guint64 in_flight;       /* after it */
+  guint64 prior_delivered; /* of the connection when the newest segment acknowledged here was sent */
+  guint64 rate;            /* bytes a second; 0 = no sample */
   gboolean app_limited;
-  gint64 rtt;               /* -1 = no sample */
+  gint64 rtt; /* -1 = no sample */
   gint64 srtt, min_rtt;
   gboolean in_recovery;
 } PilotCongestionSample;
@@ -46,7 +46,7 @@ typedef struct {
   guint64 rate;                          /* the best of them */
   guint64 full_rate;
   guint full_rate_rounds;
-  gboolean full;                         /* the pipe was filled */
+  gboolean full; /* the pipe was filled */
   guint64 next_round_delivered, round;
   gboolean round_started;
   gint64 min_rtt, min_rtt_at, probe_rtt_end;
@@ -54,9 +54,9 @@ typedef struct {
   guint cycle;
   gint64 cycle_at;
   guint64 round_lost, round_lost_events, round_delivered_at, round_flight;
-  guint64 inflight_high;                 /* 0 = no bound learned from loss */
+  guint64 inflight_high; /* 0 = no bound learned from loss */
   gint64 extra_at;
-  guint64 extra_base, extra[2];          /* bytes acknowledged beyond what the rate explains */
+  guint64 extra_base, extra[2]; /* bytes acknowledged beyond what the rate explains */
   guint64 extra_round;
 } PilotCongestionBbr;
 

@@ -16,8 +16,7 @@
 
 #define SESSION_INFO "pilot-tunnel-v1"
 
-struct _PilotAead
-{
+struct _PilotAead {
   gnutls_aead_cipher_hd_t cipher;
 };
 
@@ -30,7 +29,7 @@ pilot_x25519_public (const guint8 private_key[PILOT_X25519_KEY_SIZE], guint8 pub
 gboolean
 pilot_x25519_derive (const guint8 private_key[PILOT_X25519_KEY_SIZE],
                      const guint8 peer_public[PILOT_X25519_KEY_SIZE],
-                     guint8       shared[PILOT_X25519_KEY_SIZE])
+                     guint8 shared[PILOT_X25519_KEY_SIZE])
 {
   static const guint8 zero[PILOT_X25519_KEY_SIZE] = { 0 };
 
@@ -41,7 +40,7 @@ pilot_x25519_derive (const guint8 private_key[PILOT_X25519_KEY_SIZE],
 gboolean
 pilot_crypto_session_key (const guint8 private_key[PILOT_X25519_KEY_SIZE],
                           const guint8 peer_public[PILOT_X25519_KEY_SIZE],
-                          guint8       key[PILOT_AEAD_KEY_SIZE])
+                          guint8 key[PILOT_AEAD_KEY_SIZE])
 {
   struct hmac_sha256_ctx hmac;
   guint8 shared[PILOT_X25519_KEY_SIZE];
@@ -49,16 +48,14 @@ pilot_crypto_session_key (const guint8 private_key[PILOT_X25519_KEY_SIZE],
   gboolean valid;
 
   valid = pilot_x25519_derive (private_key, peer_public, shared);
-  if (valid)
-    {
-      hmac_sha256_set_key (&hmac, 0, (const guint8 *) "");
-      hkdf_extract (&hmac, (nettle_hash_update_func *) hmac_sha256_update, (nettle_hash_digest_func *) hmac_sha256_digest,
-                    SHA256_DIGEST_SIZE, sizeof shared, shared, prk);
-      hmac_sha256_set_key (&hmac, sizeof prk, prk);
-      hkdf_expand (&hmac, (nettle_hash_update_func *) hmac_sha256_update, (nettle_hash_digest_func *) hmac_sha256_digest,
-                   SHA256_DIGEST_SIZE, strlen (SESSION_INFO), (const guint8 *) SESSION_INFO, PILOT_AEAD_KEY_SIZE, key);
-    }
-  else
+  if (valid) {
+    hmac_sha256_set_key (&hmac, 0, (const guint8 *) "");
+    hkdf_extract (&hmac, (nettle_hash_update_func *) hmac_sha256_update, (nettle_hash_digest_func *) hmac_sha256_digest,
+                  SHA256_DIGEST_SIZE, sizeof shared, shared, prk);
+    hmac_sha256_set_key (&hmac, sizeof prk, prk);
+    hkdf_expand (&hmac, (nettle_hash_update_func *) hmac_sha256_update, (nettle_hash_digest_func *) hmac_sha256_digest,
+                 SHA256_DIGEST_SIZE, strlen (SESSION_INFO), (const guint8 *) SESSION_INFO, PILOT_AEAD_KEY_SIZE, key);
+  } else
     pilot_crypto_wipe (key, PILOT_AEAD_KEY_SIZE);
   pilot_crypto_wipe (&hmac, sizeof hmac);
   pilot_crypto_wipe (shared, sizeof shared);
@@ -90,11 +87,11 @@ pilot_aead_free (PilotAead *aead)
 }
 
 gboolean
-pilot_aead_seal (PilotAead    *aead,
-                 const guint8  nonce[PILOT_AEAD_NONCE_SIZE],
-                 const guint8  aad[PILOT_AEAD_AAD_SIZE],
-                 guint8       *data,
-                 gsize         length)
+pilot_aead_seal (PilotAead *aead,
+                 const guint8 nonce[PILOT_AEAD_NONCE_SIZE],
+                 const guint8 aad[PILOT_AEAD_AAD_SIZE],
+                 guint8 *data,
+                 gsize length)
 {
   size_t sealed_length = length + PILOT_AEAD_TAG_SIZE;
 
@@ -103,11 +100,11 @@ pilot_aead_seal (PilotAead    *aead,
 }
 
 gboolean
-pilot_aead_open (PilotAead    *aead,
-                 const guint8  nonce[PILOT_AEAD_NONCE_SIZE],
-                 const guint8  aad[PILOT_AEAD_AAD_SIZE],
-                 guint8       *data,
-                 gsize         length)
+pilot_aead_open (PilotAead *aead,
+                 const guint8 nonce[PILOT_AEAD_NONCE_SIZE],
+                 const guint8 aad[PILOT_AEAD_AAD_SIZE],
+                 guint8 *data,
+                 gsize length)
 {
   size_t plain_length = length;
 
@@ -124,20 +121,20 @@ pilot_ed25519_public (const guint8 seed[PILOT_ED25519_SEED_SIZE], guint8 public_
 }
 
 void
-pilot_ed25519_sign (const guint8   seed[PILOT_ED25519_SEED_SIZE],
-                    const guint8   public_key[PILOT_ED25519_PUBLIC_SIZE],
-                    gconstpointer  data,
-                    gsize          length,
-                    guint8         signature[PILOT_ED25519_SIGNATURE_SIZE])
+pilot_ed25519_sign (const guint8 seed[PILOT_ED25519_SEED_SIZE],
+                    const guint8 public_key[PILOT_ED25519_PUBLIC_SIZE],
+                    gconstpointer data,
+                    gsize length,
+                    guint8 signature[PILOT_ED25519_SIGNATURE_SIZE])
 {
   ed25519_sha512_sign (public_key, seed, length, data, signature);
 }
 
 gboolean
-pilot_ed25519_verify (const guint8   public_key[PILOT_ED25519_PUBLIC_SIZE],
-                      gconstpointer  data,
-                      gsize          length,
-                      const guint8   signature[PILOT_ED25519_SIGNATURE_SIZE])
+pilot_ed25519_verify (const guint8 public_key[PILOT_ED25519_PUBLIC_SIZE],
+                      gconstpointer data,
+                      gsize length,
+                      const guint8 signature[PILOT_ED25519_SIGNATURE_SIZE])
 {
   return ed25519_sha512_verify (public_key, length, data, signature) != 0;
 }

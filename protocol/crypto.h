@@ -21,89 +21,89 @@ G_BEGIN_DECLS
 #define PILOT_BASE64_SIGNATURE_TEXT_SIZE 89
 
 /* X25519 (RFC 7748). `private_key` is any 32 random bytes. */
-void       pilot_x25519_public           (const guint8   private_key[PILOT_X25519_KEY_SIZE],
-                                          guint8         public_key[PILOT_X25519_KEY_SIZE]);
+void pilot_x25519_public (const guint8 private_key[PILOT_X25519_KEY_SIZE],
+                          guint8 public_key[PILOT_X25519_KEY_SIZE]);
 /* FALSE, with `shared` wiped, for a peer key of low order (all-zero result). */
-gboolean   pilot_x25519_derive           (const guint8   private_key[PILOT_X25519_KEY_SIZE],
-                                          const guint8   peer_public[PILOT_X25519_KEY_SIZE],
-                                          guint8         shared[PILOT_X25519_KEY_SIZE]);
+gboolean pilot_x25519_derive (const guint8 private_key[PILOT_X25519_KEY_SIZE],
+                              const guint8 peer_public[PILOT_X25519_KEY_SIZE],
+                              guint8 shared[PILOT_X25519_KEY_SIZE]);
 
 /* The key of a tunnel, the same for both ends and both directions: X25519, then HKDF-SHA-256 with empty salt and info "pilot-tunnel-v1"
  * (packets-and-tunnel.md section 5.1). FALSE for a peer key of low order. */
-gboolean   pilot_crypto_session_key      (const guint8   private_key[PILOT_X25519_KEY_SIZE],
-                                          const guint8   peer_public[PILOT_X25519_KEY_SIZE],
-                                          guint8         key[PILOT_AEAD_KEY_SIZE]);
+gboolean pilot_crypto_session_key (const guint8 private_key[PILOT_X25519_KEY_SIZE],
+                                   const guint8 peer_public[PILOT_X25519_KEY_SIZE],
+                                   guint8 key[PILOT_AEAD_KEY_SIZE]);
 
 /* AES-256-GCM with one key. The nonce is (prefix, counter), big endian; the associated data the 4 bytes of the sender's node id. */
 typedef struct _PilotAead PilotAead;
 
 /* (transfer full) NULL if the library cannot make a cipher (out of memory, forbidden by policy). */
-PilotAead *pilot_aead_new                (const guint8   key[PILOT_AEAD_KEY_SIZE]);
-void       pilot_aead_free               (PilotAead     *aead);
+PilotAead *pilot_aead_new (const guint8 key[PILOT_AEAD_KEY_SIZE]);
+void pilot_aead_free (PilotAead *aead);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (PilotAead, pilot_aead_free)
 
 /* Encrypts `data` in place; the tag is written to data + length, so there must be room for length + PILOT_AEAD_TAG_SIZE bytes.
  * FALSE only for a fault of the library. Allocates nothing. */
-gboolean   pilot_aead_seal               (PilotAead     *aead,
-                                          const guint8   nonce[PILOT_AEAD_NONCE_SIZE],
-                                          const guint8   aad[PILOT_AEAD_AAD_SIZE],
-                                          guint8        *data,
-                                          gsize          length);
+gboolean pilot_aead_seal (PilotAead *aead,
+                          const guint8 nonce[PILOT_AEAD_NONCE_SIZE],
+                          const guint8 aad[PILOT_AEAD_AAD_SIZE],
+                          guint8 *data,
+                          gsize length);
 /* Decrypts in place. `length` counts the tag; the plaintext is `length` - PILOT_AEAD_TAG_SIZE bytes. FALSE if it does not authenticate; the
  * buffer is spoiled then: to try a second key, keep a copy. Allocates nothing. */
-gboolean   pilot_aead_open               (PilotAead     *aead,
-                                          const guint8   nonce[PILOT_AEAD_NONCE_SIZE],
-                                          const guint8   aad[PILOT_AEAD_AAD_SIZE],
-                                          guint8        *data,
-                                          gsize          length);
+gboolean pilot_aead_open (PilotAead *aead,
+                          const guint8 nonce[PILOT_AEAD_NONCE_SIZE],
+                          const guint8 aad[PILOT_AEAD_AAD_SIZE],
+                          guint8 *data,
+                          gsize length);
 
 /* Ed25519 (RFC 8032, pure). */
-void       pilot_ed25519_public          (const guint8   seed[PILOT_ED25519_SEED_SIZE],
-                                          guint8         public_key[PILOT_ED25519_PUBLIC_SIZE]);
-void       pilot_ed25519_sign            (const guint8   seed[PILOT_ED25519_SEED_SIZE],
-                                          const guint8   public_key[PILOT_ED25519_PUBLIC_SIZE],
-                                          gconstpointer  data,
-                                          gsize          length,
-                                          guint8         signature[PILOT_ED25519_SIGNATURE_SIZE]);
-gboolean   pilot_ed25519_verify          (const guint8   public_key[PILOT_ED25519_PUBLIC_SIZE],
-                                          gconstpointer  data,
-                                          gsize          length,
-                                          const guint8   signature[PILOT_ED25519_SIGNATURE_SIZE]);
+void pilot_ed25519_public (const guint8 seed[PILOT_ED25519_SEED_SIZE],
+                           guint8 public_key[PILOT_ED25519_PUBLIC_SIZE]);
+void pilot_ed25519_sign (const guint8 seed[PILOT_ED25519_SEED_SIZE],
+                         const guint8 public_key[PILOT_ED25519_PUBLIC_SIZE],
+                         gconstpointer data,
+                         gsize length,
+                         guint8 signature[PILOT_ED25519_SIGNATURE_SIZE]);
+gboolean pilot_ed25519_verify (const guint8 public_key[PILOT_ED25519_PUBLIC_SIZE],
+                               gconstpointer data,
+                               gsize length,
+                               const guint8 signature[PILOT_ED25519_SIGNATURE_SIZE]);
 
 /* Constant time in `length`. */
-gboolean   pilot_crypto_equal            (gconstpointer  a,
-                                          gconstpointer  b,
-                                          gsize          length);
+gboolean pilot_crypto_equal (gconstpointer a,
+                             gconstpointer b,
+                             gsize length);
 /* A wipe the compiler keeps. */
-void       pilot_crypto_wipe             (gpointer       data,
-                                          gsize          length);
+void pilot_crypto_wipe (gpointer data,
+                        gsize length);
 /* Random bytes fit for keys. For programs; the engine is handed its randomness. Aborts if the system has none. */
-void       pilot_crypto_random           (gpointer       data,
-                                          gsize          length);
+void pilot_crypto_random (gpointer data,
+                          gsize length);
 
-void       pilot_crypto_sha256           (gconstpointer  data,
-                                          gsize          length,
-                                          guint8         digest[PILOT_SHA256_SIZE]);
+void pilot_crypto_sha256 (gconstpointer data,
+                          gsize length,
+                          guint8 digest[PILOT_SHA256_SIZE]);
 /* (transfer full) 64 lower-case hex digits: the fingerprint of a DER certificate (registry.md section 2). */
-gchar     *pilot_crypto_fingerprint      (gconstpointer  data,
-                                          gsize          length);
+gchar *pilot_crypto_fingerprint (gconstpointer data,
+                                 gsize length);
 
 /* Standard base64 (RFC 4648, padded). The decoder takes exactly the text that encoding `size` bytes gives, and nothing else that decodes
  * to the same bytes; `length` -1 for a text that ends in zero. */
-gchar     *pilot_base64_encode           (gconstpointer  data,
-                                          gsize          size);
+gchar *pilot_base64_encode (gconstpointer data,
+                            gsize size);
 /* Into `text`, which has room for 4 * ceil (size / 3) + 1 bytes; returns `text`. */
-gchar     *pilot_base64_encode_to        (gconstpointer  data,
-                                          gsize          size,
-                                          gchar         *text);
-gboolean   pilot_base64_decode           (const gchar   *text,
-                                          gssize         length,
-                                          guint8        *data,
-                                          gsize          size);
+gchar *pilot_base64_encode_to (gconstpointer data,
+                               gsize size,
+                               gchar *text);
+gboolean pilot_base64_decode (const gchar *text,
+                              gssize length,
+                              guint8 *data,
+                              gsize size);
 /* For identity.json alone: CR and LF are skipped and the unused bits of the last digit disregarded, as Go does. Returns the number of
  * bytes decoded, at most `size`, or -1 if the text is not base64 or longer than that. */
-gssize     pilot_base64_decode_tolerant  (const gchar   *text,
-                                          guint8        *data,
-                                          gsize          size);
+gssize pilot_base64_decode_tolerant (const gchar *text,
+                                     guint8 *data,
+                                     gsize size);
 
 G_END_DECLS

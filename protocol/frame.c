@@ -11,8 +11,7 @@
 #define MAGIC_PILP 0x50494c50u
 
 /* Offsets of PILA, PILK and PILS. */
-enum
-{
+enum {
   OFFSET_NODE = 4,
   OFFSET_X25519 = 8,
   OFFSET_ED25519 = 40,
@@ -33,21 +32,20 @@ pilot_frame_classify (const guint8 *data, gsize length)
     return PILOT_FRAME_BEACON;
   if (length < PILOT_FRAME_MAGIC_SIZE)
     return PILOT_FRAME_IGNORED;
-  switch (pilot_bytes_get_u32 (data))
-    {
-    case MAGIC_PILS:
-      return PILOT_FRAME_PILS;
-    case MAGIC_PILA:
-      return PILOT_FRAME_PILA;
-    case MAGIC_PILK:
-      return PILOT_FRAME_PILK;
-    case MAGIC_PILP:
-      return PILOT_FRAME_PILP;
-    case MAGIC_PILT:
-      return PILOT_FRAME_PILT;
-    default:
-      return PILOT_FRAME_IGNORED;
-    }
+  switch (pilot_bytes_get_u32 (data)) {
+  case MAGIC_PILS:
+    return PILOT_FRAME_PILS;
+  case MAGIC_PILA:
+    return PILOT_FRAME_PILA;
+  case MAGIC_PILK:
+    return PILOT_FRAME_PILK;
+  case MAGIC_PILP:
+    return PILOT_FRAME_PILP;
+  case MAGIC_PILT:
+    return PILOT_FRAME_PILT;
+  default:
+    return PILOT_FRAME_IGNORED;
+  }
 }
 
 static void
@@ -84,9 +82,9 @@ pilot_frame_verify_pila (const PilotKeyExchange *exchange)
 }
 
 void
-pilot_frame_build_pila (guint8               frame[PILOT_FRAME_PILA_SIZE],
-                        guint32              node,
-                        const guint8         x25519_public[PILOT_X25519_KEY_SIZE],
+pilot_frame_build_pila (guint8 frame[PILOT_FRAME_PILA_SIZE],
+                        guint32 node,
+                        const guint8 x25519_public[PILOT_X25519_KEY_SIZE],
                         const PilotIdentity *identity)
 {
   guint8 message[SIGNED_SIZE];

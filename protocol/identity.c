@@ -59,7 +59,7 @@ read_key (JsonObject *object, const gchar *name, const gchar *what, guint8 *key,
 gboolean
 pilot_identity_parse (PilotIdentity *identity, const gchar *text, gsize length, GError **error)
 {
-  g_autoptr(JsonObject) object = NULL;
+  g_autoptr (JsonObject) object = NULL;
   guint8 private_key[PRIVATE_SIZE], public_key[PILOT_ED25519_PUBLIC_SIZE];
   gboolean good;
 
@@ -69,15 +69,14 @@ pilot_identity_parse (PilotIdentity *identity, const gchar *text, gsize length, 
     return FALSE;
   good = read_key (object, "private_key", "private", private_key, sizeof private_key, error) &&
          read_key (object, "public_key", "public", public_key, sizeof public_key, error);
-  if (good)
-    {
-      pilot_identity_init (identity, private_key);
-      good = pilot_crypto_equal (identity->public_key, public_key, sizeof public_key) &&
-             pilot_crypto_equal (identity->public_key, private_key + PILOT_ED25519_SEED_SIZE, sizeof public_key);
-      if (!good)
-        g_set_error_literal (error, PILOT_ERROR, PILOT_ERROR_CORRUPT,
-                             "identity file corrupted: public key does not match private key");
-    }
+  if (good) {
+    pilot_identity_init (identity, private_key);
+    good = pilot_crypto_equal (identity->public_key, public_key, sizeof public_key) &&
+           pilot_crypto_equal (identity->public_key, private_key + PILOT_ED25519_SEED_SIZE, sizeof public_key);
+    if (!good)
+      g_set_error_literal (error, PILOT_ERROR, PILOT_ERROR_CORRUPT,
+                           "identity file corrupted: public key does not match private key");
+  }
   if (!good)
     pilot_identity_clear (identity);
   pilot_crypto_wipe (private_key, sizeof private_key);

@@ -33,7 +33,7 @@ with_request (PilotPeer *peer)
 }
 
 static void
-send_direct (PilotPeer           *peer,
+send_direct (PilotPeer *peer,
              const PilotEndpoint *to)
 {
   PilotOverlay *self = peer->overlay;
@@ -55,18 +55,17 @@ send_relayed (PilotPeer *peer)
 
 /* To every place where the peer may be. FALSE if there is none yet. */
 static gboolean
-send_everywhere (PilotPeer           *peer,
+send_everywhere (PilotPeer *peer,
                  const PilotEndpoint *extra)
 {
   PilotEndpoint targets[PILOT_PATH_MAX_CANDIDATES + 1];
   guint n = pilot_path_targets (&peer->path, targets);
   gboolean extra_known = extra == NULL;
 
-  for (guint i = 0; i < n; i++)
-    {
-      send_direct (peer, &targets[i]);
-      extra_known |= extra != NULL && pilot_endpoint_equal (&targets[i], extra);
-    }
+  for (guint i = 0; i < n; i++) {
+    send_direct (peer, &targets[i]);
+    extra_known |= extra != NULL && pilot_endpoint_equal (&targets[i], extra);
+  }
   if (!extra_known)
     send_direct (peer, extra);
   if (peer->overlay->have_beacon)
@@ -75,33 +74,31 @@ send_everywhere (PilotPeer           *peer,
 }
 
 static void
-attempt (PilotPeer           *peer,
+attempt (PilotPeer *peer,
          const PilotEndpoint *extra,
-         gint64               now)
+         gint64 now)
 {
-  if (!send_everywhere (peer, extra))
-    {
-      /* Nowhere to send to yet: endpoints are awaited, the dial's own deadline counts. */
-      peer->kx.next_send = now + 500 * PILOT_MS;
-      return;
-    }
+  if (!send_everywhere (peer, extra)) {
+    /* Nowhere to send to yet: endpoints are awaited, the dial's own deadline counts. */
+    peer->kx.next_send = now + 500 * PILOT_MS;
+    return;
+  }
   peer->kx.next_send = now + waits[MIN (peer->kx.attempts, G_N_ELEMENTS (waits) - 1)];
   peer->kx.attempts++;
 }
 
 void
-pilot_key_exchange_start (PilotPeer           *peer,
+pilot_key_exchange_start (PilotPeer *peer,
                           const PilotEndpoint *extra,
-                          gint64               now)
+                          gint64 now)
 {
   if (peer->overlay->node == 0 || now < peer->kx.gave_up_until)
     return;
-  if (peer->kx.pending)
-    {
-      if (extra != NULL)
-        send_direct (peer, extra);
-      return;
-    }
+  if (peer->kx.pending) {
+    if (extra != NULL)
+      send_direct (peer, extra);
+    return;
+  }
   peer->kx.pending = TRUE;
   peer->kx.attempts = 0;
   attempt (peer, extra, now);
@@ -110,17 +107,16 @@ pilot_key_exchange_start (PilotPeer           *peer,
 
 void
 pilot_key_exchange_retarget (PilotPeer *peer,
-                             gint64     now)
+                             gint64 now)
 {
   PilotEndpoint targets[PILOT_PATH_MAX_CANDIDATES + 1];
   guint n = pilot_path_targets (&peer->path, targets);
 
-  if (!peer->kx.pending || peer->kx.attempts == 0)
-    {
-      peer->kx.pending = FALSE;
-      pilot_key_exchange_start (peer, NULL, now);
-      return;
-    }
+  if (!peer->kx.pending || peer->kx.attempts == 0) {
+    peer->kx.pending = FALSE;
+    pilot_key_exchange_start (peer, NULL, now);
+    return;
+  }
   for (guint i = 0; i < n; i++)
     pilot_overlay_queue (peer->overlay, &targets[i], peer->overlay->pila, sizeof peer->overlay->pila);
 }
@@ -135,13 +131,12 @@ pilot_key_exchange_done (PilotPeer *peer)
 
 void
 pilot_key_exchange_timeout (PilotPeer *peer,
-                            gint64     now)
+                            gint64 now)
 {
-  if (peer->kx.attempts < G_N_ELEMENTS (waits))
-    {
-      attempt (peer, NULL, now);
-      return;
-    }
+  if (peer->kx.attempts < G_N_ELEMENTS (waits)) {
+    attempt (peer, NULL, now);
+    return;
+  }
   peer->kx.pending = FALSE;
   peer->kx.attempts = 0;
   peer->kx.gave_up_until = now + GIVE_UP_FOR;
@@ -154,7 +149,7 @@ pilot_key_exchange_timeout (PilotPeer *peer,
 }
 
 static gboolean
-is_beacon (PilotOverlay        *self,
+is_beacon (PilotOverlay *self,
            const PilotEndpoint *from)
 {
   return self->have_beacon && pilot_endpoint_equal (from, &self->beacon);
@@ -162,16 +157,16 @@ is_beacon (PilotOverlay        *self,
 
 /* Where to answer; NULL: through the relay. */
 static const PilotEndpoint *
-direct_source (PilotOverlay        *self,
+direct_source (PilotOverlay *self,
                const PilotEndpoint *from)
 {
   return self->relay_only || is_beacon (self, from) ? NULL : from;
 }
 
 static void
-reply (PilotPeer           *peer,
+reply (PilotPeer *peer,
        const PilotEndpoint *from,
-       gint64               now)
+       gint64 now)
 {
   PilotOverlay *self = peer->overlay;
   const PilotEndpoint *direct = direct_source (self, from);
@@ -185,7 +180,7 @@ reply (PilotPeer           *peer,
 
 /* A key that was confirmed and then gave way to a confirmed one belongs to a process that is gone: its PILA is a recording. */
 static gboolean
-is_retired (PilotPeer    *peer,
+is_retired (PilotPeer *peer,
             const guint8 *x25519)
 {
   for (guint i = 0; i < MIN (peer->n_retired, PILOT_MAX_RETIRED_KEYS); i++)
@@ -195,7 +190,7 @@ is_retired (PilotPeer    *peer,
 }
 
 static void
-retire (PilotPeer          *peer,
+retire (PilotPeer *peer,
         const PilotSession *session)
 {
   guint at = peer->n_retired++ % PILOT_MAX_RETIRED_KEYS;
@@ -205,7 +200,7 @@ retire (PilotPeer          *peer,
 
 static void
 ready (PilotPeer *peer,
-       gint64     now)
+       gint64 now)
 {
   pilot_peer_keepalive (peer, NULL, now);
   pilot_peer_flush_pings (peer, now);
@@ -216,57 +211,51 @@ ready (PilotPeer *peer,
 }
 
 static void
-same_key (PilotPeer           *peer,
+same_key (PilotPeer *peer,
           const PilotEndpoint *from,
-          gint64               now)
+          gint64 now)
 {
   gboolean heard = peer->session->confirmed && now - peer->last_receive <= REPLY_SILENCE;
 
-  if (now - peer->session->installed < DUPLICATE)
-    {
-      if (pilot_path_key_exchanged (&peer->path, direct_source (peer->overlay, from), peer->overlay->have_beacon))
-        pilot_peer_path_changed (peer, now);
-      return;
-    }
+  if (now - peer->session->installed < DUPLICATE) {
+    if (pilot_path_key_exchanged (&peer->path, direct_source (peer->overlay, from), peer->overlay->have_beacon))
+      pilot_peer_path_changed (peer, now);
+    return;
+  }
   pilot_key_exchange_done (peer);
   /* It asks again: it may lack our half. Once a second at most, so that two who do this calm down. */
-  if (!heard && now - peer->kx.last_reply >= REPLY_SPACING)
-    {
-      reply (peer, from, now);
-      pilot_peer_keepalive (peer, NULL, now);
-    }
+  if (!heard && now - peer->kx.last_reply >= REPLY_SPACING) {
+    reply (peer, from, now);
+    pilot_peer_keepalive (peer, NULL, now);
+  }
   pilot_peer_schedule (peer, now);
 }
 
 static void
-install (PilotPeer           *peer,
-         PilotSession        *session,
+install (PilotPeer *peer,
+         PilotSession *session,
          const PilotEndpoint *from,
-         gint64               now)
+         gint64 now)
 {
   PilotOverlay *self = peer->overlay;
   gboolean replaced = peer->session != NULL;
 
-  if (replaced && !peer->session->confirmed && peer->previous != NULL && peer->previous->confirmed)
-    {
-      /* Several recordings in a row must not push out the key that is alive. */
-      pilot_session_free (peer->session);
-      peer->session = g_steal_pointer (&peer->previous);
-    }
+  if (replaced && !peer->session->confirmed && peer->previous != NULL && peer->previous->confirmed) {
+    /* Several recordings in a row must not push out the key that is alive. */
+    pilot_session_free (peer->session);
+    peer->session = g_steal_pointer (&peer->previous);
+  }
   g_clear_pointer (&peer->previous, pilot_session_free);
-  if (replaced)
-    {
-      peer->previous = peer->session;
-      peer->previous_until = now + GRACE;
-      peer->event_rekeyed = TRUE;
-      /* Unconfirmed on top of unconfirmed says nothing about a restart. */
-      peer->replaced |= peer->previous->confirmed;
-    }
-  else
-    {
-      self->n_sessions++;
-      peer->replaced = FALSE;
-    }
+  if (replaced) {
+    peer->previous = peer->session;
+    peer->previous_until = now + GRACE;
+    peer->event_rekeyed = TRUE;
+    /* Unconfirmed on top of unconfirmed says nothing about a restart. */
+    peer->replaced |= peer->previous->confirmed;
+  } else {
+    self->n_sessions++;
+    peer->replaced = FALSE;
+  }
   peer->session = session;
   peer->switched_at = now;
   peer->next_doubt = now + DOUBT_AFTER;
@@ -283,60 +272,56 @@ install (PilotPeer           *peer,
 
 /* The PILA is signed by the node's key. */
 static void
-accept_pila (PilotPeer           *peer,
-             const guint8        *x25519,
+accept_pila (PilotPeer *peer,
+             const guint8 *x25519,
              const PilotEndpoint *from,
-             gint64               now)
+             gint64 now)
 {
   PilotOverlay *self = peer->overlay;
   PilotSession *session;
 
-  if (peer->session != NULL && memcmp (peer->session->key->x25519, x25519, PILOT_X25519_KEY_SIZE) == 0)
-    {
-      same_key (peer, from, now);
-      return;
-    }
+  if (peer->session != NULL && memcmp (peer->session->key->x25519, x25519, PILOT_X25519_KEY_SIZE) == 0) {
+    same_key (peer, from, now);
+    return;
+  }
   if (is_retired (peer, x25519))
     return;
-  if (peer->previous != NULL && memcmp (peer->previous->key->x25519, x25519, PILOT_X25519_KEY_SIZE) == 0)
-    {
-      /* Either a recording of a dead run, or the run that lives while the newer key is the recording. Frames decide. */
-      if (now - peer->kx.last_reply >= REPLY_SPACING)
-        reply (peer, from, now);
-      return;
-    }
+  if (peer->previous != NULL && memcmp (peer->previous->key->x25519, x25519, PILOT_X25519_KEY_SIZE) == 0) {
+    /* Either a recording of a dead run, or the run that lives while the newer key is the recording. Frames decide. */
+    if (now - peer->kx.last_reply >= REPLY_SPACING)
+      reply (peer, from, now);
+    return;
+  }
   session = pilot_session_new (self->keys, self->x25519_private, x25519, self->node < peer->node, now);
-  if (session == NULL)
-    {
-      self->stats.dropped_unauthenticated++;
-      return;
-    }
+  if (session == NULL) {
+    self->stats.dropped_unauthenticated++;
+    return;
+  }
   install (peer, session, from, now);
 }
 
 void
 pilot_key_exchange_confirm (PilotPeer *peer,
-                            gint64     now)
+                            gint64 now)
 {
   if (peer->session->confirmed)
     return;
   peer->session->confirmed = TRUE;
   pilot_key_exchange_done (peer);
-  if (peer->replaced)
-    {
-      peer->replaced = FALSE;
-      if (peer->previous != NULL)
-        retire (peer, peer->previous);
-      /* One key per process: it has restarted and knows nothing of the streams it had. */
-      pilot_overlay_fail_opened (peer, PILOT_STREAM_ERROR_RESET, now);
-      pilot_overlay_tunnel_ready (peer, now);
-    }
+  if (peer->replaced) {
+    peer->replaced = FALSE;
+    if (peer->previous != NULL)
+      retire (peer, peer->previous);
+    /* One key per process: it has restarted and knows nothing of the streams it had. */
+    pilot_overlay_fail_opened (peer, PILOT_STREAM_ERROR_RESET, now);
+    pilot_overlay_tunnel_ready (peer, now);
+  }
   pilot_overlay_emit_peer (peer, PILOT_EVENT_PEER_CHANGED);
 }
 
 void
 pilot_key_exchange_previous (PilotPeer *peer,
-                             gint64     now)
+                             gint64 now)
 {
   PilotSession *dead = peer->session;
 
@@ -357,7 +342,7 @@ pilot_key_exchange_previous (PilotPeer *peer,
 
 static PilotStranger *
 find_stranger (PilotOverlay *self,
-               guint32       node)
+               guint32 node)
 {
   for (guint i = 0; i < PILOT_MAX_STRANGERS; i++)
     if (self->strangers[i].node == node)
@@ -366,9 +351,9 @@ find_stranger (PilotOverlay *self,
 }
 
 static void
-park (PilotParkedPila     *parked,
+park (PilotParkedPila *parked,
       const PilotEndpoint *from,
-      const guint8        *frame)
+      const guint8 *frame)
 {
   parked->present = TRUE;
   parked->from = *from;
@@ -376,30 +361,28 @@ park (PilotParkedPila     *parked,
 }
 
 static void
-stranger_pila (PilotOverlay        *self,
-               guint32              node,
+stranger_pila (PilotOverlay *self,
+               guint32 node,
                const PilotEndpoint *from,
-               const guint8        *frame,
-               gint64               now)
+               const guint8 *frame,
+               gint64 now)
 {
   PilotStranger *stranger = find_stranger (self, node);
   PilotEvent event = { .type = PILOT_EVENT_NEED_KEY, .node = node };
 
-  if (stranger != NULL && now < stranger->until)
-    {
-      /* Asked already, or refused a moment ago. */
-      if (stranger->refused)
-        self->stats.dropped_unauthenticated++;
-      return;
-    }
+  if (stranger != NULL && now < stranger->until) {
+    /* Asked already, or refused a moment ago. */
+    if (stranger->refused)
+      self->stats.dropped_unauthenticated++;
+    return;
+  }
   for (guint i = 0; stranger == NULL && i < PILOT_MAX_STRANGERS; i++)
     if (self->strangers[i].node == 0 || now >= self->strangers[i].until)
       stranger = &self->strangers[i];
-  if (stranger == NULL)
-    {
-      self->stats.dropped_rate++;
-      return;
-    }
+  if (stranger == NULL) {
+    self->stats.dropped_rate++;
+    return;
+  }
   stranger->node = node;
   stranger->until = now + PARKED_FOR;
   stranger->refused = FALSE;
@@ -409,49 +392,46 @@ stranger_pila (PilotOverlay        *self,
 
 /* The key in the frame is not the one expected. Ask the registry once: a rotation, a lie, or a forgery. */
 static void
-mismatched_pila (PilotPeer           *peer,
+mismatched_pila (PilotPeer *peer,
                  const PilotEndpoint *from,
-                 const guint8        *frame,
-                 gint64               now)
+                 const guint8 *frame,
+                 gint64 now)
 {
-  if (now < peer->key_refused_until)
-    {
-      peer->overlay->stats.dropped_unauthenticated++;
-      return;
-    }
+  if (now < peer->key_refused_until) {
+    peer->overlay->stats.dropped_unauthenticated++;
+    return;
+  }
   if (!peer->parked.present)
     park (&peer->parked, from, frame);
   pilot_peer_need_key (peer, now);
 }
 
 static void
-judge_pila (PilotPeer           *peer,
+judge_pila (PilotPeer *peer,
             const PilotEndpoint *from,
-            const guint8        *frame,
-            gint64               now)
+            const guint8 *frame,
+            gint64 now)
 {
   PilotKeyExchange exchange;
 
   if (!pilot_frame_parse_key_exchange (&exchange, frame, PILOT_FRAME_PILA_SIZE))
     return;
-  if (!peer->has_key || memcmp (peer->key, exchange.ed25519_public, sizeof peer->key) != 0)
-    {
-      mismatched_pila (peer, from, frame, now);
-      return;
-    }
-  if (!pilot_frame_verify_pila (&exchange))
-    {
-      peer->overlay->stats.dropped_unauthenticated++;
-      return;
-    }
+  if (!peer->has_key || memcmp (peer->key, exchange.ed25519_public, sizeof peer->key) != 0) {
+    mismatched_pila (peer, from, frame, now);
+    return;
+  }
+  if (!pilot_frame_verify_pila (&exchange)) {
+    peer->overlay->stats.dropped_unauthenticated++;
+    return;
+  }
   accept_pila (peer, exchange.x25519_public, from, now);
 }
 
 static gboolean
-is_allowed (PilotOverlay           *self,
-            const PilotEndpoint    *from,
+is_allowed (PilotOverlay *self,
+            const PilotEndpoint *from,
             const PilotKeyExchange *exchange,
-            gint64                  now)
+            gint64 now)
 {
   /* One subscriber has a whole /64 of IPv6 addresses. */
   gsize host_length = from->family == PILOT_ENDPOINT_IPV6 ? 8 : 4;
@@ -461,11 +441,10 @@ is_allowed (PilotOverlay           *self,
     return FALSE;
   /* Ours, sent back, or under somebody else's name. */
   if (exchange->node == self->node ||
-      memcmp (exchange->x25519_public, self->x25519_public, PILOT_X25519_KEY_SIZE) == 0)
-    {
-      self->stats.dropped_spoofed++;
-      return FALSE;
-    }
+      memcmp (exchange->x25519_public, self->x25519_public, PILOT_X25519_KEY_SIZE) == 0) {
+    self->stats.dropped_spoofed++;
+    return FALSE;
+  }
   if (!is_beacon (self, from))
     taken = pilot_rate_limit_take (&self->exchange_by_host, from->address, host_length, now);
   else
@@ -476,20 +455,19 @@ is_allowed (PilotOverlay           *self,
 }
 
 void
-pilot_key_exchange_pila (PilotOverlay        *self,
+pilot_key_exchange_pila (PilotOverlay *self,
                          const PilotEndpoint *from,
-                         const guint8        *data,
-                         gsize                length,
-                         gint64               now)
+                         const guint8 *data,
+                         gsize length,
+                         gint64 now)
 {
   PilotKeyExchange exchange;
   PilotPeer *peer;
 
-  if (!pilot_frame_parse_key_exchange (&exchange, data, length) || exchange.ed25519_public == NULL)
-    {
-      self->stats.dropped_malformed++;
-      return;
-    }
+  if (!pilot_frame_parse_key_exchange (&exchange, data, length) || exchange.ed25519_public == NULL) {
+    self->stats.dropped_malformed++;
+    return;
+  }
   if (!is_allowed (self, from, &exchange, now))
     return;
   peer = pilot_peer_lookup (self, exchange.node);
@@ -501,58 +479,52 @@ pilot_key_exchange_pila (PilotOverlay        *self,
 
 /* For somebody we keep nothing about: our PILA is the same for everyone, but it must not become a lever. */
 static void
-answer_stranger (PilotOverlay        *self,
-                 guint32              node,
+answer_stranger (PilotOverlay *self,
+                 guint32 node,
                  const PilotEndpoint *from,
-                 gboolean             request,
-                 gint64               now)
+                 gboolean request,
+                 gint64 now)
 {
   const PilotEndpoint *direct = direct_source (self, from);
 
   if (!pilot_rate_limit_take (&self->unopened_by_node, &node, sizeof node, now) ||
-      !pilot_token_bucket_take (&self->stranger_answers, STRANGER_ANSWER_INTERVAL, STRANGER_ANSWER_BURST, now))
-    {
-      self->stats.dropped_rate++;
-      return;
-    }
-  if (direct != NULL)
-    {
-      pilot_overlay_queue (self, direct, self->pila, sizeof self->pila);
-      if (request)
-        pilot_overlay_queue (self, direct, self->pilk, sizeof self->pilk);
-    }
-  else
-    {
-      pilot_overlay_queue_relay (self, node, self->pila, sizeof self->pila);
-      if (request)
-        pilot_overlay_queue_relay (self, node, self->pilk, sizeof self->pilk);
-    }
+      !pilot_token_bucket_take (&self->stranger_answers, STRANGER_ANSWER_INTERVAL, STRANGER_ANSWER_BURST, now)) {
+    self->stats.dropped_rate++;
+    return;
+  }
+  if (direct != NULL) {
+    pilot_overlay_queue (self, direct, self->pila, sizeof self->pila);
+    if (request)
+      pilot_overlay_queue (self, direct, self->pilk, sizeof self->pilk);
+  } else {
+    pilot_overlay_queue_relay (self, node, self->pila, sizeof self->pila);
+    if (request)
+      pilot_overlay_queue_relay (self, node, self->pilk, sizeof self->pilk);
+  }
 }
 
 /* A PILK is a request for our PILA and nothing else: it proves nothing, so it installs nothing (13.7). */
 void
-pilot_key_exchange_pilk (PilotOverlay        *self,
+pilot_key_exchange_pilk (PilotOverlay *self,
                          const PilotEndpoint *from,
-                         const guint8        *data,
-                         gsize                length,
-                         gint64               now)
+                         const guint8 *data,
+                         gsize length,
+                         gint64 now)
 {
   PilotKeyExchange exchange;
   PilotPeer *peer;
 
-  if (!pilot_frame_parse_key_exchange (&exchange, data, length))
-    {
-      self->stats.dropped_malformed++;
-      return;
-    }
+  if (!pilot_frame_parse_key_exchange (&exchange, data, length)) {
+    self->stats.dropped_malformed++;
+    return;
+  }
   if (!is_allowed (self, from, &exchange, now))
     return;
   peer = pilot_peer_lookup (self, exchange.node);
-  if (peer == NULL)
-    {
-      answer_stranger (self, exchange.node, from, FALSE, now);
-      return;
-    }
+  if (peer == NULL) {
+    answer_stranger (self, exchange.node, from, FALSE, now);
+    return;
+  }
   if (now - peer->kx.last_reply < DUPLICATE)
     return;
   reply (peer, from, now);
@@ -561,20 +533,19 @@ pilot_key_exchange_pilk (PilotOverlay        *self,
 }
 
 void
-pilot_key_exchange_unopened (PilotOverlay        *self,
-                             guint32              node,
+pilot_key_exchange_unopened (PilotOverlay *self,
+                             guint32 node,
                              const PilotEndpoint *from,
-                             gint64               now)
+                             gint64 now)
 {
   PilotPeer *peer = pilot_peer_lookup (self, node);
 
   if (node == 0 || node == self->node || node == PILOT_NODE_BROADCAST || self->node == 0)
     return;
-  if (peer == NULL)
-    {
-      answer_stranger (self, node, from, TRUE, now);
-      return;
-    }
+  if (peer == NULL) {
+    answer_stranger (self, node, from, TRUE, now);
+    return;
+  }
   if (peer->kx.last_unopened != 0 && now - peer->kx.last_unopened < UNOPENED_SPACING)
     return;
   peer->kx.last_unopened = now;
@@ -584,7 +555,7 @@ pilot_key_exchange_unopened (PilotOverlay        *self,
 
 static void
 refuse_parked (PilotPeer *peer,
-               gint64     now)
+               gint64 now)
 {
   peer->parked.present = FALSE;
   peer->key_refused_until = now + REFUSED_FOR;
@@ -592,7 +563,7 @@ refuse_parked (PilotPeer *peer,
 
 static void
 report_mismatch (PilotPeer *peer,
-                 gint64     now)
+                 gint64 now)
 {
   refuse_parked (peer, now);
   /* What was agreed under the trusted key goes on; no other key gets anywhere. */
@@ -609,9 +580,9 @@ report_mismatch (PilotPeer *peer,
 
 static void
 stranger_key (PilotOverlay *self,
-              guint32       node,
+              guint32 node,
               const guint8 *key,
-              gint64        now)
+              gint64 now)
 {
   PilotStranger *stranger = find_stranger (self, node);
   PilotKeyExchange exchange;
@@ -622,12 +593,11 @@ stranger_key (PilotOverlay *self,
   if (key != NULL && pilot_frame_parse_key_exchange (&exchange, stranger->pila.frame, sizeof stranger->pila.frame) &&
       memcmp (exchange.ed25519_public, key, PILOT_ED25519_PUBLIC_SIZE) == 0 && pilot_frame_verify_pila (&exchange))
     peer = pilot_peer_ensure (self, node, FALSE);
-  if (peer == NULL)
-    {
-      stranger->refused = TRUE;
-      stranger->until = now + REFUSED_FOR;
-      return;
-    }
+  if (peer == NULL) {
+    stranger->refused = TRUE;
+    stranger->until = now + REFUSED_FOR;
+    return;
+  }
   peer->has_key = TRUE;
   memcpy (peer->key, key, sizeof peer->key);
   stranger->node = 0;
@@ -650,18 +620,17 @@ stranger_became_peer (PilotPeer *peer)
 /* The registry's word about a peer that is not pinned. `key` is always the one its session was made with: if it becomes
  * another, trust and access would be judged by a key the tunnel never proved. */
 static void
-learn_key (PilotPeer    *peer,
+learn_key (PilotPeer *peer,
            const guint8 *key,
-           gint64        now)
+           gint64 now)
 {
   if (peer->has_key && memcmp (peer->key, key, sizeof peer->key) == 0)
     return;
-  if (peer->session != NULL)
-    {
-      pilot_overlay_fail_streams (peer, PILOT_STREAM_ERROR_KEY_MISMATCH, FALSE, now);
-      pilot_peer_drop_session (peer);
-      pilot_overlay_emit_peer (peer, PILOT_EVENT_PEER_CHANGED);
-    }
+  if (peer->session != NULL) {
+    pilot_overlay_fail_streams (peer, PILOT_STREAM_ERROR_KEY_MISMATCH, FALSE, now);
+    pilot_peer_drop_session (peer);
+    pilot_overlay_emit_peer (peer, PILOT_EVENT_PEER_CHANGED);
+  }
   peer->has_key = TRUE;
   memcpy (peer->key, key, sizeof peer->key);
   pilot_peer_schedule (peer, now);
@@ -669,39 +638,35 @@ learn_key (PilotPeer    *peer,
 
 void
 pilot_key_exchange_key (PilotOverlay *self,
-                        guint32       node,
+                        guint32 node,
                         const guint8 *key,
-                        gint64        now)
+                        gint64 now)
 {
   PilotPeer *peer = pilot_peer_lookup (self, node);
 
-  if (peer == NULL)
-    {
-      stranger_key (self, node, key, now);
-      return;
-    }
+  if (peer == NULL) {
+    stranger_key (self, node, key, now);
+    return;
+  }
   stranger_became_peer (peer);
   peer->key_asked = FALSE;
-  if (key == NULL)
-    {
+  if (key == NULL) {
+    refuse_parked (peer, now);
+    return;
+  }
+  if (peer->has_pin) {
+    if (memcmp (peer->pin, key, sizeof peer->pin) != 0)
+      report_mismatch (peer, now);
+    else
       refuse_parked (peer, now);
-      return;
-    }
-  if (peer->has_pin)
-    {
-      if (memcmp (peer->pin, key, sizeof peer->pin) != 0)
-        report_mismatch (peer, now);
-      else
-        refuse_parked (peer, now);
-      return;
-    }
+    return;
+  }
   learn_key (peer, key, now);
-  if (peer->parked.present)
-    {
-      PilotParkedPila parked = peer->parked;
+  if (peer->parked.present) {
+    PilotParkedPila parked = peer->parked;
 
-      /* If it still differs nothing more is asked for a while. */
-      refuse_parked (peer, now);
-      judge_pila (peer, &parked.from, parked.frame, now);
-    }
+    /* If it still differs nothing more is asked for a while. */
+    refuse_parked (peer, now);
+    judge_pila (peer, &parked.from, parked.frame, now);
+  }
 }

@@ -6,7 +6,7 @@
 
 static PilotQueuedEvent *
 slot (PilotOverlay *self,
-      guint         offset)
+      guint offset)
 {
   return &self->events[(self->events_head + offset) & (self->events_capacity - 1)];
 }
@@ -26,7 +26,7 @@ grow (PilotOverlay *self)
 }
 
 void
-pilot_overlay_emit (PilotOverlay     *self,
+pilot_overlay_emit (PilotOverlay *self,
                     const PilotEvent *event)
 {
   if (event->type == PILOT_EVENT_PONG && self->events_count > MAX_LOOSE_EVENTS)
@@ -37,8 +37,8 @@ pilot_overlay_emit (PilotOverlay     *self,
 }
 
 void
-pilot_overlay_emit_peer (PilotPeer      *peer,
-                         PilotEventType  type)
+pilot_overlay_emit_peer (PilotPeer *peer,
+                         PilotEventType type)
 {
   PilotEvent event = { .type = type, .node = peer->node };
 
@@ -50,8 +50,8 @@ pilot_overlay_emit_peer (PilotPeer      *peer,
 
 /* The links hold where in the ring the event is, so that release can take it back at once. */
 void
-pilot_overlay_emit_stream (PilotStream    *stream,
-                           PilotEventType  type)
+pilot_overlay_emit_stream (PilotStream *stream,
+                           PilotEventType type)
 {
   PilotStreamLinks *links = pilot_stream_links (stream);
   PilotPeer *peer = links->peer;
@@ -67,7 +67,7 @@ pilot_overlay_emit_stream (PilotStream    *stream,
 
 void
 pilot_overlay_drop_stream_event (PilotOverlay *self,
-                                 PilotStream  *stream)
+                                 PilotStream *stream)
 {
   PilotStreamLinks *links = pilot_stream_links (stream);
 
@@ -79,7 +79,7 @@ pilot_overlay_drop_stream_event (PilotOverlay *self,
 
 void
 pilot_overlay_drop_peer_events (PilotOverlay *self,
-                                PilotPeer    *peer)
+                                PilotPeer *peer)
 {
   /* What is queued about it stays true: the host looks the peer up and finds nothing. */
   peer->events = 0;
@@ -87,50 +87,45 @@ pilot_overlay_drop_peer_events (PilotOverlay *self,
 
 static void
 unmerge (PilotOverlay *self,
-         PilotEvent   *event)
+         PilotEvent *event)
 {
   PilotPeer *peer = event->node != 0 ? pilot_peer_lookup (self, event->node) : NULL;
 
   if (peer == NULL || event->stream != NULL)
     return;
   peer->events &= ~(1u << event->type);
-  if (event->type == PILOT_EVENT_PEER_CHANGED)
-    {
-      event->rekeyed = peer->event_rekeyed;
-      peer->event_rekeyed = FALSE;
-    }
+  if (event->type == PILOT_EVENT_PEER_CHANGED) {
+    event->rekeyed = peer->event_rekeyed;
+    peer->event_rekeyed = FALSE;
+  }
 }
 
 gboolean
 pilot_overlay_next_event (PilotOverlay *self,
-                          PilotEvent   *event)
+                          PilotEvent *event)
 {
-  while (self->events_count > 0)
-    {
-      PilotQueuedEvent queued = *slot (self, 0);
+  while (self->events_count > 0) {
+    PilotQueuedEvent queued = *slot (self, 0);
 
-      self->events_head = (self->events_head + 1) & (self->events_capacity - 1);
-      self->events_count--;
-      self->events_first++;
-      if (queued.dropped)
-        continue;
-      *event = queued.event;
-      unmerge (self, event);
-      if (event->stream != NULL)
-        {
-          pilot_stream_links (event->stream)->event_queued = FALSE;
-          if (event->type == PILOT_EVENT_STREAM)
-            {
-              event->ready = pilot_stream_take_ready (event->stream);
-              if (event->ready == 0)
-                continue;
-            }
-          else
-            /* What happened to it while its first event waited has nobody to tell it: a reset must not leave a stream that
+    self->events_head = (self->events_head + 1) & (self->events_capacity - 1);
+    self->events_count--;
+    self->events_first++;
+    if (queued.dropped)
+      continue;
+    *event = queued.event;
+    unmerge (self, event);
+    if (event->stream != NULL) {
+      pilot_stream_links (event->stream)->event_queued = FALSE;
+      if (event->type == PILOT_EVENT_STREAM) {
+        event->ready = pilot_stream_take_ready (event->stream);
+        if (event->ready == 0)
+          continue;
+      } else
+        /* What happened to it while its first event waited has nobody to tell it: a reset must not leave a stream that
              * its user waits for in vain. Skipped when there was nothing. */
-            pilot_overlay_emit_stream (event->stream, PILOT_EVENT_STREAM);
-        }
-      return TRUE;
+        pilot_overlay_emit_stream (event->stream, PILOT_EVENT_STREAM);
     }
+    return TRUE;
+  }
   return FALSE;
 }

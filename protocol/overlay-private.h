@@ -20,16 +20,15 @@ G_BEGIN_DECLS
 /* Largest payload of a stream packet: header, tunnel and relay overhead still fit the IPv6 minimum MTU. */
 #define PILOT_SEGMENT_PAYLOAD 1152
 #define PILOT_MAX_STREAMS 65536
-#define PILOT_MAX_INCOMING 1024         /* SYNs that wait for the host's answer */
+#define PILOT_MAX_INCOMING 1024 /* SYNs that wait for the host's answer */
 #define PILOT_MAX_UNTRUSTED_PEERS 4096
-#define PILOT_MAX_STRANGERS 64          /* nodes whose first PILA waits for the registry */
-#define PILOT_MAX_PENDING 64            /* packets of one peer that wait for a session */
+#define PILOT_MAX_STRANGERS 64 /* nodes whose first PILA waits for the registry */
+#define PILOT_MAX_PENDING 64   /* packets of one peer that wait for a session */
 #define PILOT_MAX_RETIRED_KEYS 8
 #define PILOT_MAX_PONG_PAYLOAD 1400
 #define PILOT_CONTROL_QUEUE_MAX (512 * 1024)
 
-typedef enum
-{
+typedef enum {
   PILOT_TIMER_PEER,
   PILOT_TIMER_STREAM,
   PILOT_TIMER_DISCOVER,
@@ -38,24 +37,24 @@ typedef enum
 /* A PILA that waits for the registry to say whose key is right. */
 typedef struct
 {
-  gboolean      present;
-  gboolean      relayed;
+  gboolean present;
+  gboolean relayed;
   PilotEndpoint from;
-  guint8        frame[PILOT_FRAME_PILA_SIZE];
+  guint8 frame[PILOT_FRAME_PILA_SIZE];
 } PilotParkedPila;
 
 /* Somebody who has proven nothing yet. A fixed table of these is all that exists before authentication. */
 typedef struct
 {
-  guint32         node; /* 0 = free */
-  gint64          until;
-  gboolean        refused; /* the registry has no key, or another one: remembered until `until` */
+  guint32 node; /* 0 = free */
+  gint64 until;
+  gboolean refused; /* the registry has no key, or another one: remembered until `until` */
   PilotParkedPila pila;
 } PilotStranger;
 
 typedef struct
 {
-  gint64  sent_at;
+  gint64 sent_at;
   guint32 sequence;
   gboolean waiting; /* for the pong */
   gboolean queued;  /* for the session */
@@ -64,201 +63,200 @@ typedef struct
 typedef struct
 {
   gboolean pending;
-  guint    attempts;
-  gint64   next_send;     /* while pending */
-  gint64   gave_up_until;
-  gint64   last_reply;    /* to a same-key PILA or a PILK */
-  gint64   last_unopened; /* answer to a PILS without session */
+  guint attempts;
+  gint64 next_send; /* while pending */
+  gint64 gave_up_until;
+  gint64 last_reply;      /* to a same-key PILA or a PILK */
+  gint64 last_unopened;   /* answer to a PILS without session */
   gboolean holds_session; /* it has a session that we lack */
 } PilotKeyExchangeState;
 
 typedef struct
 {
-  guint32               node;
-  PilotOverlay         *overlay;
-  gboolean              trusted, has_pin, has_key, key_mismatch, silent, own_kind;
-  guint8                pin[PILOT_ED25519_PUBLIC_SIZE];
-  guint8                key[PILOT_ED25519_PUBLIC_SIZE];
-  gint64                mismatch_at;
-  gboolean              key_asked;      /* NEED_KEY has no answer yet */
-  gint64                key_asked_at;
-  gint64                key_refused_until;
-  PilotParkedPila       parked;
-  gboolean              endpoints_asked;
-  gint64                endpoints_at;   /* of the last answer */
+  guint32 node;
+  PilotOverlay *overlay;
+  gboolean trusted, has_pin, has_key, key_mismatch, silent, own_kind;
+  guint8 pin[PILOT_ED25519_PUBLIC_SIZE];
+  guint8 key[PILOT_ED25519_PUBLIC_SIZE];
+  gint64 mismatch_at;
+  gboolean key_asked; /* NEED_KEY has no answer yet */
+  gint64 key_asked_at;
+  gint64 key_refused_until;
+  PilotParkedPila parked;
+  gboolean endpoints_asked;
+  gint64 endpoints_at; /* of the last answer */
 
-  PilotSession         *session;
-  PilotSession         *previous;       /* still opened for a grace time */
-  gint64                previous_until; /* G_MAXINT64: a key that proved dead, opened only */
-  gint64                switched_at;
-  gint64                next_doubt;     /* while `session` is unconfirmed: when to ask under `previous` whether it still lives */
-  gboolean              replaced;       /* session took another's place and is not confirmed yet */
-  guint8                retired[PILOT_MAX_RETIRED_KEYS][8];
-  guint                 n_retired;
+  PilotSession *session;
+  PilotSession *previous; /* still opened for a grace time */
+  gint64 previous_until;  /* G_MAXINT64: a key that proved dead, opened only */
+  gint64 switched_at;
+  gint64 next_doubt; /* while `session` is unconfirmed: when to ask under `previous` whether it still lives */
+  gboolean replaced; /* session took another's place and is not confirmed yet */
+  guint8 retired[PILOT_MAX_RETIRED_KEYS][8];
+  guint n_retired;
   PilotKeyExchangeState kx;
 
-  PilotPathState        path;
-  gint64                next_upgrade;
-  guint                 probes_left;
-  gint64                next_probe;
-  gint64                last_probe_reply;
-  gint64                last_punch;
-  gint64                last_receive, last_app, established_at;
-  guint                 watch_probes;
-  gint64                next_watch;
+  PilotPathState path;
+  gint64 next_upgrade;
+  guint probes_left;
+  gint64 next_probe;
+  gint64 last_probe_reply;
+  gint64 last_punch;
+  gint64 last_receive, last_app, established_at;
+  guint watch_probes;
+  gint64 next_watch;
 
-  PilotPing             pings[PILOT_MAX_PENDING];
-  guint                 n_queued_pings;
-  guint32               ping_sequence;
-  gint64                dial_deadline;  /* for streams that wait for a session; 0 = none do */
-  gint64                syn_deadline;   /* for streams that had to wait and whose SYN is not answered yet; 0 = none */
+  PilotPing pings[PILOT_MAX_PENDING];
+  guint n_queued_pings;
+  guint32 ping_sequence;
+  gint64 dial_deadline; /* for streams that wait for a session; 0 = none do */
+  gint64 syn_deadline;  /* for streams that had to wait and whose SYN is not answered yet; 0 = none */
 
-  PilotStream          *streams;        
-  guint                 n_streams;
-  guint                 port_cursor;
-  gint64               *port_blocks;    /* when a block of 64 ephemeral ports was last in use; made at the first dial */
-  gint64                rtt_us;
-  PilotTokenBucket      syn_bucket;
-  guint64               bytes_sent, bytes_received, packets_sent, packets_received;
-  guint                 events;         /* mask of PilotEventType already queued */
-  gboolean              event_rekeyed;
-  guint                 timer_index;
+  PilotStream *streams;
+  guint n_streams;
+  guint port_cursor;
+  gint64 *port_blocks; /* when a block of 64 ephemeral ports was last in use; made at the first dial */
+  gint64 rtt_us;
+  PilotTokenBucket syn_bucket;
+  guint64 bytes_sent, bytes_received, packets_sent, packets_received;
+  guint events; /* mask of PilotEventType already queued */
+  gboolean event_rekeyed;
+  guint timer_index;
 } PilotPeer;
 
 typedef struct
 {
   PilotEvent event;
-  gboolean   dropped; /* its stream was released meanwhile */
+  gboolean dropped; /* its stream was released meanwhile */
 } PilotQueuedEvent;
 
 typedef struct
 {
   PilotEndpoint to;
-  guint32       offset, length;
+  guint32 offset, length;
 } PilotControlDatagram;
 
-struct _PilotOverlay
-{
-  PilotOverlayHost  host;
-  gboolean          extensions;
-  gboolean          relay_only;
-  gsize             receive_window, send_buffer;
-  guint32           node;
-  PilotIdentity     identity;
-  guint8            x25519_private[PILOT_X25519_KEY_SIZE];
-  guint8            x25519_public[PILOT_X25519_KEY_SIZE];
-  guint8            pila[PILOT_FRAME_PILA_SIZE];
-  guint8            pilk[PILOT_FRAME_PILK_SIZE];
-  gboolean          have_beacon;
-  PilotEndpoint     beacon;
-  PilotEndpoint     observed;
-  guint             discover_timer;
-  gint64            discovered_at; /* when the last discover was sent */
-  guint             discover_unanswered; /* since the last reply */
-  gint64            now; /* of the last call */
+struct _PilotOverlay {
+  PilotOverlayHost host;
+  gboolean extensions;
+  gboolean relay_only;
+  gsize receive_window, send_buffer;
+  guint32 node;
+  PilotIdentity identity;
+  guint8 x25519_private[PILOT_X25519_KEY_SIZE];
+  guint8 x25519_public[PILOT_X25519_KEY_SIZE];
+  guint8 pila[PILOT_FRAME_PILA_SIZE];
+  guint8 pilk[PILOT_FRAME_PILK_SIZE];
+  gboolean have_beacon;
+  PilotEndpoint beacon;
+  PilotEndpoint observed;
+  guint discover_timer;
+  gint64 discovered_at;      /* when the last discover was sent */
+  guint discover_unanswered; /* since the last reply */
+  gint64 now;                /* of the last call */
 
-  GHashTable       *peers; /* guint32 -> PilotPeer */
-  guint             n_untrusted;
-  guint             n_sessions;
-  PilotKeyStore    *keys;
-  PilotStranger     strangers[PILOT_MAX_STRANGERS];
-  PilotRateLimit    exchange_by_host, exchange_by_node, unopened_by_node;
-  PilotTokenBucket  stranger_answers, stranger_syns, punches;
+  GHashTable *peers; /* guint32 -> PilotPeer */
+  guint n_untrusted;
+  guint n_sessions;
+  PilotKeyStore *keys;
+  PilotStranger strangers[PILOT_MAX_STRANGERS];
+  PilotRateLimit exchange_by_host, exchange_by_node, unopened_by_node;
+  PilotTokenBucket stranger_answers, stranger_syns, punches;
 
-  PilotStream     **buckets;
-  guint             n_buckets; /* a power of two */
-  guint             n_streams, n_linked, n_incoming;
-  guint32           next_stream_id;
-  guint32           hash_secret;
-  PilotStream      *all_streams;
-  PilotStream      *active_head, *active_tail;
-  PilotStream      *finished;  
+  PilotStream **buckets;
+  guint n_buckets; /* a power of two */
+  guint n_streams, n_linked, n_incoming;
+  guint32 next_stream_id;
+  guint32 hash_secret;
+  PilotStream *all_streams;
+  PilotStream *active_head, *active_tail;
+  PilotStream *finished;
 
-  PilotTimerHeap    timers;
-  PilotQueuedEvent *events;    /* a ring */
-  guint             events_head, events_count, events_capacity; /* capacity: a power of two */
-  guint64           events_first; /* running number of the oldest */
+  PilotTimerHeap timers;
+  PilotQueuedEvent *events;                         /* a ring */
+  guint events_head, events_count, events_capacity; /* capacity: a power of two */
+  guint64 events_first;                             /* running number of the oldest */
 
-  GByteArray       *control_data;
-  GArray           *control;   /* of PilotControlDatagram */
-  guint             control_next;
-  guint8           *stash;     /* a datagram that was made but did not fit its batch */
-  gsize             stash_length;
-  PilotEndpoint     stash_to;
-  guint8           *scratch;   /* a copy of a frame that may need a second key */
+  GByteArray *control_data;
+  GArray *control; /* of PilotControlDatagram */
+  guint control_next;
+  guint8 *stash; /* a datagram that was made but did not fit its batch */
+  gsize stash_length;
+  PilotEndpoint stash_to;
+  guint8 *scratch; /* a copy of a frame that may need a second key */
 
   PilotOverlayStats stats;
 };
 
 /* overlay-event.c */
-void       pilot_overlay_emit             (PilotOverlay *self, const PilotEvent *event);
-void       pilot_overlay_emit_peer        (PilotPeer *peer, PilotEventType type);
-void       pilot_overlay_emit_stream      (PilotStream *stream, PilotEventType type);
-void       pilot_overlay_drop_stream_event (PilotOverlay *self, PilotStream *stream);
-void       pilot_overlay_drop_peer_events (PilotOverlay *self, PilotPeer *peer);
+void pilot_overlay_emit (PilotOverlay *self, const PilotEvent *event);
+void pilot_overlay_emit_peer (PilotPeer *peer, PilotEventType type);
+void pilot_overlay_emit_stream (PilotStream *stream, PilotEventType type);
+void pilot_overlay_drop_stream_event (PilotOverlay *self, PilotStream *stream);
+void pilot_overlay_drop_peer_events (PilotOverlay *self, PilotPeer *peer);
 
 /* overlay-transmit.c */
-void       pilot_overlay_queue            (PilotOverlay *self, const PilotEndpoint *to, const guint8 *data, gsize length);
-void       pilot_overlay_queue_relay      (PilotOverlay *self, guint32 node, const guint8 *frame, gsize length);
-void       pilot_overlay_discover_send    (PilotOverlay *self);
-void       pilot_overlay_discover_schedule (PilotOverlay *self, gint64 now);
+void pilot_overlay_queue (PilotOverlay *self, const PilotEndpoint *to, const guint8 *data, gsize length);
+void pilot_overlay_queue_relay (PilotOverlay *self, guint32 node, const guint8 *frame, gsize length);
+void pilot_overlay_discover_send (PilotOverlay *self);
+void pilot_overlay_discover_schedule (PilotOverlay *self, gint64 now);
 /* Seals a packet and queues it, ahead of stream data. `to` NULL = along the path in use. FALSE if there is no session or no path. */
-gboolean   pilot_overlay_queue_packet     (PilotPeer *peer, const PilotPacket *packet, const PilotEndpoint *to, gint64 now);
+gboolean pilot_overlay_queue_packet (PilotPeer *peer, const PilotPacket *packet, const PilotEndpoint *to, gint64 now);
 /* Asks the stream for what it has to say at once and queues it sealed: before its session goes. */
-void       pilot_overlay_drain_stream     (PilotStream *stream, gint64 now);
-void       pilot_overlay_activate         (PilotOverlay *self, PilotStream *stream);
-void       pilot_overlay_deactivate       (PilotOverlay *self, PilotStream *stream);
+void pilot_overlay_drain_stream (PilotStream *stream, gint64 now);
+void pilot_overlay_activate (PilotOverlay *self, PilotStream *stream);
+void pilot_overlay_deactivate (PilotOverlay *self, PilotStream *stream);
 
 /* overlay-stream.c */
-void       pilot_overlay_stream_packet    (PilotPeer *peer, const PilotPacket *packet, gint64 now);
-void       pilot_overlay_streams_init     (PilotOverlay *self);
-void       pilot_overlay_streams_clear    (PilotOverlay *self);
-void       pilot_overlay_fail_streams     (PilotPeer *peer, PilotStreamError error, gboolean send_rst, gint64 now);
+void pilot_overlay_stream_packet (PilotPeer *peer, const PilotPacket *packet, gint64 now);
+void pilot_overlay_streams_init (PilotOverlay *self);
+void pilot_overlay_streams_clear (PilotOverlay *self);
+void pilot_overlay_fail_streams (PilotPeer *peer, PilotStreamError error, gboolean send_rst, gint64 now);
 /* Only those that were not open yet. */
-void       pilot_overlay_fail_dials       (PilotPeer *peer, PilotStreamError error, gint64 now);
-void       pilot_overlay_fail_opened      (PilotPeer *peer, PilotStreamError error, gint64 now);
-void       pilot_overlay_detach_streams   (PilotPeer *peer);
+void pilot_overlay_fail_dials (PilotPeer *peer, PilotStreamError error, gint64 now);
+void pilot_overlay_fail_opened (PilotPeer *peer, PilotStreamError error, gint64 now);
+void pilot_overlay_detach_streams (PilotPeer *peer);
 /* Ends dials that took too long in all; when to come back, 0 = no more. */
-gint64     pilot_overlay_expire_dials     (PilotPeer *peer, gint64 now);
-void       pilot_overlay_tunnel_ready     (PilotPeer *peer, gint64 now);
-void       pilot_overlay_reap_streams     (PilotOverlay *self);
+gint64 pilot_overlay_expire_dials (PilotPeer *peer, gint64 now);
+void pilot_overlay_tunnel_ready (PilotPeer *peer, gint64 now);
+void pilot_overlay_reap_streams (PilotOverlay *self);
 
 /* key-exchange.c */
-void       pilot_key_exchange_start       (PilotPeer *peer, const PilotEndpoint *extra, gint64 now);
-void       pilot_key_exchange_timeout     (PilotPeer *peer, gint64 now);
+void pilot_key_exchange_start (PilotPeer *peer, const PilotEndpoint *extra, gint64 now);
+void pilot_key_exchange_timeout (PilotPeer *peer, gint64 now);
 /* Endpoints became known while it runs: they get the PILA now. */
-void       pilot_key_exchange_retarget    (PilotPeer *peer, gint64 now);
-void       pilot_key_exchange_done        (PilotPeer *peer);
-void       pilot_key_exchange_pila        (PilotOverlay *self, const PilotEndpoint *from, const guint8 *data, gsize length, gint64 now);
-void       pilot_key_exchange_pilk        (PilotOverlay *self, const PilotEndpoint *from, const guint8 *data, gsize length, gint64 now);
+void pilot_key_exchange_retarget (PilotPeer *peer, gint64 now);
+void pilot_key_exchange_done (PilotPeer *peer);
+void pilot_key_exchange_pila (PilotOverlay *self, const PilotEndpoint *from, const guint8 *data, gsize length, gint64 now);
+void pilot_key_exchange_pilk (PilotOverlay *self, const PilotEndpoint *from, const guint8 *data, gsize length, gint64 now);
 /* A PILS that no session of ours can open. */
-void       pilot_key_exchange_unopened    (PilotOverlay *self, guint32 node, const PilotEndpoint *from, gint64 now);
-void       pilot_key_exchange_confirm     (PilotPeer *peer, gint64 now);
+void pilot_key_exchange_unopened (PilotOverlay *self, guint32 node, const PilotEndpoint *from, gint64 now);
+void pilot_key_exchange_confirm (PilotPeer *peer, gint64 now);
 /* A frame authenticated under the previous key. */
-void       pilot_key_exchange_previous    (PilotPeer *peer, gint64 now);
-void       pilot_key_exchange_key         (PilotOverlay *self, guint32 node, const guint8 *key, gint64 now);
+void pilot_key_exchange_previous (PilotPeer *peer, gint64 now);
+void pilot_key_exchange_key (PilotOverlay *self, guint32 node, const guint8 *key, gint64 now);
 
 /* peer.c */
-PilotPeer *pilot_peer_lookup              (PilotOverlay *self, guint32 node);
+PilotPeer *pilot_peer_lookup (PilotOverlay *self, guint32 node);
 /* NULL when there are too many strangers. */
-PilotPeer *pilot_peer_ensure              (PilotOverlay *self, guint32 node, gboolean trusted);
-void       pilot_peer_free                (PilotPeer *peer);
-void       pilot_peer_drop_session        (PilotPeer *peer);
-void       pilot_peer_schedule            (PilotPeer *peer, gint64 now);
-void       pilot_peer_advance             (PilotPeer *peer, gint64 now);
-gboolean   pilot_peer_can_send            (PilotPeer *peer);
-void       pilot_peer_need_endpoints      (PilotPeer *peer, gint64 now);
-void       pilot_peer_need_key            (PilotPeer *peer, gint64 now);
+PilotPeer *pilot_peer_ensure (PilotOverlay *self, guint32 node, gboolean trusted);
+void pilot_peer_free (PilotPeer *peer);
+void pilot_peer_drop_session (PilotPeer *peer);
+void pilot_peer_schedule (PilotPeer *peer, gint64 now);
+void pilot_peer_advance (PilotPeer *peer, gint64 now);
+gboolean pilot_peer_can_send (PilotPeer *peer);
+void pilot_peer_need_endpoints (PilotPeer *peer, gint64 now);
+void pilot_peer_need_key (PilotPeer *peer, gint64 now);
 /* An authenticated packet came. */
-void       pilot_peer_alive               (PilotPeer *peer, gint64 now);
+void pilot_peer_alive (PilotPeer *peer, gint64 now);
 /* `to` NULL = along the path in use. */
-void       pilot_peer_keepalive           (PilotPeer *peer, const PilotEndpoint *to, gint64 now);
-void       pilot_peer_request_punch        (PilotPeer *peer, gint64 now);
-void       pilot_peer_upgrade_soon        (PilotPeer *peer, gint64 now);
-void       pilot_peer_probe_direct        (PilotPeer *peer, gint64 now);
-void       pilot_peer_flush_pings         (PilotPeer *peer, gint64 now);
-void       pilot_peer_pong                (PilotPeer *peer, const PilotPacket *packet, gint64 now);
-void       pilot_peer_fill_info           (PilotPeer *peer, PilotPeerInfo *info);
-void       pilot_peer_path_changed        (PilotPeer *peer, gint64 now);
+void pilot_peer_keepalive (PilotPeer *peer, const PilotEndpoint *to, gint64 now);
+void pilot_peer_request_punch (PilotPeer *peer, gint64 now);
+void pilot_peer_upgrade_soon (PilotPeer *peer, gint64 now);
+void pilot_peer_probe_direct (PilotPeer *peer, gint64 now);
+void pilot_peer_flush_pings (PilotPeer *peer, gint64 now);
+void pilot_peer_pong (PilotPeer *peer, const PilotPacket *packet, gint64 now);
+void pilot_peer_fill_info (PilotPeer *peer, PilotPeerInfo *info);
+void pilot_peer_path_changed (PilotPeer *peer, gint64 now);
 
 G_END_DECLS

@@ -11,9 +11,9 @@
 #define PROBE_REPLY_SPACING (50 * PILOT_MS)
 
 static void
-punch_command (PilotOverlay        *self,
+punch_command (PilotOverlay *self,
                const PilotEndpoint *target,
-               gint64               now)
+               gint64 now)
 {
   guint8 frame[PILOT_FRAME_PILP_SIZE];
   PilotEndpoint to = *target;
@@ -25,11 +25,10 @@ punch_command (PilotOverlay        *self,
       !pilot_endpoint_is_private (&self->beacon) && !pilot_endpoint_is_loopback (&self->beacon) &&
       !pilot_endpoint_is_link_local (&self->beacon))
     return;
-  if (!pilot_token_bucket_take (&self->punches, PUNCH_INTERVAL, PUNCH_BURST, now))
-    {
-      self->stats.dropped_rate++;
-      return;
-    }
+  if (!pilot_token_bucket_take (&self->punches, PUNCH_INTERVAL, PUNCH_BURST, now)) {
+    self->stats.dropped_rate++;
+    return;
+  }
   to.transport = self->beacon.transport;
   pilot_frame_build_pilp (frame);
   for (guint i = 0; i < PUNCH_FRAMES; i++)
@@ -37,7 +36,7 @@ punch_command (PilotOverlay        *self,
 }
 
 static void
-observed_endpoint (PilotOverlay        *self,
+observed_endpoint (PilotOverlay *self,
                    const PilotEndpoint *endpoint)
 {
   PilotEvent event = { .type = PILOT_EVENT_OBSERVED_ENDPOINT, .endpoint = *endpoint };
@@ -52,66 +51,59 @@ static void receive_frame (PilotOverlay *self, const PilotEndpoint *from, guint8
                            gint64 now);
 
 static void
-receive_beacon (PilotOverlay        *self,
+receive_beacon (PilotOverlay *self,
                 const PilotEndpoint *from,
-                guint8              *data,
-                gsize                length,
-                gint64               now)
+                guint8 *data,
+                gsize length,
+                gint64 now)
 {
   PilotBeaconMessage message;
 
-  if (!self->have_beacon || !pilot_endpoint_equal (from, &self->beacon))
-    {
-      self->stats.dropped_unauthenticated++;
-      return;
-    }
-  if (!pilot_beacon_message_decode (&message, data, length))
-    {
-      self->stats.dropped_malformed++;
-      return;
-    }
-  switch (message.type)
-    {
-    case PILOT_BEACON_DISCOVER_REPLY:
-      self->discover_unanswered = 0;
-      pilot_overlay_discover_schedule (self, now);
-      observed_endpoint (self, &message.endpoint);
-      break;
-    case PILOT_BEACON_PUNCH_COMMAND:
-      punch_command (self, &message.endpoint, now);
-      break;
-    case PILOT_BEACON_RELAY_DELIVER:
-      /* The stated sender is worth nothing: the frame inside says who it is, and proves it. */
-      receive_frame (self, from, data + (message.frame - data), message.frame_length, TRUE, now);
-      break;
-    case PILOT_BEACON_NOTIFY:
-      if (message.kind == PILOT_BEACON_NOTIFY_HANDSHAKE)
-        {
-          PilotEvent event = { .type = PILOT_EVENT_HANDSHAKE_WAITING };
+  if (!self->have_beacon || !pilot_endpoint_equal (from, &self->beacon)) {
+    self->stats.dropped_unauthenticated++;
+    return;
+  }
+  if (!pilot_beacon_message_decode (&message, data, length)) {
+    self->stats.dropped_malformed++;
+    return;
+  }
+  switch (message.type) {
+  case PILOT_BEACON_DISCOVER_REPLY:
+    self->discover_unanswered = 0;
+    pilot_overlay_discover_schedule (self, now);
+    observed_endpoint (self, &message.endpoint);
+    break;
+  case PILOT_BEACON_PUNCH_COMMAND:
+    punch_command (self, &message.endpoint, now);
+    break;
+  case PILOT_BEACON_RELAY_DELIVER:
+    /* The stated sender is worth nothing: the frame inside says who it is, and proves it. */
+    receive_frame (self, from, data + (message.frame - data), message.frame_length, TRUE, now);
+    break;
+  case PILOT_BEACON_NOTIFY:
+    if (message.kind == PILOT_BEACON_NOTIFY_HANDSHAKE) {
+      PilotEvent event = { .type = PILOT_EVENT_HANDSHAKE_WAITING };
 
-          pilot_overlay_emit (self, &event);
-        }
-      break;
-    default:
-      break;
+      pilot_overlay_emit (self, &event);
     }
+    break;
+  default:
+    break;
+  }
 }
 
 static void
-control_packet (PilotPeer         *peer,
+control_packet (PilotPeer *peer,
                 const PilotPacket *packet,
-                gint64             now)
+                gint64 now)
 {
-  PilotPacket pong = { .flags = PILOT_PACKET_ACK, .protocol = PILOT_PROTOCOL_CONTROL, .source = packet->destination,
-                       .destination = packet->source, .destination_port = packet->source_port, .seq = packet->seq,
-                       .ack = packet->seq + 1, .payload = packet->payload, .payload_length = packet->payload_length };
+  PilotPacket pong = { .flags = PILOT_PACKET_ACK, .protocol = PILOT_PROTOCOL_CONTROL, .source = packet->destination, .destination = packet->source, .destination_port = packet->source_port, .seq = packet->seq, .ack = packet->seq + 1, .payload = packet->payload, .payload_length = packet->payload_length };
 
   /* Never answered: two that do so never stop. */
-  if ((packet->flags & PILOT_PACKET_ACK) != 0)
-    {
-      pilot_peer_pong (peer, packet, now);
-      return;
-    }
+  if ((packet->flags & PILOT_PACKET_ACK) != 0) {
+    pilot_peer_pong (peer, packet, now);
+    return;
+  }
   if (packet->destination_port != PILOT_PORT_PING || packet->payload_length == 0 ||
       packet->payload_length > PILOT_MAX_PONG_PAYLOAD)
     return;
@@ -121,18 +113,17 @@ control_packet (PilotPeer         *peer,
 }
 
 static void
-deliver (PilotPeer         *peer,
+deliver (PilotPeer *peer,
          const PilotPacket *packet,
-         gint64             now)
+         gint64 now)
 {
   PilotOverlay *self = peer->overlay;
   gboolean is_control = packet->protocol == PILOT_PROTOCOL_CONTROL;
 
-  if (packet->destination.node != self->node && !(is_control && packet->destination.node == 0))
-    {
-      self->stats.dropped_spoofed++;
-      return;
-    }
+  if (packet->destination.node != self->node && !(is_control && packet->destination.node == 0)) {
+    self->stats.dropped_spoofed++;
+    return;
+  }
   if (is_control)
     control_packet (peer, packet, now);
   else if (packet->protocol == PILOT_PROTOCOL_STREAM)
@@ -141,7 +132,7 @@ deliver (PilotPeer         *peer,
 
 /* Nodes before 1.12.1 leave the source of a keepalive empty. */
 static gboolean
-source_is_bound (PilotPeer         *peer,
+source_is_bound (PilotPeer *peer,
                  const PilotPacket *packet)
 {
   return packet->source.node == peer->node ||
@@ -152,10 +143,10 @@ source_is_bound (PilotPeer         *peer,
 /* It got through directly: show it the way back, so that it need not wait for our next round of probes. A probe is answered
  * with a probe only by somebody who wants to leave the relay too, so this ends. */
 static void
-answer_direct (PilotPeer         *peer,
+answer_direct (PilotPeer *peer,
                const PilotPacket *packet,
-               gboolean           on_relay,
-               gint64             now)
+               gboolean on_relay,
+               gint64 now)
 {
   gboolean is_probe = packet->protocol == PILOT_PROTOCOL_CONTROL && packet->payload_length == 0 &&
                       (packet->flags & PILOT_PACKET_ACK) != 0;
@@ -170,28 +161,26 @@ answer_direct (PilotPeer         *peer,
 }
 
 static void
-accepted (PilotPeer              *peer,
+accepted (PilotPeer *peer,
           const PilotSealedFrame *sealed,
-          gsize                   length,
-          const PilotEndpoint    *from,
-          PilotEpoch              epoch,
-          gint64                  now)
+          gsize length,
+          const PilotEndpoint *from,
+          PilotEpoch epoch,
+          gint64 now)
 {
   PilotOverlay *self = peer->overlay;
   gboolean first = !peer->session->confirmed;
   PilotPacket packet;
 
   self->stats.opened++;
-  if (pilot_packet_decode (&packet, sealed->sealed, length) != PILOT_PACKET_OK)
-    {
-      self->stats.dropped_malformed++;
-      return;
-    }
-  if (!source_is_bound (peer, &packet))
-    {
-      self->stats.dropped_spoofed++;
-      return;
-    }
+  if (pilot_packet_decode (&packet, sealed->sealed, length) != PILOT_PACKET_OK) {
+    self->stats.dropped_malformed++;
+    return;
+  }
+  if (!source_is_bound (peer, &packet)) {
+    self->stats.dropped_spoofed++;
+    return;
+  }
   peer->packets_received++;
   peer->bytes_received += sealed->sealed_length + PILOT_FRAME_PILS_HEADER_SIZE;
   pilot_peer_alive (peer, now);
@@ -199,46 +188,43 @@ accepted (PilotPeer              *peer,
     pilot_key_exchange_done (peer);
   if (first)
     pilot_key_exchange_confirm (peer, now);
-  if (epoch == PILOT_EPOCH_NEWEST || first)
-    {
-      gboolean on_relay = pilot_path_choose (&peer->path, self->have_beacon) == PILOT_PATH_RELAY;
+  if (epoch == PILOT_EPOCH_NEWEST || first) {
+    gboolean on_relay = pilot_path_choose (&peer->path, self->have_beacon) == PILOT_PATH_RELAY;
 
-      if (pilot_path_received (&peer->path, from, now))
-        {
-          pilot_overlay_emit_peer (peer, PILOT_EVENT_PEER_CHANGED);
-          for (PilotStream *stream = peer->streams; stream != NULL; stream = pilot_stream_links (stream)->peer_next)
-            pilot_overlay_activate (self, stream);
-        }
-      if (from != NULL)
-        answer_direct (peer, &packet, on_relay, now);
+    if (pilot_path_received (&peer->path, from, now)) {
+      pilot_overlay_emit_peer (peer, PILOT_EVENT_PEER_CHANGED);
+      for (PilotStream *stream = peer->streams; stream != NULL; stream = pilot_stream_links (stream)->peer_next)
+        pilot_overlay_activate (self, stream);
     }
+    if (from != NULL)
+      answer_direct (peer, &packet, on_relay, now);
+  }
   if (packet.source.node != 0)
     deliver (peer, &packet, now);
 }
 
 static void
-forged (PilotOverlay        *self,
-        PilotPeer           *peer,
+forged (PilotOverlay *self,
+        PilotPeer *peer,
         const PilotEndpoint *from,
-        gint64               now)
+        gint64 now)
 {
   self->stats.open_failures++;
   self->stats.dropped_unauthenticated++;
   /* Anybody can forge; the session stays. If the peer has in fact another key, our PILA makes it tell us. */
-  if (peer->session->failures >= FAILURES && now - peer->session->installed >= FAILURES_AGE)
-    {
-      peer->session->failures = 0;
-      pilot_key_exchange_unopened (self, peer->node, from, now);
-    }
+  if (peer->session->failures >= FAILURES && now - peer->session->installed >= FAILURES_AGE) {
+    peer->session->failures = 0;
+    pilot_key_exchange_unopened (self, peer->node, from, now);
+  }
 }
 
 /* With two keys at hand: tells by the nonce prefix whose frame it is, and keeps a copy when that does not help. */
 static PilotSessionVerdict
-open_with_two (PilotPeer        *peer,
+open_with_two (PilotPeer *peer,
                PilotSealedFrame *sealed,
-               gsize            *length,
-               PilotEpoch       *epoch,
-               gboolean         *previous)
+               gsize *length,
+               PilotEpoch *epoch,
+               gboolean *previous)
 {
   PilotOverlay *self = peer->overlay;
   PilotSessionVerdict verdict;
@@ -259,12 +245,12 @@ open_with_two (PilotPeer        *peer,
 }
 
 static void
-receive_pils (PilotOverlay        *self,
+receive_pils (PilotOverlay *self,
               const PilotEndpoint *from,
-              guint8              *data,
-              gsize                length,
-              gboolean             relayed,
-              gint64               now)
+              guint8 *data,
+              gsize length,
+              gboolean relayed,
+              gint64 now)
 {
   PilotSealedFrame sealed;
   PilotPeer *peer;
@@ -273,23 +259,20 @@ receive_pils (PilotOverlay        *self,
   gboolean previous = FALSE;
   gsize packet_length = 0;
 
-  if (!pilot_frame_parse_pils (&sealed, data, length))
-    {
-      self->stats.dropped_malformed++;
-      return;
-    }
-  if (sealed.node == self->node || self->node == 0)
-    {
-      self->stats.dropped_spoofed++;
-      return;
-    }
+  if (!pilot_frame_parse_pils (&sealed, data, length)) {
+    self->stats.dropped_malformed++;
+    return;
+  }
+  if (sealed.node == self->node || self->node == 0) {
+    self->stats.dropped_spoofed++;
+    return;
+  }
   peer = pilot_peer_lookup (self, sealed.node);
-  if (peer == NULL || peer->session == NULL)
-    {
-      self->stats.dropped_unauthenticated++;
-      pilot_key_exchange_unopened (self, sealed.node, from, now);
-      return;
-    }
+  if (peer == NULL || peer->session == NULL) {
+    self->stats.dropped_unauthenticated++;
+    pilot_key_exchange_unopened (self, sealed.node, from, now);
+    return;
+  }
   if (peer->previous != NULL)
     verdict = open_with_two (peer, &sealed, &packet_length, &epoch, &previous);
   else
@@ -298,64 +281,60 @@ receive_pils (PilotOverlay        *self,
     self->stats.dropped_replay++;
   else if (verdict == PILOT_SESSION_FORGED)
     forged (self, peer, from, now);
-  else
-    {
-      if (previous)
-        pilot_key_exchange_previous (peer, now);
-      accepted (peer, &sealed, packet_length, relayed ? NULL : from, epoch, now);
-    }
+  else {
+    if (previous)
+      pilot_key_exchange_previous (peer, now);
+    accepted (peer, &sealed, packet_length, relayed ? NULL : from, epoch, now);
+  }
 }
 
 static void
-receive_frame (PilotOverlay        *self,
+receive_frame (PilotOverlay *self,
                const PilotEndpoint *from,
-               guint8              *data,
-               gsize                length,
-               gboolean             relayed,
-               gint64               now)
+               guint8 *data,
+               gsize length,
+               gboolean relayed,
+               gint64 now)
 {
-  switch (pilot_frame_classify (data, length))
-    {
-    case PILOT_FRAME_BEACON:
-      if (!relayed)
-        receive_beacon (self, from, data, length, now);
-      break;
-    case PILOT_FRAME_PILS:
-      receive_pils (self, from, data, length, relayed, now);
-      break;
-    case PILOT_FRAME_PILA:
-      pilot_key_exchange_pila (self, from, data, length, now);
-      break;
-    case PILOT_FRAME_PILK:
-      pilot_key_exchange_pilk (self, from, data, length, now);
-      break;
-    case PILOT_FRAME_PILP: /* has opened the NAT on its way: nothing more to do */
-      break;
-    case PILOT_FRAME_PILT: /* in the clear: never */
-    case PILOT_FRAME_IGNORED:
-      self->stats.dropped_malformed++;
-      break;
-    }
+  switch (pilot_frame_classify (data, length)) {
+  case PILOT_FRAME_BEACON:
+    if (!relayed)
+      receive_beacon (self, from, data, length, now);
+    break;
+  case PILOT_FRAME_PILS:
+    receive_pils (self, from, data, length, relayed, now);
+    break;
+  case PILOT_FRAME_PILA:
+    pilot_key_exchange_pila (self, from, data, length, now);
+    break;
+  case PILOT_FRAME_PILK:
+    pilot_key_exchange_pilk (self, from, data, length, now);
+    break;
+  case PILOT_FRAME_PILP: /* has opened the NAT on its way: nothing more to do */
+    break;
+  case PILOT_FRAME_PILT: /* in the clear: never */
+  case PILOT_FRAME_IGNORED:
+    self->stats.dropped_malformed++;
+    break;
+  }
 }
 
 void
-pilot_overlay_receive (PilotOverlay          *self,
+pilot_overlay_receive (PilotOverlay *self,
                        PilotReceivedDatagram *items,
-                       guint                  n_items,
-                       gint64                 now)
+                       guint n_items,
+                       gint64 now)
 {
   self->now = now;
-  for (guint i = 0; i < n_items; i++)
-    {
-      PilotReceivedDatagram *item = &items[i];
-      gsize step = item->segment_size == 0 ? item->length : item->segment_size;
+  for (guint i = 0; i < n_items; i++) {
+    PilotReceivedDatagram *item = &items[i];
+    gsize step = item->segment_size == 0 ? item->length : item->segment_size;
 
-      self->stats.bytes_received += item->length;
-      for (gsize at = 0; at < item->length; at += step)
-        {
-          self->stats.datagrams_received++;
-          receive_frame (self, &item->from, item->data + at, MIN (step, item->length - at), FALSE, now);
-        }
+    self->stats.bytes_received += item->length;
+    for (gsize at = 0; at < item->length; at += step) {
+      self->stats.datagrams_received++;
+      receive_frame (self, &item->from, item->data + at, MIN (step, item->length - at), FALSE, now);
     }
+  }
   pilot_overlay_reap_streams (self);
 }

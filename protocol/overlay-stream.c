@@ -25,9 +25,9 @@
 
 static guint
 hash (PilotOverlay *self,
-      guint16       local_port,
-      PilotAddress  remote,
-      guint16       remote_port)
+      guint16 local_port,
+      PilotAddress remote,
+      guint16 remote_port)
 {
   guint64 value = ((guint64) remote.node << 32 | (guint64) local_port << 16 | remote_port) ^ self->hash_secret;
 
@@ -39,34 +39,33 @@ hash (PilotOverlay *self,
 
 static PilotStream **
 bucket (PilotOverlay *self,
-        guint16       local_port,
-        PilotAddress  remote,
-        guint16       remote_port)
+        guint16 local_port,
+        PilotAddress remote,
+        guint16 remote_port)
 {
   return &self->buckets[hash (self, local_port, remote, remote_port) & (self->n_buckets - 1)];
 }
 
 static PilotStream *
 lookup (PilotOverlay *self,
-        guint16       local_port,
-        PilotAddress  remote,
-        guint16       remote_port)
+        guint16 local_port,
+        PilotAddress remote,
+        guint16 remote_port)
 {
   for (PilotStream *stream = *bucket (self, local_port, remote, remote_port); stream != NULL;
-       stream = pilot_stream_links (stream)->hash_next)
-    {
-      PilotStreamLinks *links = pilot_stream_links (stream);
+       stream = pilot_stream_links (stream)->hash_next) {
+    PilotStreamLinks *links = pilot_stream_links (stream);
 
-      if (links->local_port == local_port && links->remote_port == remote_port &&
-          links->remote.node == remote.node && links->remote.network == remote.network)
-        return stream;
-    }
+    if (links->local_port == local_port && links->remote_port == remote_port &&
+        links->remote.node == remote.node && links->remote.network == remote.network)
+      return stream;
+  }
   return NULL;
 }
 
 static void
 insert (PilotOverlay *self,
-        PilotStream  *stream)
+        PilotStream *stream)
 {
   PilotStreamLinks *links = pilot_stream_links (stream);
   PilotStream **head = bucket (self, links->local_port, links->remote, links->remote_port);
@@ -77,7 +76,7 @@ insert (PilotOverlay *self,
 
 static void
 resize (PilotOverlay *self,
-        guint         n_buckets)
+        guint n_buckets)
 {
   PilotStream **old = self->buckets;
   guint n_old = self->n_buckets;
@@ -85,11 +84,10 @@ resize (PilotOverlay *self,
   self->buckets = g_new0 (PilotStream *, n_buckets);
   self->n_buckets = n_buckets;
   for (guint i = 0; i < n_old; i++)
-    for (PilotStream *stream = old[i], *next; stream != NULL; stream = next)
-      {
-        next = pilot_stream_links (stream)->hash_next;
-        insert (self, stream);
-      }
+    for (PilotStream *stream = old[i], *next; stream != NULL; stream = next) {
+      next = pilot_stream_links (stream)->hash_next;
+      insert (self, stream);
+    }
   g_free (old);
 }
 
@@ -102,21 +100,20 @@ pilot_overlay_streams_init (PilotOverlay *self)
 /* From here on no packet finds it. Its user may hold it on. */
 static void
 unlink_stream (PilotOverlay *self,
-               PilotStream  *stream)
+               PilotStream *stream)
 {
   PilotStreamLinks *links = pilot_stream_links (stream);
   PilotPeer *peer = links->peer;
 
-  if (links->hash_linked)
-    {
-      PilotStream **at = bucket (self, links->local_port, links->remote, links->remote_port);
+  if (links->hash_linked) {
+    PilotStream **at = bucket (self, links->local_port, links->remote, links->remote_port);
 
-      while (*at != stream)
-        at = &pilot_stream_links (*at)->hash_next;
-      *at = links->hash_next;
-      links->hash_linked = FALSE;
-      self->n_linked--;
-    }
+    while (*at != stream)
+      at = &pilot_stream_links (*at)->hash_next;
+    *at = links->hash_next;
+    links->hash_linked = FALSE;
+    self->n_linked--;
+  }
   if (peer == NULL)
     return;
   if (links->peer_prev != NULL)
@@ -133,7 +130,7 @@ unlink_stream (PilotOverlay *self,
 
 static void
 free_stream (PilotOverlay *self,
-             PilotStream  *stream)
+             PilotStream *stream)
 {
   PilotStreamLinks *links = pilot_stream_links (stream);
 
@@ -156,13 +153,12 @@ free_stream (PilotOverlay *self,
 void
 pilot_overlay_reap_streams (PilotOverlay *self)
 {
-  while (self->finished != NULL)
-    {
-      PilotStream *stream = self->finished;
+  while (self->finished != NULL) {
+    PilotStream *stream = self->finished;
 
-      self->finished = pilot_stream_links (stream)->finished_next;
-      free_stream (self, stream);
-    }
+    self->finished = pilot_stream_links (stream)->finished_next;
+    free_stream (self, stream);
+  }
 }
 
 /* All that still exist, whoever holds them: the engine goes away. */
@@ -177,22 +173,21 @@ pilot_overlay_streams_clear (PilotOverlay *self)
 
 static void
 on_changed (PilotStream *stream,
-            gpointer     overlay)
+            gpointer overlay)
 {
   PilotOverlay *self = overlay;
   PilotStreamLinks *links = pilot_stream_links (stream);
 
-  if (links->incoming && pilot_stream_get_state (stream) != PILOT_STREAM_STATE_SYN_RECEIVED)
-    {
-      links->incoming = FALSE;
-      self->n_incoming--;
-    }
+  if (links->incoming && pilot_stream_get_state (stream) != PILOT_STREAM_STATE_SYN_RECEIVED) {
+    links->incoming = FALSE;
+    self->n_incoming--;
+  }
   pilot_overlay_activate (self, stream);
 }
 
 static void
 on_ready (PilotStream *stream,
-          gpointer     overlay)
+          gpointer overlay)
 {
   PilotStreamLinks *links = pilot_stream_links (stream);
   PilotPeer *peer = links->peer;
@@ -200,19 +195,18 @@ on_ready (PilotStream *stream,
   if (peer != NULL && pilot_stream_is_own_kind (stream))
     peer->own_kind = TRUE;
   if (peer != NULL && pilot_stream_get_error (stream) == PILOT_STREAM_ERROR_TIMEOUT && !peer->silent &&
-      peer->last_receive < links->dialed_at)
-    {
-      /* Not a sign of life during all of the dial. */
-      peer->silent = TRUE;
-      pilot_overlay_emit_peer (peer, PILOT_EVENT_PEER_CHANGED);
-    }
+      peer->last_receive < links->dialed_at) {
+    /* Not a sign of life during all of the dial. */
+    peer->silent = TRUE;
+    pilot_overlay_emit_peer (peer, PILOT_EVENT_PEER_CHANGED);
+  }
   pilot_overlay_emit_stream (stream, PILOT_EVENT_STREAM);
 }
 
 /* Called from within the stream: it is freed later, when nothing of it is on the stack. */
 static void
 on_finished (PilotStream *stream,
-             gpointer     overlay)
+             gpointer overlay)
 {
   PilotOverlay *self = overlay;
   PilotStreamLinks *links = pilot_stream_links (stream);
@@ -228,19 +222,27 @@ on_finished (PilotStream *stream,
 static const PilotStreamHooks hooks = { on_changed, on_ready, on_finished };
 
 static PilotStream *
-make_stream (PilotPeer    *peer,
-             PilotAddress  local,
-             guint16       local_port,
-             PilotAddress  remote,
-             guint16       remote_port,
-             gboolean      initiator,
-             gint64        now)
+make_stream (PilotPeer *peer,
+             PilotAddress local,
+             guint16 local_port,
+             PilotAddress remote,
+             guint16 remote_port,
+             gboolean initiator,
+             gint64 now)
 {
   PilotOverlay *self = peer->overlay;
   PilotStreamConfig config = {
-    .id = ++self->next_stream_id, .local = local, .remote = remote, .local_port = local_port, .remote_port = remote_port,
-    .initiator = initiator, .extensions = self->extensions, .receive_window_max = self->receive_window,
-    .send_buffer_max = self->send_buffer, .hooks = &hooks, .overlay = self,
+    .id = ++self->next_stream_id,
+    .local = local,
+    .remote = remote,
+    .local_port = local_port,
+    .remote_port = remote_port,
+    .initiator = initiator,
+    .extensions = self->extensions,
+    .receive_window_max = self->receive_window,
+    .send_buffer_max = self->send_buffer,
+    .hooks = &hooks,
+    .overlay = self,
   };
   PilotStream *stream;
   PilotStreamLinks *links;
@@ -277,8 +279,8 @@ make_stream (PilotPeer    *peer,
 
 static gboolean
 block_is_rested (PilotPeer *peer,
-                 guint      port,
-                 gint64     now)
+                 guint port,
+                 gint64 now)
 {
   gint64 used = peer->port_blocks[(port - PORT_FIRST) / PORT_BLOCK];
 
@@ -287,45 +289,42 @@ block_is_rested (PilotPeer *peer,
 
 /* Ports go round for each peer. A block is entered only when its last user has been gone for the time of rest. 0 = none. */
 static guint16
-choose_port (PilotPeer    *peer,
-             PilotAddress  remote,
-             guint16       remote_port,
-             gint64        now)
+choose_port (PilotPeer *peer,
+             PilotAddress remote,
+             guint16 remote_port,
+             gint64 now)
 {
   PilotOverlay *self = peer->overlay;
   guint first = peer->own_kind ? PORT_FIRST_OWN : PORT_FIRST;
   guint range = 65536 - first;
 
-  if (peer->port_blocks == NULL)
-    {
-      guint32 start;
+  if (peer->port_blocks == NULL) {
+    guint32 start;
 
-      peer->port_blocks = g_new0 (gint64, PORT_BLOCKS);
-      self->host.random ((guint8 *) &start, sizeof start, self->host.user_data);
-      peer->port_cursor = PORT_FIRST + start % (65536 - PORT_FIRST) / PORT_BLOCK * PORT_BLOCK;
-    }
-  for (guint tried = 0; tried < range; tried++)
-    {
-      guint port = peer->port_cursor;
+    peer->port_blocks = g_new0 (gint64, PORT_BLOCKS);
+    self->host.random ((guint8 *) &start, sizeof start, self->host.user_data);
+    peer->port_cursor = PORT_FIRST + start % (65536 - PORT_FIRST) / PORT_BLOCK * PORT_BLOCK;
+  }
+  for (guint tried = 0; tried < range; tried++) {
+    guint port = peer->port_cursor;
 
-      if (port < first || port > 65535)
-        port = first;
-      if (!peer->own_kind && port % PORT_BLOCK == 0 && !block_is_rested (peer, port, now))
-        {
-          peer->port_cursor = port + PORT_BLOCK;
-          tried += PORT_BLOCK - 1;
-          continue;
-        }
-      peer->port_cursor = port + 1;
-      if (lookup (self, (guint16) port, remote, remote_port) == NULL)
-        return (guint16) port;
+    if (port < first || port > 65535)
+      port = first;
+    if (!peer->own_kind && port % PORT_BLOCK == 0 && !block_is_rested (peer, port, now)) {
+      peer->port_cursor = port + PORT_BLOCK;
+      tried += PORT_BLOCK - 1;
+      continue;
     }
+    peer->port_cursor = port + 1;
+    if (lookup (self, (guint16) port, remote, remote_port) == NULL)
+      return (guint16) port;
+  }
   return 0;
 }
 
 static void
 begin_dial (PilotPeer *peer,
-            gint64     now)
+            gint64 now)
 {
   PilotOverlay *self = peer->overlay;
 
@@ -342,10 +341,10 @@ begin_dial (PilotPeer *peer,
 }
 
 PilotStream *
-pilot_overlay_connect (PilotOverlay       *self,
+pilot_overlay_connect (PilotOverlay *self,
                        const PilotAddress *remote,
-                       guint16             port,
-                       gint64              now)
+                       guint16 port,
+                       gint64 now)
 {
   PilotAddress local = { remote->network, self->node };
   PilotPeer *peer;
@@ -373,35 +372,31 @@ pilot_overlay_connect (PilotOverlay       *self,
     pilot_stream_fail (stream, PILOT_STREAM_ERROR_KEY_MISMATCH, FALSE, now);
   else if (peer->session == NULL && now < peer->kx.gave_up_until)
     pilot_stream_fail (stream, PILOT_STREAM_ERROR_NO_KEY_EXCHANGE, FALSE, now);
-  else
-    {
-      begin_dial (peer, now);
-      if (pilot_peer_can_send (peer))
-        {
-          pilot_stream_tunnel_ready (stream, now);
-          pilot_overlay_activate (self, stream);
-        }
+  else {
+    begin_dial (peer, now);
+    if (pilot_peer_can_send (peer)) {
+      pilot_stream_tunnel_ready (stream, now);
+      pilot_overlay_activate (self, stream);
     }
+  }
   return stream;
 }
 
 static void
-send_reset (PilotPeer         *peer,
+send_reset (PilotPeer *peer,
             const PilotPacket *syn,
-            gint64             now)
+            gint64 now)
 {
-  PilotPacket rst = { .flags = PILOT_PACKET_RST | PILOT_PACKET_ACK, .protocol = PILOT_PROTOCOL_STREAM,
-                      .source = syn->destination, .destination = syn->source, .source_port = syn->destination_port,
-                      .destination_port = syn->source_port, .ack = syn->seq + 1 };
+  PilotPacket rst = { .flags = PILOT_PACKET_RST | PILOT_PACKET_ACK, .protocol = PILOT_PROTOCOL_STREAM, .source = syn->destination, .destination = syn->source, .source_port = syn->destination_port, .destination_port = syn->source_port, .ack = syn->seq + 1 };
 
   pilot_overlay_queue_packet (peer, &rst, NULL, now);
 }
 
 /* Trusted peers of our own kind, which say so in the SYN, open as many as they like. */
 static gboolean
-syn_is_allowed (PilotPeer         *peer,
+syn_is_allowed (PilotPeer *peer,
                 const PilotPacket *syn,
-                gint64             now)
+                gint64 now)
 {
   PilotOverlay *self = peer->overlay;
 
@@ -415,28 +410,26 @@ syn_is_allowed (PilotPeer         *peer,
 }
 
 static void
-incoming (PilotPeer         *peer,
+incoming (PilotPeer *peer,
           const PilotPacket *syn,
-          gint64             now)
+          gint64 now)
 {
   PilotOverlay *self = peer->overlay;
   PilotStream *stream;
 
-  if (!syn_is_allowed (peer, syn, now))
-    {
-      self->stats.dropped_rate++;
-      return;
-    }
-  switch (self->host.admit (peer->node, syn->destination_port, self->host.user_data))
-    {
-    case PILOT_ADMIT_SILENCE:
-      return;
-    case PILOT_ADMIT_REFUSE:
-      send_reset (peer, syn, now);
-      return;
-    case PILOT_ADMIT_ACCEPT:
-      break;
-    }
+  if (!syn_is_allowed (peer, syn, now)) {
+    self->stats.dropped_rate++;
+    return;
+  }
+  switch (self->host.admit (peer->node, syn->destination_port, self->host.user_data)) {
+  case PILOT_ADMIT_SILENCE:
+    return;
+  case PILOT_ADMIT_REFUSE:
+    send_reset (peer, syn, now);
+    return;
+  case PILOT_ADMIT_ACCEPT:
+    break;
+  }
   stream = make_stream (peer, syn->destination, syn->destination_port, syn->source, syn->source_port, FALSE, now);
   pilot_stream_links (stream)->incoming = TRUE;
   self->n_incoming++;
@@ -453,74 +446,71 @@ is_over (PilotStream *stream)
 }
 
 void
-pilot_overlay_stream_packet (PilotPeer         *peer,
+pilot_overlay_stream_packet (PilotPeer *peer,
                              const PilotPacket *packet,
-                             gint64             now)
+                             gint64 now)
 {
   PilotOverlay *self = peer->overlay;
   PilotStream *stream = lookup (self, packet->destination_port, packet->source, packet->source_port);
   gboolean is_syn = (packet->flags & (PILOT_PACKET_SYN | PILOT_PACKET_ACK)) == PILOT_PACKET_SYN;
 
   peer->last_app = now;
-  if (stream != NULL && is_syn && is_over (stream))
-    {
-      /* A new connection on an old one's ports (RFC 9293 3.6.1). */
-      unlink_stream (self, stream);
-      stream = NULL;
-    }
-  if (stream == NULL)
-    {
-      /* Never an RST for anything else: a reference node does not send one either, and a stale packet would kill a reused port. */
-      if (is_syn)
-        incoming (peer, packet, now);
-      return;
-    }
+  if (stream != NULL && is_syn && is_over (stream)) {
+    /* A new connection on an old one's ports (RFC 9293 3.6.1). */
+    unlink_stream (self, stream);
+    stream = NULL;
+  }
+  if (stream == NULL) {
+    /* Never an RST for anything else: a reference node does not send one either, and a stale packet would kill a reused port. */
+    if (is_syn)
+      incoming (peer, packet, now);
+    return;
+  }
   pilot_stream_input (stream, packet, now);
   pilot_overlay_activate (self, stream);
 }
 
 static void
-fail_where (PilotPeer        *peer,
-            PilotStreamError  error,
-            gboolean          send_rst,
-            gboolean          dials,
-            gboolean          opened,
-            gint64            now)
+fail_where (PilotPeer *peer,
+            PilotStreamError error,
+            gboolean send_rst,
+            gboolean dials,
+            gboolean opened,
+            gint64 now)
 {
-  for (PilotStream *stream = peer->streams, *next; stream != NULL; stream = next)
-    {
-      gboolean dial = pilot_stream_get_state (stream) == PILOT_STREAM_STATE_SYN_SENT;
+  for (PilotStream *stream = peer->streams, *next; stream != NULL; stream = next) {
+    gboolean dial = pilot_stream_get_state (stream) == PILOT_STREAM_STATE_SYN_SENT;
 
-      next = pilot_stream_links (stream)->peer_next;
-      if (is_over (stream) || (dial ? !dials : !opened))
-        continue;
-      pilot_stream_fail (stream, error, send_rst, now);
-      if (send_rst)
-        pilot_overlay_drain_stream (stream, now);
-    }
+    next = pilot_stream_links (stream)->peer_next;
+    if (is_over (stream) || (dial ? !dials : !opened))
+      continue;
+    pilot_stream_fail (stream, error, send_rst, now);
+    if (send_rst)
+      pilot_overlay_drain_stream (stream, now);
+  }
 }
 
 void
-pilot_overlay_fail_streams (PilotPeer        *peer,
-                            PilotStreamError  error,
-                            gboolean          send_rst,
-                            gint64            now)
+pilot_overlay_fail_streams (PilotPeer *peer,
+                            PilotStreamError error,
+                            gboolean send_rst,
+                            gint64 now)
 {
   fail_where (peer, error, send_rst, TRUE, TRUE, now);
 }
 
 void
-pilot_overlay_fail_dials (PilotPeer        *peer,
-                          PilotStreamError  error,
-                          gint64            now)
+pilot_overlay_fail_dials (PilotPeer *peer,
+                          PilotStreamError error,
+                          gint64 now)
 {
   fail_where (peer, error, FALSE, TRUE, FALSE, now);
 }
 
 void
-pilot_overlay_fail_opened (PilotPeer        *peer,
-                           PilotStreamError  error,
-                           gint64            now)
+pilot_overlay_fail_opened (PilotPeer *peer,
+                           PilotStreamError error,
+                           gint64 now)
 {
   fail_where (peer, error, FALSE, FALSE, TRUE, now);
 }
@@ -534,48 +524,45 @@ pilot_overlay_detach_streams (PilotPeer *peer)
 
 gint64
 pilot_overlay_expire_dials (PilotPeer *peer,
-                            gint64     now)
+                            gint64 now)
 {
   gint64 next = G_MAXINT64;
 
-  for (PilotStream *stream = peer->streams, *following; stream != NULL; stream = following)
-    {
-      PilotStreamLinks *links = pilot_stream_links (stream);
+  for (PilotStream *stream = peer->streams, *following; stream != NULL; stream = following) {
+    PilotStreamLinks *links = pilot_stream_links (stream);
 
-      following = links->peer_next;
-      if (pilot_stream_get_state (stream) != PILOT_STREAM_STATE_SYN_SENT)
-        continue;
-      if (now - links->dialed_at >= DIAL_LIMIT)
-        pilot_stream_fail (stream, PILOT_STREAM_ERROR_TIMEOUT, FALSE, now);
-      else
-        next = MIN (next, links->dialed_at + DIAL_LIMIT);
-    }
+    following = links->peer_next;
+    if (pilot_stream_get_state (stream) != PILOT_STREAM_STATE_SYN_SENT)
+      continue;
+    if (now - links->dialed_at >= DIAL_LIMIT)
+      pilot_stream_fail (stream, PILOT_STREAM_ERROR_TIMEOUT, FALSE, now);
+    else
+      next = MIN (next, links->dialed_at + DIAL_LIMIT);
+  }
   return next == G_MAXINT64 ? 0 : next;
 }
 
 void
 pilot_overlay_tunnel_ready (PilotPeer *peer,
-                            gint64     now)
+                            gint64 now)
 {
   peer->dial_deadline = 0;
   peer->syn_deadline = pilot_overlay_expire_dials (peer, now);
-  for (PilotStream *stream = peer->streams; stream != NULL; stream = pilot_stream_links (stream)->peer_next)
-    {
-      pilot_stream_tunnel_ready (stream, now);
-      pilot_overlay_activate (peer->overlay, stream);
-    }
+  for (PilotStream *stream = peer->streams; stream != NULL; stream = pilot_stream_links (stream)->peer_next) {
+    pilot_stream_tunnel_ready (stream, now);
+    pilot_overlay_activate (peer->overlay, stream);
+  }
 }
 
 void
 pilot_overlay_foreach_stream (PilotOverlay *self,
-                              void        (*func) (const PilotStreamInfo *info, gpointer user_data),
-                              gpointer      user_data)
+                              void (*func) (const PilotStreamInfo *info, gpointer user_data),
+                              gpointer user_data)
 {
-  for (PilotStream *stream = self->all_streams; stream != NULL; stream = pilot_stream_links (stream)->all_next)
-    {
-      PilotStreamInfo info;
+  for (PilotStream *stream = self->all_streams; stream != NULL; stream = pilot_stream_links (stream)->all_next) {
+    PilotStreamInfo info;
 
-      pilot_stream_info (stream, &info);
-      func (&info, user_data);
-    }
+    pilot_stream_info (stream, &info);
+    func (&info, user_data);
+  }
 }

@@ -11,30 +11,29 @@
 #define SEGMENT_ROOM (HEADROOM + PILOT_SEGMENT_PAYLOAD + PILOT_AEAD_TAG_SIZE + 64)
 
 void
-pilot_overlay_queue (PilotOverlay        *self,
+pilot_overlay_queue (PilotOverlay *self,
                      const PilotEndpoint *to,
-                     const guint8        *data,
-                     gsize                length)
+                     const guint8 *data,
+                     gsize length)
 {
   PilotControlDatagram datagram = { *to, self->control_data->len, (guint32) length };
 
   /* Whatever asked for it: the promise is kept here. */
   if (self->relay_only && !(self->have_beacon && pilot_endpoint_equal (to, &self->beacon)))
     return;
-  if (self->control_data->len + length > PILOT_CONTROL_QUEUE_MAX)
-    {
-      self->stats.dropped_rate++;
-      return;
-    }
+  if (self->control_data->len + length > PILOT_CONTROL_QUEUE_MAX) {
+    self->stats.dropped_rate++;
+    return;
+  }
   g_byte_array_append (self->control_data, data, (guint) length);
   g_array_append_val (self->control, datagram);
 }
 
 void
 pilot_overlay_queue_relay (PilotOverlay *self,
-                           guint32       node,
+                           guint32 node,
                            const guint8 *frame,
-                           gsize         length)
+                           gsize length)
 {
   guint8 data[PILOT_BEACON_RELAY_HEADER_SIZE + 2048];
 
@@ -58,7 +57,7 @@ pilot_overlay_discover_send (PilotOverlay *self)
 
 static void
 count_sent (PilotPeer *peer,
-            gsize      length)
+            gsize length)
 {
   peer->packets_sent++;
   peer->bytes_sent += length;
@@ -67,11 +66,11 @@ count_sent (PilotPeer *peer,
 
 /* Writes `packet`, whose payload is in place or elsewhere, as one datagram along `path`. Returns its length. */
 static gsize
-build (PilotPeer         *peer,
+build (PilotPeer *peer,
        const PilotPacket *packet,
-       PilotPath          path,
-       guint8            *out,
-       gsize              room)
+       PilotPath path,
+       guint8 *out,
+       gsize room)
 {
   gsize offset = path == PILOT_PATH_RELAY ? PILOT_BEACON_RELAY_HEADER_SIZE : 0;
   gsize head = offset + PILOT_FRAME_PILS_HEADER_SIZE;
@@ -92,10 +91,10 @@ build (PilotPeer         *peer,
 }
 
 gboolean
-pilot_overlay_queue_packet (PilotPeer           *peer,
-                            const PilotPacket   *packet,
+pilot_overlay_queue_packet (PilotPeer *peer,
+                            const PilotPacket *packet,
                             const PilotEndpoint *to,
-                            gint64               now)
+                            gint64 now)
 {
   PilotOverlay *self = peer->overlay;
   PilotPath path = PILOT_PATH_DIRECT;
@@ -104,13 +103,12 @@ pilot_overlay_queue_packet (PilotPeer           *peer,
 
   if (peer->session == NULL)
     return FALSE;
-  if (to == NULL)
-    {
-      path = pilot_path_choose (&peer->path, self->have_beacon);
-      if (path == PILOT_PATH_NONE)
-        return FALSE;
-      to = path == PILOT_PATH_RELAY ? &self->beacon : &peer->path.direct;
-    }
+  if (to == NULL) {
+    path = pilot_path_choose (&peer->path, self->have_beacon);
+    if (path == PILOT_PATH_NONE)
+      return FALSE;
+    to = path == PILOT_PATH_RELAY ? &self->beacon : &peer->path.direct;
+  }
   length = build (peer, packet, path, data, sizeof data);
   if (length == 0)
     return FALSE;
@@ -122,7 +120,7 @@ pilot_overlay_queue_packet (PilotPeer           *peer,
 
 void
 pilot_overlay_activate (PilotOverlay *self,
-                        PilotStream  *stream)
+                        PilotStream *stream)
 {
   PilotStreamLinks *links = pilot_stream_links (stream);
 
@@ -140,7 +138,7 @@ pilot_overlay_activate (PilotOverlay *self,
 
 void
 pilot_overlay_deactivate (PilotOverlay *self,
-                          PilotStream  *stream)
+                          PilotStream *stream)
 {
   PilotStreamLinks *links = pilot_stream_links (stream);
 
@@ -160,34 +158,30 @@ pilot_overlay_deactivate (PilotOverlay *self,
 
 /* Copies the payload from the ring to its place, the one copy on this side, and seals around it. */
 static gsize
-build_segment (PilotStream              *stream,
-               PilotPeer                *peer,
+build_segment (PilotStream *stream,
+               PilotPeer *peer,
                const PilotStreamSegment *segment,
-               PilotPath                 path,
-               guint8                   *out,
-               gsize                     room)
+               PilotPath path,
+               guint8 *out,
+               gsize room)
 {
   PilotStreamLinks *links = pilot_stream_links (stream);
   gsize offset = path == PILOT_PATH_RELAY ? PILOT_BEACON_RELAY_HEADER_SIZE : 0;
   guint8 *payload = out + offset + PILOT_FRAME_PILS_HEADER_SIZE + PILOT_PACKET_HEADER_SIZE;
-  PilotPacket packet = { .flags = segment->flags, .protocol = PILOT_PROTOCOL_STREAM, .window = segment->window,
-                         .seq = segment->seq, .ack = segment->ack, .payload_length = segment->payload_length,
-                         .payload = payload, .source = links->local, .destination = links->remote,
-                         .source_port = links->local_port, .destination_port = links->remote_port };
+  PilotPacket packet = { .flags = segment->flags, .protocol = PILOT_PROTOCOL_STREAM, .window = segment->window, .seq = segment->seq, .ack = segment->ack, .payload_length = segment->payload_length, .payload = payload, .source = links->local, .destination = links->remote, .source_port = links->local_port, .destination_port = links->remote_port };
 
   if (segment->payload_length + HEADROOM + PILOT_AEAD_TAG_SIZE > room)
     return 0;
-  for (guint i = 0; i < segment->n_payload; i++)
-    {
-      memcpy (payload, segment->payload[i].iov_base, segment->payload[i].iov_len);
-      payload += segment->payload[i].iov_len;
-    }
+  for (guint i = 0; i < segment->n_payload; i++) {
+    memcpy (payload, segment->payload[i].iov_base, segment->payload[i].iov_len);
+    payload += segment->payload[i].iov_len;
+  }
   return build (peer, &packet, path, out, room);
 }
 
 void
 pilot_overlay_drain_stream (PilotStream *stream,
-                            gint64       now)
+                            gint64 now)
 {
   PilotStreamLinks *links = pilot_stream_links (stream);
   PilotPeer *peer = links->peer;
@@ -196,20 +190,19 @@ pilot_overlay_drain_stream (PilotStream *stream,
 
   if (peer == NULL || !pilot_peer_can_send (peer))
     return;
-  for (guint i = 0; i < MAX_SEGMENTS && pilot_stream_output (stream, &segment, PILOT_SEGMENT_PAYLOAD, now); i++)
-    {
-      PilotPath path = pilot_path_choose (&peer->path, peer->overlay->have_beacon);
-      gsize length = build_segment (stream, peer, &segment, path, data, sizeof data);
+  for (guint i = 0; i < MAX_SEGMENTS && pilot_stream_output (stream, &segment, PILOT_SEGMENT_PAYLOAD, now); i++) {
+    PilotPath path = pilot_path_choose (&peer->path, peer->overlay->have_beacon);
+    gsize length = build_segment (stream, peer, &segment, path, data, sizeof data);
 
-      if (length > 0)
-        pilot_overlay_queue (peer->overlay, path == PILOT_PATH_RELAY ? &peer->overlay->beacon : &peer->path.direct, data, length);
-    }
+    if (length > 0)
+      pilot_overlay_queue (peer->overlay, path == PILOT_PATH_RELAY ? &peer->overlay->beacon : &peer->path.direct, data, length);
+  }
 }
 
 static void
 settle (PilotOverlay *self,
-        PilotStream  *stream,
-        gint64        now)
+        PilotStream *stream,
+        gint64 now)
 {
   PilotStreamLinks *links = pilot_stream_links (stream);
   gint64 deadline = pilot_stream_deadline (stream);
@@ -225,33 +218,30 @@ settle (PilotOverlay *self,
 typedef struct
 {
   PilotTransmit *item;
-  guint          n_segments;
-  gboolean       full;
+  guint n_segments;
+  gboolean full;
 } Batch;
 
 static void
-batch_add (PilotOverlay        *self,
-           Batch               *batch,
+batch_add (PilotOverlay *self,
+           Batch *batch,
            const PilotEndpoint *to,
-           gsize                length)
+           gsize length)
 {
   PilotTransmit *item = batch->item;
 
-  if (batch->n_segments > 0 && length > item->segment_size)
-    {
-      /* Made before its size was known: it begins the next batch. */
-      memcpy (self->stash, item->data + item->length, length);
-      self->stash_length = length;
-      self->stash_to = *to;
-      batch->full = TRUE;
-      return;
-    }
-  if (batch->n_segments == 0)
-    {
-      item->to = *to;
-      item->segment_size = length;
-    }
-  else if (length < item->segment_size)
+  if (batch->n_segments > 0 && length > item->segment_size) {
+    /* Made before its size was known: it begins the next batch. */
+    memcpy (self->stash, item->data + item->length, length);
+    self->stash_length = length;
+    self->stash_to = *to;
+    batch->full = TRUE;
+    return;
+  }
+  if (batch->n_segments == 0) {
+    item->to = *to;
+    item->segment_size = length;
+  } else if (length < item->segment_size)
     batch->full = TRUE;
   item->length += length;
   if (++batch->n_segments >= MAX_SEGMENTS)
@@ -261,9 +251,9 @@ batch_add (PilotOverlay        *self,
 /* One turn of one stream. FALSE: it belongs to another endpoint, the batch must leave first. */
 static gboolean
 batch_take (PilotOverlay *self,
-            Batch        *batch,
-            PilotStream  *stream,
-            gint64        now)
+            Batch *batch,
+            PilotStream *stream,
+            gint64 now)
 {
   PilotPeer *peer = pilot_stream_links (stream)->peer;
   PilotTransmit *item = batch->item;
@@ -273,54 +263,49 @@ batch_take (PilotOverlay *self,
   PilotPath path;
   const PilotEndpoint *to;
 
-  if (peer == NULL || !pilot_peer_can_send (peer))
-    {
-      settle (self, stream, now);
-      return TRUE;
-    }
+  if (peer == NULL || !pilot_peer_can_send (peer)) {
+    settle (self, stream, now);
+    return TRUE;
+  }
   path = pilot_path_choose (&peer->path, self->have_beacon);
   to = path == PILOT_PATH_RELAY ? &self->beacon : &peer->path.direct;
   if (batch->n_segments > 0 && !pilot_endpoint_equal (to, &item->to))
     return FALSE;
-  while (!batch->full && n < quantum)
-    {
-      PilotStreamSegment segment;
-      gsize length;
+  while (!batch->full && n < quantum) {
+    PilotStreamSegment segment;
+    gsize length;
 
-      if (item->capacity - item->length < SEGMENT_ROOM)
-        {
-          batch->full = TRUE;
-          break;
-        }
-      more = pilot_stream_output (stream, &segment, PILOT_SEGMENT_PAYLOAD, now);
-      if (!more)
-        break;
-      length = build_segment (stream, peer, &segment, path, item->data + item->length, item->capacity - item->length);
-      if (length == 0)
-        {
-          /* A fault of the library: the segment is lost as on any path. */
-          more = FALSE;
-          break;
-        }
-      batch_add (self, batch, to, length);
-      n++;
+    if (item->capacity - item->length < SEGMENT_ROOM) {
+      batch->full = TRUE;
+      break;
     }
+    more = pilot_stream_output (stream, &segment, PILOT_SEGMENT_PAYLOAD, now);
+    if (!more)
+      break;
+    length = build_segment (stream, peer, &segment, path, item->data + item->length, item->capacity - item->length);
+    if (length == 0) {
+      /* A fault of the library: the segment is lost as on any path. */
+      more = FALSE;
+      break;
+    }
+    batch_add (self, batch, to, length);
+    n++;
+  }
   if (n > 0 && pilot_path_sent (&peer->path, path, n, self->have_beacon, now))
     pilot_peer_path_changed (peer, now);
   if (!more)
     settle (self, stream, now);
-  else if (n >= quantum)
-    {
-      pilot_overlay_deactivate (self, stream);
-      pilot_overlay_activate (self, stream);
-    }
+  else if (n >= quantum) {
+    pilot_overlay_deactivate (self, stream);
+    pilot_overlay_activate (self, stream);
+  }
   return TRUE;
 }
 
 static void
 fill_from_streams (PilotOverlay *self,
-                   Batch        *batch,
-                   gint64        now)
+                   Batch *batch,
+                   gint64 now)
 {
   while (!batch->full && self->active_head != NULL)
     if (!batch_take (self, batch, self->active_head, now))
@@ -328,7 +313,7 @@ fill_from_streams (PilotOverlay *self,
 }
 
 static gboolean
-take_control (PilotOverlay  *self,
+take_control (PilotOverlay *self,
               PilotTransmit *item)
 {
   PilotControlDatagram *datagram;
@@ -340,54 +325,50 @@ take_control (PilotOverlay  *self,
   item->length = datagram->length;
   item->segment_size = 0;
   memcpy (item->data, self->control_data->data + datagram->offset, datagram->length);
-  if (self->control_next == self->control->len)
-    {
-      g_array_set_size (self->control, 0);
-      g_byte_array_set_size (self->control_data, 0);
-      self->control_next = 0;
-    }
+  if (self->control_next == self->control->len) {
+    g_array_set_size (self->control, 0);
+    g_byte_array_set_size (self->control_data, 0);
+    self->control_next = 0;
+  }
   return TRUE;
 }
 
 guint
-pilot_overlay_transmit (PilotOverlay  *self,
+pilot_overlay_transmit (PilotOverlay *self,
                         PilotTransmit *items,
-                        guint          n_items,
-                        gint64         now)
+                        guint n_items,
+                        gint64 now)
 {
   guint n = 0;
 
   self->now = now;
-  while (n < n_items)
-    {
-      PilotTransmit *item = &items[n];
-      Batch batch = { .item = item };
+  while (n < n_items) {
+    PilotTransmit *item = &items[n];
+    Batch batch = { .item = item };
 
-      g_return_val_if_fail (item->capacity >= PILOT_TRANSMIT_CAPACITY, n);
-      item->length = 0;
-      item->segment_size = 0;
-      if (take_control (self, item))
-        batch.n_segments = 1;
-      else
-        {
-          if (self->stash_length > 0)
-            {
-              gsize length = self->stash_length;
+    g_return_val_if_fail (item->capacity >= PILOT_TRANSMIT_CAPACITY, n);
+    item->length = 0;
+    item->segment_size = 0;
+    if (take_control (self, item))
+      batch.n_segments = 1;
+    else {
+      if (self->stash_length > 0) {
+        gsize length = self->stash_length;
 
-              memcpy (item->data, self->stash, length);
-              self->stash_length = 0;
-              batch_add (self, &batch, &self->stash_to, length);
-            }
-          fill_from_streams (self, &batch, now);
-        }
-      if (batch.n_segments == 0)
-        break;
-      if (batch.n_segments == 1)
-        item->segment_size = 0;
-      self->stats.datagrams_sent += batch.n_segments;
-      self->stats.bytes_sent += item->length;
-      n++;
+        memcpy (item->data, self->stash, length);
+        self->stash_length = 0;
+        batch_add (self, &batch, &self->stash_to, length);
+      }
+      fill_from_streams (self, &batch, now);
     }
+    if (batch.n_segments == 0)
+      break;
+    if (batch.n_segments == 1)
+      item->segment_size = 0;
+    self->stats.datagrams_sent += batch.n_segments;
+    self->stats.bytes_sent += item->length;
+    n++;
+  }
   pilot_overlay_reap_streams (self);
   return n;
 }

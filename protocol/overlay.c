@@ -28,8 +28,8 @@ build_frames (PilotOverlay *self)
 
 PilotOverlay *
 pilot_overlay_new (const PilotOverlayConfig *config,
-                   const PilotOverlayHost   *host,
-                   gint64                    now)
+                   const PilotOverlayHost *host,
+                   gint64 now)
 {
   PilotOverlay *self = g_new0 (PilotOverlay, 1);
 
@@ -86,8 +86,8 @@ pilot_overlay_free (PilotOverlay *self)
 
 void
 pilot_overlay_set_node_id (PilotOverlay *self,
-                           guint32       node_id,
-                           gint64        now)
+                           guint32 node_id,
+                           gint64 now)
 {
   GHashTableIter iter;
   PilotPeer *peer;
@@ -96,22 +96,21 @@ pilot_overlay_set_node_id (PilotOverlay *self,
   if (node_id == self->node)
     return;
   g_hash_table_iter_init (&iter, self->peers);
-  while (g_hash_table_iter_next (&iter, NULL, (gpointer *) &peer))
-    {
-      /* They know us by an id that is no longer ours. */
-      pilot_overlay_fail_streams (peer, PILOT_STREAM_ERROR_RESET, FALSE, now);
-      pilot_peer_drop_session (peer);
-      pilot_overlay_emit_peer (peer, PILOT_EVENT_PEER_CHANGED);
-    }
+  while (g_hash_table_iter_next (&iter, NULL, (gpointer *) &peer)) {
+    /* They know us by an id that is no longer ours. */
+    pilot_overlay_fail_streams (peer, PILOT_STREAM_ERROR_RESET, FALSE, now);
+    pilot_peer_drop_session (peer);
+    pilot_overlay_emit_peer (peer, PILOT_EVENT_PEER_CHANGED);
+  }
   self->node = node_id;
   build_frames (self);
   pilot_overlay_discover (self, now);
 }
 
 void
-pilot_overlay_set_beacon (PilotOverlay        *self,
+pilot_overlay_set_beacon (PilotOverlay *self,
                           const PilotEndpoint *beacon,
-                          gint64               now)
+                          gint64 now)
 {
   GHashTableIter iter;
   PilotPeer *peer;
@@ -125,18 +124,17 @@ pilot_overlay_set_beacon (PilotOverlay        *self,
   self->discover_unanswered = 0;
   pilot_overlay_discover (self, now);
   g_hash_table_iter_init (&iter, self->peers);
-  while (g_hash_table_iter_next (&iter, NULL, (gpointer *) &peer))
-    {
-      for (PilotStream *stream = peer->streams; stream != NULL; stream = pilot_stream_links (stream)->peer_next)
-        pilot_overlay_activate (self, stream);
-      pilot_peer_schedule (peer, now);
-    }
+  while (g_hash_table_iter_next (&iter, NULL, (gpointer *) &peer)) {
+    for (PilotStream *stream = peer->streams; stream != NULL; stream = pilot_stream_links (stream)->peer_next)
+      pilot_overlay_activate (self, stream);
+    pilot_peer_schedule (peer, now);
+  }
 }
 
 /* Until the beacon has answered nobody reaches us through it: a lost discover is repeated soon. */
 void
 pilot_overlay_discover_schedule (PilotOverlay *self,
-                                 gint64        now)
+                                 gint64 now)
 {
   gint64 wait = DISCOVER_EVERY;
 
@@ -148,7 +146,7 @@ pilot_overlay_discover_schedule (PilotOverlay *self,
 
 void
 pilot_overlay_discover (PilotOverlay *self,
-                        gint64        now)
+                        gint64 now)
 {
   self->now = now;
   pilot_overlay_discover_send (self);
@@ -159,34 +157,33 @@ pilot_overlay_discover (PilotOverlay *self,
 
 void
 pilot_overlay_advance (PilotOverlay *self,
-                       gint64        now)
+                       gint64 now)
 {
   gpointer owner;
   guint kind;
 
   self->now = now;
   while (pilot_timer_heap_pop (&self->timers, now, &owner, &kind))
-    switch ((PilotTimerKind) kind)
-      {
-      case PILOT_TIMER_PEER:
-        pilot_peer_advance (owner, now);
-        break;
-      case PILOT_TIMER_STREAM:
-        pilot_stream_advance (owner, now);
-        /* It may have something to say; its next deadline is taken when it was asked. */
-        pilot_overlay_activate (self, owner);
-        break;
-      case PILOT_TIMER_DISCOVER:
-        pilot_overlay_discover (self, now);
-        break;
-      }
+    switch ((PilotTimerKind) kind) {
+    case PILOT_TIMER_PEER:
+      pilot_peer_advance (owner, now);
+      break;
+    case PILOT_TIMER_STREAM:
+      pilot_stream_advance (owner, now);
+      /* It may have something to say; its next deadline is taken when it was asked. */
+      pilot_overlay_activate (self, owner);
+      break;
+    case PILOT_TIMER_DISCOVER:
+      pilot_overlay_discover (self, now);
+      break;
+    }
   pilot_overlay_reap_streams (self);
 }
 
 void
-pilot_overlay_send_failed (PilotOverlay        *self,
+pilot_overlay_send_failed (PilotOverlay *self,
                            const PilotEndpoint *to,
-                           gint64               now)
+                           gint64 now)
 {
   GHashTableIter iter;
   PilotPeer *peer;
@@ -200,7 +197,7 @@ pilot_overlay_send_failed (PilotOverlay        *self,
 
 static void
 untrust (PilotPeer *peer,
-         gint64     now)
+         gint64 now)
 {
   peer->has_pin = FALSE;
   pilot_overlay_fail_streams (peer, PILOT_STREAM_ERROR_REVOKED, TRUE, now);
@@ -210,17 +207,16 @@ untrust (PilotPeer *peer,
 }
 
 static void
-pin (PilotPeer    *peer,
+pin (PilotPeer *peer,
      const guint8 *key,
-     gint64        now)
+     gint64 now)
 {
   /* A session under another key than the one trust was given to ends here. */
-  if (peer->session != NULL && (!peer->has_key || memcmp (peer->key, key, sizeof peer->key) != 0))
-    {
-      pilot_overlay_fail_streams (peer, PILOT_STREAM_ERROR_KEY_MISMATCH, FALSE, now);
-      pilot_peer_drop_session (peer);
-      pilot_overlay_emit_peer (peer, PILOT_EVENT_PEER_CHANGED);
-    }
+  if (peer->session != NULL && (!peer->has_key || memcmp (peer->key, key, sizeof peer->key) != 0)) {
+    pilot_overlay_fail_streams (peer, PILOT_STREAM_ERROR_KEY_MISMATCH, FALSE, now);
+    pilot_peer_drop_session (peer);
+    pilot_overlay_emit_peer (peer, PILOT_EVENT_PEER_CHANGED);
+  }
   if (!peer->has_pin || memcmp (peer->pin, key, sizeof peer->pin) != 0)
     peer->key_mismatch = FALSE;
   peer->has_pin = TRUE;
@@ -231,10 +227,10 @@ pin (PilotPeer    *peer,
 
 void
 pilot_overlay_set_trusted (PilotOverlay *self,
-                           guint32       node,
-                           gboolean      trusted,
+                           guint32 node,
+                           gboolean trusted,
                            const guint8 *key,
-                           gint64        now)
+                           gint64 now)
 {
   PilotPeer *peer = pilot_peer_lookup (self, node);
 
@@ -243,15 +239,14 @@ pilot_overlay_set_trusted (PilotOverlay *self,
     return;
   if (peer == NULL)
     peer = pilot_peer_ensure (self, node, TRUE);
-  if (peer->trusted != trusted)
-    {
-      peer->trusted = trusted;
-      self->n_untrusted += trusted ? -1 : 1;
-      if (!trusted)
-        untrust (peer, now);
-      else /* the registry tells its place from now on: no waiting for the next attempt to leave the relay */
-        pilot_peer_upgrade_soon (peer, now);
-    }
+  if (peer->trusted != trusted) {
+    peer->trusted = trusted;
+    self->n_untrusted += trusted ? -1 : 1;
+    if (!trusted)
+      untrust (peer, now);
+    else /* the registry tells its place from now on: no waiting for the next attempt to leave the relay */
+      pilot_peer_upgrade_soon (peer, now);
+  }
   if (trusted && key != NULL)
     pin (peer, key, now);
   else if (trusted)
@@ -261,21 +256,21 @@ pilot_overlay_set_trusted (PilotOverlay *self,
 
 void
 pilot_overlay_peer_key (PilotOverlay *self,
-                        guint32       node,
+                        guint32 node,
                         const guint8 *key,
-                        gint64        now)
+                        gint64 now)
 {
   self->now = now;
   pilot_key_exchange_key (self, node, key, now);
 }
 
 void
-pilot_overlay_peer_endpoints (PilotOverlay        *self,
-                              guint32              node,
+pilot_overlay_peer_endpoints (PilotOverlay *self,
+                              guint32 node,
                               const PilotEndpoint *candidates,
-                              guint                n_candidates,
-                              gboolean             relay_only,
-                              gint64               now)
+                              guint n_candidates,
+                              gboolean relay_only,
+                              gint64 now)
 {
   PilotPeer *peer = pilot_peer_lookup (self, node);
 
@@ -285,18 +280,17 @@ pilot_overlay_peer_endpoints (PilotOverlay        *self,
   peer->endpoints_asked = FALSE;
   peer->endpoints_at = now;
   pilot_path_set_candidates (&peer->path, candidates, n_candidates, relay_only || self->relay_only);
-  if (peer->session == NULL && (peer->dial_deadline != 0 || peer->n_queued_pings > 0 || peer->kx.pending))
-    {
-      pilot_peer_request_punch (peer, now);
-      pilot_key_exchange_retarget (peer, now);
-    }
+  if (peer->session == NULL && (peer->dial_deadline != 0 || peer->n_queued_pings > 0 || peer->kx.pending)) {
+    pilot_peer_request_punch (peer, now);
+    pilot_key_exchange_retarget (peer, now);
+  }
   pilot_peer_schedule (peer, now);
 }
 
 void
 pilot_overlay_peer_unresolved (PilotOverlay *self,
-                               guint32       node,
-                               gint64        now)
+                               guint32 node,
+                               gint64 now)
 {
   PilotPeer *peer = pilot_peer_lookup (self, node);
 
@@ -314,8 +308,8 @@ pilot_overlay_peer_unresolved (PilotOverlay *self,
 
 void
 pilot_overlay_forget_peer (PilotOverlay *self,
-                           guint32       node,
-                           gint64        now)
+                           guint32 node,
+                           gint64 now)
 {
   PilotPeer *peer = pilot_peer_lookup (self, node);
 
@@ -327,8 +321,8 @@ pilot_overlay_forget_peer (PilotOverlay *self,
 }
 
 gboolean
-pilot_overlay_peer_info (PilotOverlay  *self,
-                         guint32        node,
+pilot_overlay_peer_info (PilotOverlay *self,
+                         guint32 node,
                          PilotPeerInfo *info)
 {
   PilotPeer *peer = pilot_peer_lookup (self, node);
@@ -340,24 +334,23 @@ pilot_overlay_peer_info (PilotOverlay  *self,
 
 void
 pilot_overlay_foreach_peer (PilotOverlay *self,
-                            void        (*func) (const PilotPeerInfo *info, gpointer user_data),
-                            gpointer      user_data)
+                            void (*func) (const PilotPeerInfo *info, gpointer user_data),
+                            gpointer user_data)
 {
   GHashTableIter iter;
   PilotPeer *peer;
 
   g_hash_table_iter_init (&iter, self->peers);
-  while (g_hash_table_iter_next (&iter, NULL, (gpointer *) &peer))
-    {
-      PilotPeerInfo info;
+  while (g_hash_table_iter_next (&iter, NULL, (gpointer *) &peer)) {
+    PilotPeerInfo info;
 
-      pilot_peer_fill_info (peer, &info);
-      func (&info, user_data);
-    }
+    pilot_peer_fill_info (peer, &info);
+    func (&info, user_data);
+  }
 }
 
 void
-pilot_overlay_stats (PilotOverlay      *self,
+pilot_overlay_stats (PilotOverlay *self,
                      PilotOverlayStats *stats)
 {
   *stats = self->stats;
@@ -368,7 +361,7 @@ pilot_overlay_stats (PilotOverlay      *self,
 
 void
 pilot_overlay_network_changed (PilotOverlay *self,
-                               gint64        now)
+                               gint64 now)
 {
   GHashTableIter iter;
   PilotPeer *peer;
@@ -376,15 +369,14 @@ pilot_overlay_network_changed (PilotOverlay *self,
   self->now = now;
   pilot_overlay_discover (self, now);
   g_hash_table_iter_init (&iter, self->peers);
-  while (g_hash_table_iter_next (&iter, NULL, (gpointer *) &peer))
-    {
-      if (peer->session == NULL)
-        continue;
-      /* First along the old way, from the new address: whoever still hears us learns it from this. */
-      pilot_peer_probe_direct (peer, now);
-      pilot_path_reset (&peer->path, self->have_beacon);
-      peer->endpoints_at = 0;
-      pilot_peer_keepalive (peer, NULL, now);
-      pilot_peer_path_changed (peer, now);
-    }
+  while (g_hash_table_iter_next (&iter, NULL, (gpointer *) &peer)) {
+    if (peer->session == NULL)
+      continue;
+    /* First along the old way, from the new address: whoever still hears us learns it from this. */
+    pilot_peer_probe_direct (peer, now);
+    pilot_path_reset (&peer->path, self->have_beacon);
+    peer->endpoints_at = 0;
+    pilot_peer_keepalive (peer, NULL, now);
+    pilot_peer_path_changed (peer, now);
+  }
 }

@@ -104,9 +104,9 @@ typedef enum {
 
 typedef struct {
   PilotEventType type;
-  guint32 node;          /* the peer, where there is one */
-  PilotStream *stream;   /* STREAM, STREAM_INCOMING */
-  guint ready;           /* STREAM: mask of PilotStreamReady */
+  guint32 node;        /* the peer, where there is one */
+  PilotStream *stream; /* STREAM, STREAM_INCOMING */
+  guint ready;         /* STREAM: mask of PilotStreamReady */
   PilotEndpoint endpoint;
   guint32 sequence;
   gint64 rtt_us;
@@ -134,17 +134,17 @@ typedef struct {
 
 typedef struct {
   guint32 node;
-  gboolean session;        /* keys installed */
-  gboolean confirmed;      /* at least one PILS accepted under them */
-  gboolean own_kind;       /* speaks our extensions */
+  gboolean session;   /* keys installed */
+  gboolean confirmed; /* at least one PILS accepted under them */
+  gboolean own_kind;  /* speaks our extensions */
   gboolean key_mismatch;
-  gboolean silent;         /* known to be dead: nothing authenticated for a while though asked */
+  gboolean silent; /* known to be dead: nothing authenticated for a while though asked */
   PilotPath path;
-  PilotEndpoint endpoint;  /* the direct endpoint, or the beacon when relayed */
+  PilotEndpoint endpoint; /* the direct endpoint, or the beacon when relayed */
   gboolean has_key;
-  guint8 key[32];          /* its Ed25519 key */
-  gint64 last_receive_us;  /* of an authenticated packet; 0 = never */
-  gint64 rtt_us;           /* smoothed; 0 = unknown */
+  guint8 key[32];         /* its Ed25519 key */
+  gint64 last_receive_us; /* of an authenticated packet; 0 = never */
+  gint64 rtt_us;          /* smoothed; 0 = unknown */
   guint64 bytes_sent, bytes_received, packets_sent, packets_received;
   guint streams;
 } PilotPeerInfo;

@@ -6,8 +6,7 @@
 #include "protocol/bytes.h"
 
 /* Offsets of the header's fields. */
-enum
-{
+enum {
   OFFSET_VERSION = 0,
   OFFSET_PROTOCOL = 1,
   OFFSET_LENGTH = 2,
@@ -87,20 +86,19 @@ pilot_packet_decode (PilotPacket *packet, const guint8 *data, gsize length)
 gchar *
 pilot_packet_describe_error (PilotPacketStatus status, const guint8 *data, gsize length)
 {
-  switch (status)
-    {
-    case PILOT_PACKET_TOO_SHORT:
-      return g_strdup_printf ("packet too short: %" G_GSIZE_FORMAT " bytes (min %d)", length, PILOT_PACKET_HEADER_SIZE);
-    case PILOT_PACKET_TRUNCATED:
-      return g_strdup_printf ("packet truncated: have %" G_GSIZE_FORMAT " bytes, need %d", length,
-                              PILOT_PACKET_HEADER_SIZE + pilot_bytes_get_u16 (data + OFFSET_LENGTH));
-    case PILOT_PACKET_BAD_CHECKSUM:
-      return g_strdup ("checksum mismatch");
-    case PILOT_PACKET_BAD_VERSION:
-      return g_strdup_printf ("unsupported protocol version %d (expected %d)", data[OFFSET_VERSION] >> 4, PILOT_PACKET_VERSION);
-    case PILOT_PACKET_OK:
-      break;
-    }
+  switch (status) {
+  case PILOT_PACKET_TOO_SHORT:
+    return g_strdup_printf ("packet too short: %" G_GSIZE_FORMAT " bytes (min %d)", length, PILOT_PACKET_HEADER_SIZE);
+  case PILOT_PACKET_TRUNCATED:
+    return g_strdup_printf ("packet truncated: have %" G_GSIZE_FORMAT " bytes, need %d", length,
+                            PILOT_PACKET_HEADER_SIZE + pilot_bytes_get_u16 (data + OFFSET_LENGTH));
+  case PILOT_PACKET_BAD_CHECKSUM:
+    return g_strdup ("checksum mismatch");
+  case PILOT_PACKET_BAD_VERSION:
+    return g_strdup_printf ("unsupported protocol version %d (expected %d)", data[OFFSET_VERSION] >> 4, PILOT_PACKET_VERSION);
+  case PILOT_PACKET_OK:
+    break;
+  }
   g_return_val_if_reached (g_strdup ("no error"));
 }
 

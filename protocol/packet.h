@@ -13,23 +13,20 @@ G_BEGIN_DECLS
 #define PILOT_PACKET_HEADER_SIZE 34
 #define PILOT_PACKET_MAX_PAYLOAD 65535
 
-enum
-{
+enum {
   PILOT_PACKET_SYN = 1,
   PILOT_PACKET_ACK = 2,
   PILOT_PACKET_FIN = 4,
   PILOT_PACKET_RST = 8,
 };
 
-enum
-{
+enum {
   PILOT_PROTOCOL_STREAM = 1,
   PILOT_PROTOCOL_DATAGRAM = 2,
   PILOT_PROTOCOL_CONTROL = 3,
 };
 
-enum
-{
+enum {
   PILOT_PORT_PING = 0,
   PILOT_PORT_CONTROL = 1,
   PILOT_PORT_ECHO = 7,
@@ -39,21 +36,20 @@ enum
 
 typedef struct
 {
-  guint8        flags;    /* PILOT_PACKET_SYN and so on; four bits */
-  guint8        protocol; /* PILOT_PROTOCOL_*; other values decode and are for the caller to ignore */
-  guint16       source_port;
-  guint16       destination_port;
-  guint16       window; /* in segments; 0 = no flow control */
-  PilotAddress  source;
-  PilotAddress  destination;
-  guint32       seq;
-  guint32       ack;
-  guint32       payload_length; /* bytes; at most PILOT_PACKET_MAX_PAYLOAD */
-  const guint8 *payload;        /* borrowed: points into the decoded data */
+  guint8 flags;    /* PILOT_PACKET_SYN and so on; four bits */
+  guint8 protocol; /* PILOT_PROTOCOL_*; other values decode and are for the caller to ignore */
+  guint16 source_port;
+  guint16 destination_port;
+  guint16 window; /* in segments; 0 = no flow control */
+  PilotAddress source;
+  PilotAddress destination;
+  guint32 seq;
+  guint32 ack;
+  guint32 payload_length; /* bytes; at most PILOT_PACKET_MAX_PAYLOAD */
+  const guint8 *payload;  /* borrowed: points into the decoded data */
 } PilotPacket;
 
-typedef enum
-{
+typedef enum {
   PILOT_PACKET_OK,
   PILOT_PACKET_TOO_SHORT,
   PILOT_PACKET_TRUNCATED,
@@ -63,25 +59,25 @@ typedef enum
 
 /* Decodes a packet; judges length, declared length, checksum and version in this order. Bytes after the declared payload are ignored.
  * `packet` is valid only after PILOT_PACKET_OK, and its payload only as long as `data`. Allocates nothing. */
-PilotPacketStatus  pilot_packet_decode         (PilotPacket        *packet,
-                                                const guint8       *data,
-                                                gsize               length);
+PilotPacketStatus pilot_packet_decode (PilotPacket *packet,
+                                       const guint8 *data,
+                                       gsize length);
 
 /* The text of the notes for a status other than PILOT_PACKET_OK (transfer full), from the arguments pilot_packet_decode() had. For logs. */
-gchar             *pilot_packet_describe_error (PilotPacketStatus   status,
-                                                const guint8       *data,
-                                                gsize               length);
+gchar *pilot_packet_describe_error (PilotPacketStatus status,
+                                    const guint8 *data,
+                                    gsize length);
 
 /* Writes header and payload to `out` and returns the bytes written; 0 if the payload is above PILOT_PACKET_MAX_PAYLOAD or
  * `out_size` is too small. A payload that already stands at out + PILOT_PACKET_HEADER_SIZE is left where it is; one that overlaps is moved. */
-gsize              pilot_packet_encode         (const PilotPacket  *packet,
-                                                guint8             *out,
-                                                gsize               out_size);
+gsize pilot_packet_encode (const PilotPacket *packet,
+                           guint8 *out,
+                           gsize out_size);
 
 /* CRC-32 (IEEE 802.3), continued from `crc`; start with 0. */
-guint32            pilot_packet_crc32          (guint32             crc,
-                                                const guint8       *data,
-                                                gsize               length);
+guint32 pilot_packet_crc32 (guint32 crc,
+                            const guint8 *data,
+                            gsize length);
 
 /* Serial number arithmetic of RFC 1982 on 32-bit sequence numbers: "before" within half the number space. */
 static inline gint32

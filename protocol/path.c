@@ -12,7 +12,7 @@
 
 PilotPath
 pilot_path_choose (const PilotPathState *path,
-                   gboolean              have_beacon)
+                   gboolean have_beacon)
 {
   gboolean have_direct = !pilot_endpoint_is_none (&path->direct);
 
@@ -33,10 +33,10 @@ to_relay (PilotPathState *path)
 
 gboolean
 pilot_path_sent (PilotPathState *path,
-                 PilotPath       used,
-                 guint           n_frames,
-                 gboolean        have_beacon,
-                 gint64          now)
+                 PilotPath used,
+                 guint n_frames,
+                 gboolean have_beacon,
+                 gint64 now)
 {
   gint64 silence;
 
@@ -51,18 +51,17 @@ pilot_path_sent (PilotPathState *path,
     return FALSE;
   if ((path->unanswered >= BLACK_HOLE_FRAMES && silence > BLACK_HOLE_US) ||
       (path->unanswered >= STALE_FRAMES && silence > STALE_HOLE_US &&
-       (path->last_direct_receive == 0 || now - path->last_direct_receive > STALE_US)))
-    {
-      to_relay (path);
-      return TRUE;
-    }
+       (path->last_direct_receive == 0 || now - path->last_direct_receive > STALE_US))) {
+    to_relay (path);
+    return TRUE;
+  }
   return FALSE;
 }
 
 gboolean
-pilot_path_received (PilotPathState      *path,
+pilot_path_received (PilotPathState *path,
                      const PilotEndpoint *from,
-                     gint64               now)
+                     gint64 now)
 {
   gboolean changed;
 
@@ -74,31 +73,29 @@ pilot_path_received (PilotPathState      *path,
   path->last_direct_receive = now;
   path->unanswered = 0;
   path->send_errors = 0;
-  if (path->relay && !path->pinned && ++path->direct_frames >= PILOT_PATH_DIRECT_FRAMES)
-    {
-      path->relay = FALSE;
-      path->direct_frames = 0;
-      changed = TRUE;
-    }
+  if (path->relay && !path->pinned && ++path->direct_frames >= PILOT_PATH_DIRECT_FRAMES) {
+    path->relay = FALSE;
+    path->direct_frames = 0;
+    changed = TRUE;
+  }
   return changed;
 }
 
 gboolean
-pilot_path_key_exchanged (PilotPathState      *path,
+pilot_path_key_exchanged (PilotPathState *path,
                           const PilotEndpoint *from,
-                          gboolean             have_beacon)
+                          gboolean have_beacon)
 {
   gboolean changed;
 
   if (path->proven)
     return FALSE;
-  if (from == NULL)
-    {
-      changed = have_beacon && !path->relay && pilot_endpoint_is_none (&path->direct);
-      if (changed)
-        path->relay = TRUE;
-      return changed;
-    }
+  if (from == NULL) {
+    changed = have_beacon && !path->relay && pilot_endpoint_is_none (&path->direct);
+    if (changed)
+      path->relay = TRUE;
+    return changed;
+  }
   changed = path->relay || !pilot_endpoint_equal (&path->direct, from);
   path->direct = *from;
   path->relay = FALSE;
@@ -107,29 +104,28 @@ pilot_path_key_exchanged (PilotPathState      *path,
 }
 
 void
-pilot_path_set_candidates (PilotPathState      *path,
+pilot_path_set_candidates (PilotPathState *path,
                            const PilotEndpoint *candidates,
-                           guint                n_candidates,
-                           gboolean             relay_only)
+                           guint n_candidates,
+                           gboolean relay_only)
 {
   path->pinned = relay_only;
   path->n_candidates = 0;
   if (relay_only)
     return;
-  for (guint i = 0; i < n_candidates && path->n_candidates < PILOT_PATH_MAX_CANDIDATES; i++)
-    {
-      const PilotEndpoint *candidate = &candidates[i];
+  for (guint i = 0; i < n_candidates && path->n_candidates < PILOT_PATH_MAX_CANDIDATES; i++) {
+    const PilotEndpoint *candidate = &candidates[i];
 
-      if (pilot_endpoint_is_none (candidate) || pilot_endpoint_is_any (candidate) ||
-          pilot_endpoint_is_multicast (candidate) || candidate->port == 0)
-        continue;
-      path->candidates[path->n_candidates++] = *candidate;
-    }
+    if (pilot_endpoint_is_none (candidate) || pilot_endpoint_is_any (candidate) ||
+        pilot_endpoint_is_multicast (candidate) || candidate->port == 0)
+      continue;
+    path->candidates[path->n_candidates++] = *candidate;
+  }
 }
 
 gboolean
 pilot_path_send_failed (PilotPathState *path,
-                        gboolean        have_beacon)
+                        gboolean have_beacon)
 {
   if (path->relay || ++path->send_errors < SEND_ERRORS || !have_beacon)
     return FALSE;
@@ -139,7 +135,7 @@ pilot_path_send_failed (PilotPathState *path,
 
 void
 pilot_path_reset (PilotPathState *path,
-                  gboolean        have_beacon)
+                  gboolean have_beacon)
 {
   path->proven = FALSE;
   path->unanswered = 0;
@@ -151,7 +147,7 @@ pilot_path_reset (PilotPathState *path,
 
 guint
 pilot_path_targets (const PilotPathState *path,
-                    PilotEndpoint         targets[PILOT_PATH_MAX_CANDIDATES + 1])
+                    PilotEndpoint targets[PILOT_PATH_MAX_CANDIDATES + 1])
 {
   guint n = 0;
 
@@ -161,14 +157,13 @@ pilot_path_targets (const PilotPathState *path,
     targets[n++] = path->direct;
   if (path->proven && !path->relay)
     return n;
-  for (guint i = 0; i < path->n_candidates; i++)
-    {
-      gboolean known = FALSE;
+  for (guint i = 0; i < path->n_candidates; i++) {
+    gboolean known = FALSE;
 
-      for (guint k = 0; k < n && !known; k++)
-        known = pilot_endpoint_equal (&targets[k], &path->candidates[i]);
-      if (!known)
-        targets[n++] = path->candidates[i];
-    }
+    for (guint k = 0; k < n && !known; k++)
+      known = pilot_endpoint_equal (&targets[k], &path->candidates[i]);
+    if (!known)
+      targets[n++] = path->candidates[i];
+  }
   return n;
 }

@@ -19,49 +19,49 @@ G_BEGIN_DECLS
 
 typedef struct
 {
-  PilotEndpoint direct;  /* best known direct endpoint */
-  gboolean      proven;  /* an authenticated packet came from it */
-  gboolean      relay;
-  gboolean      pinned;  /* the registry says relay only */
+  PilotEndpoint direct; /* best known direct endpoint */
+  gboolean proven;      /* an authenticated packet came from it */
+  gboolean relay;
+  gboolean pinned;                                     /* the registry says relay only */
   PilotEndpoint candidates[PILOT_PATH_MAX_CANDIDATES]; /* from the registry, LAN first */
-  guint         n_candidates;
-  gint64        last_direct_receive;
-  gint64        last_send;
-  gint64        unanswered_since; /* first direct send after the last direct receive */
-  guint         unanswered;
-  guint         direct_frames;
-  guint         send_errors;
+  guint n_candidates;
+  gint64 last_direct_receive;
+  gint64 last_send;
+  gint64 unanswered_since; /* first direct send after the last direct receive */
+  guint unanswered;
+  guint direct_frames;
+  guint send_errors;
 } PilotPathState;
 
 /* Which way the next frame goes. Changes nothing. */
-PilotPath pilot_path_choose        (const PilotPathState *path,
-                                    gboolean              have_beacon);
+PilotPath pilot_path_choose (const PilotPathState *path,
+                             gboolean have_beacon);
 /* `n_frames` left by `used`. TRUE if that made a black hole evident and traffic moves to the relay. */
-gboolean  pilot_path_sent          (PilotPathState       *path,
-                                    PilotPath             used,
-                                    guint                 n_frames,
-                                    gboolean              have_beacon,
-                                    gint64                now);
+gboolean pilot_path_sent (PilotPathState *path,
+                          PilotPath used,
+                          guint n_frames,
+                          gboolean have_beacon,
+                          gint64 now);
 /* An authenticated PILS came from `from`, NULL when relayed. TRUE if the way out changed. */
-gboolean  pilot_path_received      (PilotPathState       *path,
-                                    const PilotEndpoint  *from,
-                                    gint64                now);
+gboolean pilot_path_received (PilotPathState *path,
+                              const PilotEndpoint *from,
+                              gint64 now);
 /* A key exchange was accepted. It can be a recording, so it never overrules a proven endpoint. TRUE if the way out changed. */
-gboolean  pilot_path_key_exchanged (PilotPathState       *path,
-                                    const PilotEndpoint  *from,
-                                    gboolean              have_beacon);
-void      pilot_path_set_candidates (PilotPathState      *path,
-                                     const PilotEndpoint *candidates,
-                                     guint                n_candidates,
-                                     gboolean             relay_only);
+gboolean pilot_path_key_exchanged (PilotPathState *path,
+                                   const PilotEndpoint *from,
+                                   gboolean have_beacon);
+void pilot_path_set_candidates (PilotPathState *path,
+                                const PilotEndpoint *candidates,
+                                guint n_candidates,
+                                gboolean relay_only);
 /* The network refused a frame sent directly. TRUE if traffic moves to the relay. */
-gboolean  pilot_path_send_failed   (PilotPathState       *path,
-                                    gboolean              have_beacon);
+gboolean pilot_path_send_failed (PilotPathState *path,
+                                 gboolean have_beacon);
 /* Nothing known is trusted any more; what was known becomes a candidate. */
-void      pilot_path_reset         (PilotPathState       *path,
-                                    gboolean              have_beacon);
+void pilot_path_reset (PilotPathState *path,
+                       gboolean have_beacon);
 /* Endpoints to try, the proven one alone if there is one; at most PILOT_PATH_MAX_CANDIDATES + 1. */
-guint     pilot_path_targets       (const PilotPathState *path,
-                                    PilotEndpoint         targets[PILOT_PATH_MAX_CANDIDATES + 1]);
+guint pilot_path_targets (const PilotPathState *path,
+                          PilotEndpoint targets[PILOT_PATH_MAX_CANDIDATES + 1]);
 
 G_END_DECLS

@@ -24,15 +24,15 @@ static const char path_probe[] = "pathprobe.v1";
 
 PilotPeer *
 pilot_peer_lookup (PilotOverlay *self,
-                   guint32       node)
+                   guint32 node)
 {
   return g_hash_table_lookup (self->peers, GUINT_TO_POINTER (node));
 }
 
 PilotPeer *
 pilot_peer_ensure (PilotOverlay *self,
-                   guint32       node,
-                   gboolean      trusted)
+                   guint32 node,
+                   gboolean trusted)
 {
   PilotPeer *peer = pilot_peer_lookup (self, node);
 
@@ -85,7 +85,7 @@ pilot_peer_can_send (PilotPeer *peer)
 
 void
 pilot_peer_need_endpoints (PilotPeer *peer,
-                           gint64     now)
+                           gint64 now)
 {
   if (peer->endpoints_asked || (peer->endpoints_at != 0 && now - peer->endpoints_at < ENDPOINTS_FRESH))
     return;
@@ -95,7 +95,7 @@ pilot_peer_need_endpoints (PilotPeer *peer,
 
 void
 pilot_peer_need_key (PilotPeer *peer,
-                     gint64     now)
+                     gint64 now)
 {
   if (now < peer->key_refused_until || (peer->key_asked && now - peer->key_asked_at < KEY_WAIT))
     return;
@@ -107,14 +107,13 @@ pilot_peer_need_key (PilotPeer *peer,
 static PilotPacket
 control (PilotPeer *peer)
 {
-  return (PilotPacket) { .protocol = PILOT_PROTOCOL_CONTROL, .source = { 0, peer->overlay->node },
-                         .destination = { 0, peer->node } };
+  return (PilotPacket) { .protocol = PILOT_PROTOCOL_CONTROL, .source = { 0, peer->overlay->node }, .destination = { 0, peer->node } };
 }
 
 void
-pilot_peer_keepalive (PilotPeer           *peer,
+pilot_peer_keepalive (PilotPeer *peer,
                       const PilotEndpoint *to,
-                      gint64               now)
+                      gint64 now)
 {
   PilotPacket packet = control (peer);
 
@@ -124,7 +123,7 @@ pilot_peer_keepalive (PilotPeer           *peer,
 
 static void
 watch_probe (PilotPeer *peer,
-             gint64     now)
+             gint64 now)
 {
   PilotPacket packet = control (peer);
 
@@ -136,7 +135,7 @@ watch_probe (PilotPeer *peer,
 /* Straight to every place where it may be: what arrives there counts toward its leaving the relay. */
 void
 pilot_peer_probe_direct (PilotPeer *peer,
-                         gint64     now)
+                         gint64 now)
 {
   PilotEndpoint targets[PILOT_PATH_MAX_CANDIDATES + 1];
   guint n = pilot_path_targets (&peer->path, targets);
@@ -150,7 +149,7 @@ pilot_peer_probe_direct (PilotPeer *peer,
 
 void
 pilot_peer_request_punch (PilotPeer *peer,
-                          gint64     now)
+                          gint64 now)
 {
   PilotOverlay *self = peer->overlay;
   PilotBeaconMessage message = { .type = PILOT_BEACON_PUNCH_REQUEST, .node = self->node, .target = peer->node };
@@ -165,7 +164,7 @@ pilot_peer_request_punch (PilotPeer *peer,
 
 static gboolean
 is_idle (PilotPeer *peer,
-         gint64     now)
+         gint64 now)
 {
   return peer->n_streams == 0 && now - peer->last_app >= IDLE;
 }
@@ -179,7 +178,7 @@ wants_upgrade (PilotPeer *peer)
 
 void
 pilot_peer_upgrade_soon (PilotPeer *peer,
-                         gint64     now)
+                         gint64 now)
 {
   peer->next_upgrade = now + UPGRADE_FIRST;
   pilot_peer_schedule (peer, now);
@@ -187,7 +186,7 @@ pilot_peer_upgrade_soon (PilotPeer *peer,
 
 static void
 upgrade (PilotPeer *peer,
-         gint64     now)
+         gint64 now)
 {
   peer->next_upgrade = now + UPGRADE_EVERY;
   pilot_peer_need_endpoints (peer, now);
@@ -198,7 +197,7 @@ upgrade (PilotPeer *peer,
 
 void
 pilot_peer_path_changed (PilotPeer *peer,
-                         gint64     now)
+                         gint64 now)
 {
   pilot_overlay_emit_peer (peer, PILOT_EVENT_PEER_CHANGED);
   if (wants_upgrade (peer))
@@ -207,16 +206,15 @@ pilot_peer_path_changed (PilotPeer *peer,
 
 void
 pilot_peer_alive (PilotPeer *peer,
-                  gint64     now)
+                  gint64 now)
 {
   peer->last_receive = now;
   peer->watch_probes = 0;
   peer->kx.gave_up_until = 0;
-  if (peer->silent)
-    {
-      peer->silent = FALSE;
-      pilot_overlay_emit_peer (peer, PILOT_EVENT_PEER_CHANGED);
-    }
+  if (peer->silent) {
+    peer->silent = FALSE;
+    pilot_overlay_emit_peer (peer, PILOT_EVENT_PEER_CHANGED);
+  }
 }
 
 static gint64
@@ -230,14 +228,13 @@ watch_due (PilotPeer *peer)
 /* The session stays: dropping it on suspicion is what makes reference nodes go deaf (13.11). */
 static void
 watch (PilotPeer *peer,
-       gint64     now)
+       gint64 now)
 {
-  if (peer->watch_probes < WATCH_PROBES)
-    {
-      peer->watch_probes++;
-      watch_probe (peer, now);
-      return;
-    }
+  if (peer->watch_probes < WATCH_PROBES) {
+    peer->watch_probes++;
+    watch_probe (peer, now);
+    return;
+  }
   peer->watch_probes = 0;
   peer->next_watch = now + WATCH_REST;
   peer->silent = TRUE;
@@ -269,7 +266,7 @@ in_doubt (PilotPeer *peer)
 /* If the key exchange that replaced it was a recording, the peer still answers under the old key, and that undoes it. */
 static void
 doubt (PilotPeer *peer,
-       gint64     now)
+       gint64 now)
 {
   PilotSession *current = peer->session;
 
@@ -281,7 +278,7 @@ doubt (PilotPeer *peer,
 
 void
 pilot_peer_schedule (PilotPeer *peer,
-                     gint64     now)
+                     gint64 now)
 {
   gint64 due = peer->previous != NULL ? peer->previous_until : G_MAXINT64;
   gboolean idle = is_idle (peer, now);
@@ -294,15 +291,14 @@ pilot_peer_schedule (PilotPeer *peer,
     due = MIN (due, peer->dial_deadline);
   if (peer->syn_deadline != 0)
     due = MIN (due, peer->syn_deadline);
-  if (peer->session != NULL && !idle)
-    {
-      due = MIN (due, peer->path.last_send + KEEPALIVE);
-      due = MIN (due, watch_due (peer));
-      if (wants_upgrade (peer))
-        due = MIN (due, peer->next_upgrade);
-      if (peer->n_streams == 0)
-        due = MIN (due, peer->last_app + IDLE);
-    }
+  if (peer->session != NULL && !idle) {
+    due = MIN (due, peer->path.last_send + KEEPALIVE);
+    due = MIN (due, watch_due (peer));
+    if (wants_upgrade (peer))
+      due = MIN (due, peer->next_upgrade);
+    if (peer->n_streams == 0)
+      due = MIN (due, peer->last_app + IDLE);
+  }
   if (peer->probes_left > 0)
     due = MIN (due, peer->next_probe);
   if (peer->n_queued_pings > 0)
@@ -315,7 +311,7 @@ pilot_peer_schedule (PilotPeer *peer,
 
 static void
 advance_session (PilotPeer *peer,
-                 gint64     now)
+                 gint64 now)
 {
   if (peer->session == NULL || is_idle (peer, now))
     return;
@@ -329,15 +325,14 @@ advance_session (PilotPeer *peer,
 
 static void
 advance_probe (PilotPeer *peer,
-               gint64     now)
+               gint64 now)
 {
   if (peer->probes_left == 0 || now < peer->next_probe)
     return;
-  if (!wants_upgrade (peer))
-    {
-      peer->probes_left = 0;
-      return;
-    }
+  if (!wants_upgrade (peer)) {
+    peer->probes_left = 0;
+    return;
+  }
   peer->probes_left--;
   peer->next_probe = now + PROBE_STEP;
   pilot_peer_probe_direct (peer, now);
@@ -345,28 +340,26 @@ advance_probe (PilotPeer *peer,
 
 static void
 advance_pings (PilotPeer *peer,
-               gint64     now)
+               gint64 now)
 {
   for (guint i = 0; i < PILOT_MAX_PENDING && peer->n_queued_pings > 0; i++)
-    if (peer->pings[i].queued && now >= peer->pings[i].sent_at + PING_WAIT)
-      {
-        peer->pings[i] = (PilotPing) { 0 };
-        peer->n_queued_pings--;
-      }
+    if (peer->pings[i].queued && now >= peer->pings[i].sent_at + PING_WAIT) {
+      peer->pings[i] = (PilotPing) { 0 };
+      peer->n_queued_pings--;
+    }
 }
 
 void
 pilot_peer_advance (PilotPeer *peer,
-                    gint64     now)
+                    gint64 now)
 {
   if (peer->previous != NULL && now >= peer->previous_until)
     g_clear_pointer (&peer->previous, pilot_session_free);
-  if (peer->dial_deadline != 0 && now >= peer->dial_deadline)
-    {
-      peer->dial_deadline = 0;
-      if (!pilot_peer_can_send (peer))
-        pilot_overlay_fail_dials (peer, PILOT_STREAM_ERROR_NO_KEY_EXCHANGE, now);
-    }
+  if (peer->dial_deadline != 0 && now >= peer->dial_deadline) {
+    peer->dial_deadline = 0;
+    if (!pilot_peer_can_send (peer))
+      pilot_overlay_fail_dials (peer, PILOT_STREAM_ERROR_NO_KEY_EXCHANGE, now);
+  }
   if (peer->syn_deadline != 0 && now >= peer->syn_deadline)
     peer->syn_deadline = pilot_overlay_expire_dials (peer, now);
   if (peer->kx.pending && now >= peer->kx.next_send)
@@ -377,23 +370,22 @@ pilot_peer_advance (PilotPeer *peer,
   advance_probe (peer, now);
   advance_pings (peer, now);
   if (!peer->trusted && peer->n_streams == 0 &&
-      now - MAX (MAX (peer->last_receive, peer->last_app), peer->path.last_send) >= STALE)
-    {
-      PilotEvent event = { .type = PILOT_EVENT_PEER_CHANGED, .node = peer->node };
-      PilotOverlay *self = peer->overlay;
+      now - MAX (MAX (peer->last_receive, peer->last_app), peer->path.last_send) >= STALE) {
+    PilotEvent event = { .type = PILOT_EVENT_PEER_CHANGED, .node = peer->node };
+    PilotOverlay *self = peer->overlay;
 
-      /* The host forgets it too: what it keeps about strangers must not grow for ever. */
-      pilot_peer_free (peer);
-      pilot_overlay_emit (self, &event);
-      return;
-    }
+    /* The host forgets it too: what it keeps about strangers must not grow for ever. */
+    pilot_peer_free (peer);
+    pilot_overlay_emit (self, &event);
+    return;
+  }
   pilot_peer_schedule (peer, now);
 }
 
 static void
 send_ping (PilotPeer *peer,
            PilotPing *ping,
-           gint64     now)
+           gint64 now)
 {
   PilotPacket packet = control (peer);
   guint8 payload[4] = { 'p', 'i', 'n', 'g' };
@@ -410,8 +402,8 @@ send_ping (PilotPeer *peer,
 
 guint32
 pilot_overlay_ping (PilotOverlay *self,
-                    guint32       node,
-                    gint64        now)
+                    guint32 node,
+                    gint64 now)
 {
   PilotPeer *peer;
   PilotPing *ping;
@@ -422,18 +414,16 @@ pilot_overlay_ping (PilotOverlay *self,
     return 0;
   ping = &peer->pings[++peer->ping_sequence % PILOT_MAX_PENDING];
   peer->last_app = now;
-  if (ping->queued)
-    {
-      /* Full of pings that wait for a session: the newest is refused, the first leave in order. */
-      return peer->ping_sequence;
-    }
+  if (ping->queued) {
+    /* Full of pings that wait for a session: the newest is refused, the first leave in order. */
+    return peer->ping_sequence;
+  }
   *ping = (PilotPing) { .sequence = peer->ping_sequence, .sent_at = now };
-  if (pilot_peer_can_send (peer))
-    {
-      send_ping (peer, ping, now);
-      pilot_peer_schedule (peer, now);
-      return ping->sequence;
-    }
+  if (pilot_peer_can_send (peer)) {
+    send_ping (peer, ping, now);
+    pilot_peer_schedule (peer, now);
+    return ping->sequence;
+  }
   ping->queued = TRUE;
   peer->n_queued_pings++;
   pilot_peer_need_endpoints (peer, now);
@@ -446,24 +436,23 @@ pilot_overlay_ping (PilotOverlay *self,
 
 void
 pilot_peer_flush_pings (PilotPeer *peer,
-                        gint64     now)
+                        gint64 now)
 {
   if (peer->n_queued_pings == 0 || !pilot_peer_can_send (peer))
     return;
-  for (guint32 i = 1; i <= PILOT_MAX_PENDING; i++)
-    {
-      PilotPing *ping = &peer->pings[(peer->ping_sequence + i) % PILOT_MAX_PENDING];
+  for (guint32 i = 1; i <= PILOT_MAX_PENDING; i++) {
+    PilotPing *ping = &peer->pings[(peer->ping_sequence + i) % PILOT_MAX_PENDING];
 
-      if (ping->queued)
-        send_ping (peer, ping, now);
-    }
+    if (ping->queued)
+      send_ping (peer, ping, now);
+  }
   peer->n_queued_pings = 0;
 }
 
 void
-pilot_peer_pong (PilotPeer         *peer,
+pilot_peer_pong (PilotPeer *peer,
                  const PilotPacket *packet,
-                 gint64             now)
+                 gint64 now)
 {
   PilotPing *ping = &peer->pings[packet->seq % PILOT_MAX_PENDING];
   PilotEvent event = { .type = PILOT_EVENT_PONG, .node = peer->node, .sequence = packet->seq };
@@ -477,18 +466,27 @@ pilot_peer_pong (PilotPeer         *peer,
 }
 
 void
-pilot_peer_fill_info (PilotPeer     *peer,
+pilot_peer_fill_info (PilotPeer *peer,
                       PilotPeerInfo *info)
 {
   PilotOverlay *self = peer->overlay;
 
-  *info = (PilotPeerInfo) {
-    .node = peer->node, .session = peer->session != NULL,
-    .confirmed = peer->session != NULL && peer->session->confirmed, .own_kind = peer->own_kind,
-    .key_mismatch = peer->key_mismatch, .silent = peer->silent, .has_key = peer->has_key,
-    .path = pilot_path_choose (&peer->path, self->have_beacon), .last_receive_us = peer->last_receive,
-    .rtt_us = peer->rtt_us, .bytes_sent = peer->bytes_sent, .bytes_received = peer->bytes_received,
-    .packets_sent = peer->packets_sent, .packets_received = peer->packets_received, .streams = peer->n_streams,
+  *info = (PilotPeerInfo){
+    .node = peer->node,
+    .session = peer->session != NULL,
+    .confirmed = peer->session != NULL && peer->session->confirmed,
+    .own_kind = peer->own_kind,
+    .key_mismatch = peer->key_mismatch,
+    .silent = peer->silent,
+    .has_key = peer->has_key,
+    .path = pilot_path_choose (&peer->path, self->have_beacon),
+    .last_receive_us = peer->last_receive,
+    .rtt_us = peer->rtt_us,
+    .bytes_sent = peer->bytes_sent,
+    .bytes_received = peer->bytes_received,
+    .packets_sent = peer->packets_sent,
+    .packets_received = peer->packets_received,
+    .streams = peer->n_streams,
   };
   if (peer->session == NULL)
     info->path = PILOT_PATH_NONE;

@@ -6,9 +6,9 @@
 /* Credit is kept as the time at which the bucket would be empty if it refilled for ever: full is burst * interval in the past. */
 gboolean
 pilot_token_bucket_take (PilotTokenBucket *bucket,
-                         gint64            interval_us,
-                         guint             burst,
-                         gint64            now)
+                         gint64 interval_us,
+                         guint burst,
+                         gint64 now)
 {
   gint64 full = now - (gint64) burst * interval_us;
   gint64 empty_at = MAX (bucket->empty_at, full);
@@ -23,9 +23,9 @@ pilot_token_bucket_take (PilotTokenBucket *bucket,
 
 void
 pilot_rate_limit_init (PilotRateLimit *limit,
-                       gint64          interval_us,
-                       guint           burst,
-                       guint64         secret)
+                       gint64 interval_us,
+                       guint burst,
+                       guint64 secret)
 {
   memset (limit, 0, sizeof *limit);
   limit->interval_us = interval_us;
@@ -35,17 +35,16 @@ pilot_rate_limit_init (PilotRateLimit *limit,
 
 /* Keyed, so that nobody outside can choose keys that share a set. */
 static guint64
-hash (guint64       secret,
+hash (guint64 secret,
       const guint8 *key,
-      gsize         length)
+      gsize length)
 {
   guint64 value = secret ^ 0x9e3779b97f4a7c15u;
 
-  for (gsize i = 0; i < length; i++)
-    {
-      value = (value ^ key[i]) * 0xff51afd7ed558ccdu;
-      value ^= value >> 32;
-    }
+  for (gsize i = 0; i < length; i++) {
+    value = (value ^ key[i]) * 0xff51afd7ed558ccdu;
+    value ^= value >> 32;
+  }
   value = (value ^ secret) * 0xc4ceb9fe1a85ec53u;
   value ^= value >> 29;
   return value == 0 ? 1 : value;
@@ -53,9 +52,9 @@ hash (guint64       secret,
 
 gboolean
 pilot_rate_limit_take (PilotRateLimit *limit,
-                       const void     *key,
-                       gsize           length,
-                       gint64          now)
+                       const void *key,
+                       gsize length,
+                       gint64 now)
 {
   guint64 value = hash (limit->secret, key, length);
   PilotRateEntry *set = limit->entries[value % PILOT_RATE_LIMIT_SETS];
@@ -63,17 +62,15 @@ pilot_rate_limit_take (PilotRateLimit *limit,
   PilotTokenBucket bucket;
   gboolean taken;
 
-  for (guint i = 0; i < PILOT_RATE_LIMIT_WAYS; i++)
-    {
-      if (set[i].key == value)
-        {
-          entry = &set[i];
-          break;
-        }
-      /* A bucket that is full again says nothing: it can go. */
-      if (entry == NULL && (set[i].key == 0 || set[i].empty_at + limit->interval_us * limit->burst <= now))
-        entry = &set[i];
+  for (guint i = 0; i < PILOT_RATE_LIMIT_WAYS; i++) {
+    if (set[i].key == value) {
+      entry = &set[i];
+      break;
     }
+    /* A bucket that is full again says nothing: it can go. */
+    if (entry == NULL && (set[i].key == 0 || set[i].empty_at + limit->interval_us * limit->burst <= now))
+      entry = &set[i];
+  }
   if (entry == NULL)
     return FALSE;
   if (entry->key != value)

@@ -12,9 +12,9 @@ typedef struct
 } PilotTokenBucket;
 
 gboolean pilot_token_bucket_take (PilotTokenBucket *bucket,
-                                  gint64            interval_us,
-                                  guint             burst,
-                                  gint64            now);
+                                  gint64 interval_us,
+                                  guint burst,
+                                  gint64 now);
 
 #define PILOT_RATE_LIMIT_SETS 256
 #define PILOT_RATE_LIMIT_WAYS 4
@@ -23,25 +23,25 @@ gboolean pilot_token_bucket_take (PilotTokenBucket *bucket,
 typedef struct
 {
   guint64 key;
-  gint64  empty_at;
+  gint64 empty_at;
 } PilotRateEntry;
 
 typedef struct
 {
-  guint64        secret;
-  gint64         interval_us;
-  guint          burst;
+  guint64 secret;
+  gint64 interval_us;
+  guint burst;
   PilotRateEntry entries[PILOT_RATE_LIMIT_SETS][PILOT_RATE_LIMIT_WAYS];
 } PilotRateLimit;
 
-void     pilot_rate_limit_init (PilotRateLimit *limit,
-                                gint64          interval_us,
-                                guint           burst,
-                                guint64         secret);
+void pilot_rate_limit_init (PilotRateLimit *limit,
+                            gint64 interval_us,
+                            guint burst,
+                            guint64 secret);
 /* FALSE: no token, or the table has no room because all entries that share its set are in use. */
 gboolean pilot_rate_limit_take (PilotRateLimit *limit,
-                                const void     *key,
-                                gsize           length,
-                                gint64          now);
+                                const void *key,
+                                gsize length,
+                                gint64 now);
 
 G_END_DECLS

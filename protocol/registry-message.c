@@ -45,8 +45,7 @@ static const Challenge CHALLENGES[] = {
   { "submit_badge", "submit_badge", "node_id", { "node_id", "$badge" } },
 };
 
-struct _PilotRegistryReader
-{
+struct _PilotRegistryReader {
   GByteArray *body;
   gsize max_length;
   gsize body_length; /* announced by the header */
@@ -91,13 +90,12 @@ take_header (PilotRegistryReader *reader, const guint8 *data, gsize length, gsiz
   if (reader->header_have < PILOT_REGISTRY_HEADER_SIZE)
     return TRUE;
   reader->body_length = pilot_bytes_get_u32 (reader->header);
-  if (reader->body_length > reader->max_length)
-    {
-      g_set_error (error, PILOT_ERROR, PILOT_ERROR_CORRUPT,
-                   "registry message of %" G_GSIZE_FORMAT " bytes (max %" G_GSIZE_FORMAT ")",
-                   reader->body_length, reader->max_length);
-      return FALSE;
-    }
+  if (reader->body_length > reader->max_length) {
+    g_set_error (error, PILOT_ERROR, PILOT_ERROR_CORRUPT,
+                 "registry message of %" G_GSIZE_FORMAT " bytes (max %" G_GSIZE_FORMAT ")",
+                 reader->body_length, reader->max_length);
+    return FALSE;
+  }
   return TRUE;
 }
 
@@ -152,7 +150,7 @@ pilot_registry_frame_object (JsonObject *object)
 GBytes *
 pilot_registry_frame_error (const gchar *text)
 {
-  g_autoptr(JsonObject) object = json_object_new ();
+  g_autoptr (JsonObject) object = json_object_new ();
 
   json_object_set_string_member (object, "type", "error");
   json_object_set_string_member (object, "error", text);
@@ -179,16 +177,15 @@ pilot_registry_message_challenge (JsonObject *request)
   if (challenge == NULL)
     return NULL;
   text = g_string_new (challenge->word);
-  for (guint i = 0; i < G_N_ELEMENTS (challenge->fields) && challenge->fields[i] != NULL; i++)
-    {
-      const gchar *field = challenge->fields[i];
+  for (guint i = 0; i < G_N_ELEMENTS (challenge->fields) && challenge->fields[i] != NULL; i++) {
+    const gchar *field = challenge->fields[i];
 
-      g_string_append_c (text, ':');
-      if (field[0] == '$')
-        g_string_append (text, pilot_json_get_string (request, field + 1));
-      else
-        g_string_append_printf (text, "%" G_GUINT32_FORMAT, pilot_json_get_uint32 (request, field));
-    }
+    g_string_append_c (text, ':');
+    if (field[0] == '$')
+      g_string_append (text, pilot_json_get_string (request, field + 1));
+    else
+      g_string_append_printf (text, "%" G_GUINT32_FORMAT, pilot_json_get_uint32 (request, field));
+  }
   return g_string_free (text, FALSE);
 }
 
@@ -243,28 +240,25 @@ pilot_registry_response_check (JsonObject *response, const gchar *request_type, 
   const gchar *type = pilot_json_get_string (response, "type");
   PilotError code;
 
-  if (json_object_has_member (response, "error"))
-    {
-      const gchar *text = pilot_json_get_string (response, "error");
+  if (json_object_has_member (response, "error")) {
+    const gchar *text = pilot_json_get_string (response, "error");
 
-      if (is_not_found (text))
-        code = PILOT_ERROR_NOT_FOUND;
-      else if (strstr (text, "already") != NULL)
-        code = PILOT_ERROR_ALREADY_EXISTS;
-      else
-        code = PILOT_ERROR_REFUSED;
-      g_set_error (error, PILOT_ERROR, code, "registry: %s", text[0] != '\0' ? text : "request failed");
-      return FALSE;
-    }
-  if (type[0] == '\0')
-    {
-      g_set_error_literal (error, PILOT_ERROR, PILOT_ERROR_CORRUPT, "registry: malformed response (missing \"type\" field)");
-      return FALSE;
-    }
-  if (request_type != NULL && !(g_str_has_prefix (type, request_type) && g_str_equal (type + strlen (request_type), "_ok")))
-    {
-      g_set_error (error, PILOT_ERROR, PILOT_ERROR_CORRUPT, "registry: \"%s\" is no answer to \"%s\"", type, request_type);
-      return FALSE;
-    }
+    if (is_not_found (text))
+      code = PILOT_ERROR_NOT_FOUND;
+    else if (strstr (text, "already") != NULL)
+      code = PILOT_ERROR_ALREADY_EXISTS;
+    else
+      code = PILOT_ERROR_REFUSED;
+    g_set_error (error, PILOT_ERROR, code, "registry: %s", text[0] != '\0' ? text : "request failed");
+    return FALSE;
+  }
+  if (type[0] == '\0') {
+    g_set_error_literal (error, PILOT_ERROR, PILOT_ERROR_CORRUPT, "registry: malformed response (missing \"type\" field)");
+    return FALSE;
+  }
+  if (request_type != NULL && !(g_str_has_prefix (type, request_type) && g_str_equal (type + strlen (request_type), "_ok"))) {
+    g_set_error (error, PILOT_ERROR, PILOT_ERROR_CORRUPT, "registry: \"%s\" is no answer to \"%s\"", type, request_type);
+    return FALSE;
+  }
   return TRUE;
 }

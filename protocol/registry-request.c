@@ -45,7 +45,7 @@ new_string_array (const gchar *const *strings)
 GBytes *
 pilot_registry_request_register (const PilotIdentity *identity, const PilotRegistration *registration)
 {
-  g_autoptr(JsonObject) request = new_request ("register");
+  g_autoptr (JsonObject) request = new_request ("register");
   gchar key[PILOT_BASE64_KEY_TEXT_SIZE];
 
   pilot_base64_encode_to (identity->public_key, PILOT_ED25519_PUBLIC_SIZE, key);
@@ -67,7 +67,7 @@ pilot_registry_request_register (const PilotIdentity *identity, const PilotRegis
 GBytes *
 pilot_registry_request_heartbeat (const PilotIdentity *identity, guint32 node)
 {
-  g_autoptr(JsonObject) request = new_node_request ("heartbeat", node);
+  g_autoptr (JsonObject) request = new_node_request ("heartbeat", node);
 
   return finish_signed (request, identity);
 }
@@ -75,7 +75,7 @@ pilot_registry_request_heartbeat (const PilotIdentity *identity, guint32 node)
 GBytes *
 pilot_registry_request_lookup (guint32 node)
 {
-  g_autoptr(JsonObject) request = new_node_request ("lookup", node);
+  g_autoptr (JsonObject) request = new_node_request ("lookup", node);
 
   return pilot_registry_frame_object (request);
 }
@@ -83,7 +83,7 @@ pilot_registry_request_lookup (guint32 node)
 GBytes *
 pilot_registry_request_resolve (const PilotIdentity *identity, guint32 requester, guint32 node)
 {
-  g_autoptr(JsonObject) request = new_node_request ("resolve", node);
+  g_autoptr (JsonObject) request = new_node_request ("resolve", node);
 
   json_object_set_int_member (request, "requester_id", requester);
   return finish_signed (request, identity);
@@ -92,7 +92,7 @@ pilot_registry_request_resolve (const PilotIdentity *identity, guint32 requester
 GBytes *
 pilot_registry_request_resolve_hostname (const PilotIdentity *identity, guint32 requester, const gchar *hostname)
 {
-  g_autoptr(JsonObject) request = new_request ("resolve_hostname");
+  g_autoptr (JsonObject) request = new_request ("resolve_hostname");
 
   json_object_set_string_member (request, "hostname", hostname);
   if (requester == 0)
@@ -104,7 +104,7 @@ pilot_registry_request_resolve_hostname (const PilotIdentity *identity, guint32 
 GBytes *
 pilot_registry_request_set_visibility (const PilotIdentity *identity, guint32 node, gboolean is_public)
 {
-  g_autoptr(JsonObject) request = new_node_request ("set_visibility", node);
+  g_autoptr (JsonObject) request = new_node_request ("set_visibility", node);
 
   json_object_set_boolean_member (request, "public", is_public);
   return finish_signed (request, identity);
@@ -113,7 +113,7 @@ pilot_registry_request_set_visibility (const PilotIdentity *identity, guint32 no
 GBytes *
 pilot_registry_request_set_hostname (const PilotIdentity *identity, guint32 node, const gchar *hostname)
 {
-  g_autoptr(JsonObject) request = new_node_request ("set_hostname", node);
+  g_autoptr (JsonObject) request = new_node_request ("set_hostname", node);
 
   json_object_set_string_member (request, "hostname", hostname);
   return finish_signed (request, identity);
@@ -122,7 +122,7 @@ pilot_registry_request_set_hostname (const PilotIdentity *identity, guint32 node
 GBytes *
 pilot_registry_request_set_tags (const PilotIdentity *identity, guint32 node, const gchar *const *tags)
 {
-  g_autoptr(JsonObject) request = new_node_request ("set_tags", node);
+  g_autoptr (JsonObject) request = new_node_request ("set_tags", node);
 
   json_object_set_array_member (request, "tags", new_string_array (tags));
   return finish_signed (request, identity);
@@ -131,7 +131,7 @@ pilot_registry_request_set_tags (const PilotIdentity *identity, guint32 node, co
 GBytes *
 pilot_registry_request_deregister (const PilotIdentity *identity, guint32 node)
 {
-  g_autoptr(JsonObject) request = new_node_request ("deregister", node);
+  g_autoptr (JsonObject) request = new_node_request ("deregister", node);
 
   return finish_signed (request, identity);
 }
@@ -139,7 +139,7 @@ pilot_registry_request_deregister (const PilotIdentity *identity, guint32 node)
 static GBytes *
 request_about_peer (const gchar *type, const PilotIdentity *identity, guint32 node, guint32 peer)
 {
-  g_autoptr(JsonObject) request = new_node_request (type, node);
+  g_autoptr (JsonObject) request = new_node_request (type, node);
 
   json_object_set_int_member (request, "peer_id", peer);
   return identity != NULL ? finish_signed (request, identity) : pilot_registry_frame_object (request);
@@ -166,7 +166,7 @@ pilot_registry_request_check_trust (guint32 node, guint32 peer)
 GBytes *
 pilot_registry_request_request_handshake (const PilotIdentity *identity, guint32 from, guint32 to, const gchar *justification)
 {
-  g_autoptr(JsonObject) request = new_request ("request_handshake");
+  g_autoptr (JsonObject) request = new_request ("request_handshake");
 
   json_object_set_int_member (request, "from_node_id", from);
   json_object_set_int_member (request, "to_node_id", to);
@@ -177,7 +177,7 @@ pilot_registry_request_request_handshake (const PilotIdentity *identity, guint32
 GBytes *
 pilot_registry_request_poll_handshakes (const PilotIdentity *identity, guint32 node)
 {
-  g_autoptr(JsonObject) request = new_node_request ("poll_handshakes", node);
+  g_autoptr (JsonObject) request = new_node_request ("poll_handshakes", node);
 
   return finish_signed (request, identity);
 }
@@ -185,7 +185,7 @@ pilot_registry_request_poll_handshakes (const PilotIdentity *identity, guint32 n
 GBytes *
 pilot_registry_request_respond_handshake (const PilotIdentity *identity, guint32 node, guint32 peer, gboolean accept)
 {
-  g_autoptr(JsonObject) request = new_node_request ("respond_handshake", node);
+  g_autoptr (JsonObject) request = new_node_request ("respond_handshake", node);
 
   json_object_set_int_member (request, "peer_id", peer);
   json_object_set_boolean_member (request, "accept", accept);
@@ -195,7 +195,7 @@ pilot_registry_request_respond_handshake (const PilotIdentity *identity, guint32
 GBytes *
 pilot_registry_request_tell_revoked (const PilotIdentity *identity, guint32 node, guint32 peer)
 {
-  g_autoptr(JsonObject) request = new_node_request ("respond_handshake", node);
+  g_autoptr (JsonObject) request = new_node_request ("respond_handshake", node);
 
   json_object_set_int_member (request, "peer_id", peer);
   json_object_set_boolean_member (request, "accept", FALSE);
@@ -206,7 +206,7 @@ pilot_registry_request_tell_revoked (const PilotIdentity *identity, guint32 node
 GBytes *
 pilot_registry_request_beacon_list (void)
 {
-  g_autoptr(JsonObject) request = new_request ("beacon_list");
+  g_autoptr (JsonObject) request = new_request ("beacon_list");
 
   return pilot_registry_frame_object (request);
 }
@@ -214,7 +214,7 @@ pilot_registry_request_beacon_list (void)
 GBytes *
 pilot_registry_request_rotate_key (const PilotIdentity *identity, guint32 node, const guint8 new_public_key[PILOT_ED25519_PUBLIC_SIZE])
 {
-  g_autoptr(JsonObject) request = new_node_request ("rotate_key", node);
+  g_autoptr (JsonObject) request = new_node_request ("rotate_key", node);
   gchar key[PILOT_BASE64_KEY_TEXT_SIZE];
 
   pilot_base64_encode_to (new_public_key, PILOT_ED25519_PUBLIC_SIZE, key);

@@ -44,16 +44,15 @@ pilot_replay_window_commit (PilotReplayWindow *window, guint64 counter)
 
   if (verdict != PILOT_REPLAY_ACCEPT)
     return verdict;
-  if (!window->started || counter > window->max)
-    {
-      if (!window->started || counter - window->max >= PILOT_REPLAY_WINDOW_SIZE)
-        memset (window->bits, 0, sizeof window->bits);
-      else
-        for (guint64 skipped = window->max + 1; skipped < counter; skipped++)
-          clear_bit (window, skipped);
-      window->max = counter;
-      window->started = TRUE;
-    }
+  if (!window->started || counter > window->max) {
+    if (!window->started || counter - window->max >= PILOT_REPLAY_WINDOW_SIZE)
+      memset (window->bits, 0, sizeof window->bits);
+    else
+      for (guint64 skipped = window->max + 1; skipped < counter; skipped++)
+        clear_bit (window, skipped);
+    window->max = counter;
+    window->started = TRUE;
+  }
   set_bit (window, counter);
   return PILOT_REPLAY_ACCEPT;
 }
@@ -83,22 +82,19 @@ find_epoch (const PilotReceiveEpochs *epochs, guint32 prefix, PilotEpoch *epoch)
 {
   gint older;
 
-  if (!epochs->newest.window.started)
-    {
-      *epoch = PILOT_EPOCH_NEWEST;
-      return &epochs->newest;
-    }
-  if (prefix == epochs->newest.prefix)
-    {
-      *epoch = PILOT_EPOCH_NEWEST;
-      return &epochs->newest;
-    }
+  if (!epochs->newest.window.started) {
+    *epoch = PILOT_EPOCH_NEWEST;
+    return &epochs->newest;
+  }
+  if (prefix == epochs->newest.prefix) {
+    *epoch = PILOT_EPOCH_NEWEST;
+    return &epochs->newest;
+  }
   older = find_older (epochs, prefix);
-  if (older >= 0)
-    {
-      *epoch = PILOT_EPOCH_OLDER;
-      return &epochs->older[older];
-    }
+  if (older >= 0) {
+    *epoch = PILOT_EPOCH_OLDER;
+    return &epochs->older[older];
+  }
   *epoch = is_retired (epochs, prefix) ? PILOT_EPOCH_RETIRED : PILOT_EPOCH_NEW;
   return NULL;
 }
@@ -138,15 +134,13 @@ open_epoch (PilotReceiveEpochs *epochs, guint32 prefix)
 {
   guint slot = epochs->older_count;
 
-  if (slot == PILOT_RECEIVE_EPOCHS_OLDER)
-    {
-      slot = 0;
-      for (guint i = 1; i < PILOT_RECEIVE_EPOCHS_OLDER; i++)
-        if (epochs->older[i].used < epochs->older[slot].used)
-          slot = i;
-      epochs->retired[epochs->retired_count++] = epochs->older[slot].prefix;
-    }
-  else
+  if (slot == PILOT_RECEIVE_EPOCHS_OLDER) {
+    slot = 0;
+    for (guint i = 1; i < PILOT_RECEIVE_EPOCHS_OLDER; i++)
+      if (epochs->older[i].used < epochs->older[slot].used)
+        slot = i;
+    epochs->retired[epochs->retired_count++] = epochs->older[slot].prefix;
+  } else
     epochs->older_count++;
   epochs->older[slot] = epochs->newest;
   memset (&epochs->newest, 0, sizeof epochs->newest);

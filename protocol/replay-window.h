@@ -15,8 +15,7 @@ G_BEGIN_DECLS
  * caller remembers them elsewhere and empties the table. */
 #define PILOT_RECEIVE_EPOCHS_RETIRED 256
 
-typedef enum
-{
+typedef enum {
   PILOT_REPLAY_ACCEPT,
   PILOT_REPLAY_REPLAY,      /* this counter was accepted before */
   PILOT_REPLAY_OUTSIDE,     /* older than the window */
@@ -24,8 +23,7 @@ typedef enum
   PILOT_REPLAY_EXHAUSTED,   /* too many prefixes in one session */
 } PilotReplayVerdict;
 
-typedef enum
-{
+typedef enum {
   PILOT_EPOCH_NEWEST,
   PILOT_EPOCH_NEW, /* this frame opens an epoch, or did */
   PILOT_EPOCH_OLDER,
@@ -35,21 +33,21 @@ typedef enum
 /* One window. All zero is an empty one. */
 typedef struct
 {
-  guint64  max;  /* highest accepted counter */
-  guint64  bits[PILOT_REPLAY_WINDOW_SIZE / 64];
+  guint64 max; /* highest accepted counter */
+  guint64 bits[PILOT_REPLAY_WINDOW_SIZE / 64];
   gboolean started; /* anything accepted yet; max alone cannot say, 0 is a counter */
 } PilotReplayWindow;
 
-PilotReplayVerdict pilot_replay_window_check   (const PilotReplayWindow *window,
-                                                guint64                  counter);
-PilotReplayVerdict pilot_replay_window_commit  (PilotReplayWindow       *window,
-                                                guint64                  counter);
+PilotReplayVerdict pilot_replay_window_check (const PilotReplayWindow *window,
+                                              guint64 counter);
+PilotReplayVerdict pilot_replay_window_commit (PilotReplayWindow *window,
+                                               guint64 counter);
 
 typedef struct
 {
   PilotReplayWindow window;
-  guint64           used; /* tick of the last accepted frame, for eviction */
-  guint32           prefix;
+  guint64 used; /* tick of the last accepted frame, for eviction */
+  guint32 prefix;
 } PilotReceiveEpoch;
 
 /* The windows of one session, one for each nonce prefix its peer used. All zero is an empty one. */
@@ -57,20 +55,20 @@ typedef struct
 {
   PilotReceiveEpoch newest;
   PilotReceiveEpoch older[PILOT_RECEIVE_EPOCHS_OLDER];
-  guint             older_count;
-  guint             retired_count;
-  guint64           tick;
-  guint32           retired[PILOT_RECEIVE_EPOCHS_RETIRED];
+  guint older_count;
+  guint retired_count;
+  guint64 tick;
+  guint32 retired[PILOT_RECEIVE_EPOCHS_RETIRED];
 } PilotReceiveEpochs;
 
 /* `epoch` (out) (nullable) is set for every verdict but PILOT_REPLAY_EXHAUSTED. */
-PilotReplayVerdict pilot_receive_epochs_check  (const PilotReceiveEpochs *epochs,
-                                                guint32                   prefix,
-                                                guint64                   counter,
-                                                PilotEpoch               *epoch);
-PilotReplayVerdict pilot_receive_epochs_commit (PilotReceiveEpochs       *epochs,
-                                                guint32                   prefix,
-                                                guint64                   counter,
-                                                PilotEpoch               *epoch);
+PilotReplayVerdict pilot_receive_epochs_check (const PilotReceiveEpochs *epochs,
+                                               guint32 prefix,
+                                               guint64 counter,
+                                               PilotEpoch *epoch);
+PilotReplayVerdict pilot_receive_epochs_commit (PilotReceiveEpochs *epochs,
+                                                guint32 prefix,
+                                                guint64 counter,
+                                                PilotEpoch *epoch);
 
 G_END_DECLS

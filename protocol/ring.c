@@ -5,10 +5,10 @@
 
 gboolean
 pilot_ring_reserve (PilotRing *ring,
-                    guint64    start,
-                    gsize      valid,
-                    gsize      size,
-                    gsize      limit)
+                    guint64 start,
+                    gsize valid,
+                    gsize size,
+                    gsize limit)
 {
   PilotRing grown = { NULL, MAX (ring->capacity, PILOT_RING_MIN_CAPACITY) };
   struct iovec spans[2];
@@ -22,11 +22,10 @@ pilot_ring_reserve (PilotRing *ring,
     grown.capacity *= 2;
   grown.data = g_malloc (grown.capacity);
   n_spans = pilot_ring_spans (ring, start, MIN (valid, ring->capacity), spans);
-  for (guint i = 0; i < n_spans; i++)
-    {
-      pilot_ring_write (&grown, start, spans[i].iov_base, spans[i].iov_len);
-      start += spans[i].iov_len;
-    }
+  for (guint i = 0; i < n_spans; i++) {
+    pilot_ring_write (&grown, start, spans[i].iov_base, spans[i].iov_len);
+    start += spans[i].iov_len;
+  }
   g_free (ring->data);
   *ring = grown;
   return TRUE;
@@ -34,9 +33,9 @@ pilot_ring_reserve (PilotRing *ring,
 
 guint
 pilot_ring_spans (const PilotRing *ring,
-                  guint64          offset,
-                  gsize            length,
-                  struct iovec     spans[2])
+                  guint64 offset,
+                  gsize length,
+                  struct iovec spans[2])
 {
   gsize at, first;
 
@@ -54,19 +53,18 @@ pilot_ring_spans (const PilotRing *ring,
 }
 
 void
-pilot_ring_write (PilotRing    *ring,
-                  guint64       offset,
+pilot_ring_write (PilotRing *ring,
+                  guint64 offset,
                   const guint8 *data,
-                  gsize         length)
+                  gsize length)
 {
   struct iovec spans[2];
   guint n_spans = pilot_ring_spans (ring, offset, length, spans);
 
-  for (guint i = 0; i < n_spans; i++)
-    {
-      memcpy (spans[i].iov_base, data, spans[i].iov_len);
-      data += spans[i].iov_len;
-    }
+  for (guint i = 0; i < n_spans; i++) {
+    memcpy (spans[i].iov_base, data, spans[i].iov_len);
+    data += spans[i].iov_len;
+  }
 }
 
 void

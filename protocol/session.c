@@ -8,15 +8,14 @@
 /* Retired nonce prefixes of all keys together, beyond those that each key has room for. */
 #define MAX_FORGOTTEN (256 * 1024)
 
-struct _PilotKeyStore
-{
-  GHashTable     *keys; /* of PilotKeyState, by its first member */
-  guint           unused;
-  guint           n_forgotten;
-  guint32         secret; /* of the hash of forgotten prefixes; 0 = not drawn yet */
-  guint64         tick;
+struct _PilotKeyStore {
+  GHashTable *keys; /* of PilotKeyState, by its first member */
+  guint unused;
+  guint n_forgotten;
+  guint32 secret; /* of the hash of forgotten prefixes; 0 = not drawn yet */
+  guint64 tick;
   PilotRandomFunc random;
-  gpointer        user_data;
+  gpointer user_data;
 };
 
 static guint
@@ -48,7 +47,7 @@ key_state_free (gpointer data)
 
 PilotKeyStore *
 pilot_key_store_new (PilotRandomFunc random,
-                     gpointer        user_data)
+                     gpointer user_data)
 {
   PilotKeyStore *store = g_new0 (PilotKeyStore, 1);
 
@@ -77,13 +76,12 @@ evict (PilotKeyStore *store)
   while (g_hash_table_iter_next (&iter, NULL, (gpointer *) &state))
     if (state->references == 0 && (oldest == NULL || state->used < oldest->used))
       oldest = state;
-  if (oldest != NULL)
-    {
-      if (oldest->forgotten != NULL)
-        store->n_forgotten -= g_hash_table_size (oldest->forgotten);
-      g_hash_table_remove (store->keys, oldest);
-      store->unused--;
-    }
+  if (oldest != NULL) {
+    if (oldest->forgotten != NULL)
+      store->n_forgotten -= g_hash_table_size (oldest->forgotten);
+    g_hash_table_remove (store->keys, oldest);
+    store->unused--;
+  }
 }
 
 static guint32
@@ -97,22 +95,20 @@ random_prefix (PilotKeyStore *store)
 
 static PilotKeyState *
 key_state_ref (PilotKeyStore *store,
-               const guint8  *peer_public,
-               gboolean       low)
+               const guint8 *peer_public,
+               gboolean low)
 {
   PilotKeyState *state = g_hash_table_lookup (store->keys, peer_public);
 
-  if (state == NULL)
-    {
-      state = g_new0 (PilotKeyState, 1);
-      memcpy (state->x25519, peer_public, sizeof state->x25519);
-      state->prefix = random_prefix (store);
-      /* One AES key serves both directions: the ends count in ranges that never meet each other's, nor a reference node's,
+  if (state == NULL) {
+    state = g_new0 (PilotKeyState, 1);
+    memcpy (state->x25519, peer_public, sizeof state->x25519);
+    state->prefix = random_prefix (store);
+    /* One AES key serves both directions: the ends count in ranges that never meet each other's, nor a reference node's,
        * which counts from 1. Every version accepts a jump forward. */
-      state->counter = low ? G_GUINT64_CONSTANT (1) << 62 : G_GUINT64_CONSTANT (1) << 63;
-      g_hash_table_add (store->keys, state);
-    }
-  else if (state->references == 0)
+    state->counter = low ? G_GUINT64_CONSTANT (1) << 62 : G_GUINT64_CONSTANT (1) << 63;
+    g_hash_table_add (store->keys, state);
+  } else if (state->references == 0)
     store->unused--;
   state->references++;
   return state;
@@ -131,10 +127,10 @@ key_state_unref (PilotKeyStore *store,
 
 PilotSession *
 pilot_session_new (PilotKeyStore *store,
-                   const guint8   private_key[PILOT_X25519_KEY_SIZE],
-                   const guint8   peer_public[PILOT_X25519_KEY_SIZE],
-                   gboolean       low,
-                   gint64         now)
+                   const guint8 private_key[PILOT_X25519_KEY_SIZE],
+                   const guint8 peer_public[PILOT_X25519_KEY_SIZE],
+                   gboolean low,
+                   gint64 now)
 {
   guint8 key[PILOT_AEAD_KEY_SIZE];
   PilotAead *aead;
@@ -164,9 +160,9 @@ pilot_session_free (PilotSession *session)
 
 gsize
 pilot_session_seal (PilotSession *session,
-                    guint8       *frame,
-                    guint32       own_node,
-                    gsize         packet_length)
+                    guint8 *frame,
+                    guint32 own_node,
+                    gsize packet_length)
 {
   /* Advanced first: a counter is spent even if the library fails. */
   guint64 counter = session->key->counter++;
@@ -176,7 +172,7 @@ pilot_session_seal (PilotSession *session,
 
 gboolean
 pilot_session_knows_prefix (const PilotSession *session,
-                            guint32             prefix)
+                            guint32 prefix)
 {
   const PilotReceiveEpochs *epochs = &session->key->epochs;
 
@@ -191,7 +187,7 @@ pilot_session_knows_prefix (const PilotSession *session,
 /* A bijection that nobody outside knows: the peer chooses its prefixes, and must not choose where they collide. */
 static gpointer
 scramble (PilotKeyStore *store,
-          guint32        prefix)
+          guint32 prefix)
 {
   while (store->secret == 0)
     store->secret = random_prefix (store);
@@ -200,7 +196,7 @@ scramble (PilotKeyStore *store,
 
 static gboolean
 is_forgotten (PilotSession *session,
-              guint32       prefix)
+              guint32 prefix)
 {
   GHashTable *forgotten = session->key->forgotten;
 
@@ -222,10 +218,10 @@ make_room_for_prefix (PilotSession *session)
 }
 
 PilotSessionVerdict
-pilot_session_open (PilotSession           *session,
+pilot_session_open (PilotSession *session,
                     const PilotSealedFrame *sealed,
-                    gsize                  *plaintext_length,
-                    PilotEpoch             *epoch)
+                    gsize *plaintext_length,
+                    PilotEpoch *epoch)
 {
   PilotKeyState *key = session->key;
   PilotReplayVerdict verdict = pilot_receive_epochs_check (&key->epochs, sealed->prefix, sealed->counter, epoch);
@@ -235,11 +231,10 @@ pilot_session_open (PilotSession           *session,
     return PILOT_SESSION_REPLAY;
   if (is_forgotten (session, sealed->prefix))
     return PILOT_SESSION_REPLAY;
-  if (!pilot_frame_open_pils (sealed, session->aead, plaintext_length))
-    {
-      session->failures++;
-      return PILOT_SESSION_FORGED;
-    }
+  if (!pilot_frame_open_pils (sealed, session->aead, plaintext_length)) {
+    session->failures++;
+    return PILOT_SESSION_FORGED;
+  }
   if (verdict == PILOT_REPLAY_EXHAUSTED)
     make_room_for_prefix (session);
   if (pilot_receive_epochs_commit (&key->epochs, sealed->prefix, sealed->counter, epoch) != PILOT_REPLAY_ACCEPT)

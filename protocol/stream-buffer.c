@@ -14,8 +14,8 @@ may_write (PilotStream *self)
 }
 
 guint
-pilot_stream_write_vectors (PilotStream  *self,
-                            struct iovec  vectors[2])
+pilot_stream_write_vectors (PilotStream *self,
+                            struct iovec vectors[2])
 {
   gsize room, wanted;
 
@@ -39,62 +39,59 @@ pilot_stream_write_vectors (PilotStream  *self,
 
 void
 pilot_stream_write_commit (PilotStream *self,
-                           gsize        length,
-                           gint64       now)
+                           gsize length,
+                           gint64 now)
 {
-  if (length > 0 && may_write (self))
-    {
-      self->send_length += length;
-      /* The tail of a large write does not wait. */
-      if (length >= STREAM_SEGMENT_SIZE)
-        self->push_offset = self->send_start + self->send_length;
-      if (!stream_timer_is_set (self, STREAM_TIMER_MEMORY) || self->timers[STREAM_TIMER_MEMORY] < now)
-        stream_timer_set (self, STREAM_TIMER_MEMORY, now + STREAM_SECOND);
-      self->changed = TRUE;
-    }
+  if (length > 0 && may_write (self)) {
+    self->send_length += length;
+    /* The tail of a large write does not wait. */
+    if (length >= STREAM_SEGMENT_SIZE)
+      self->push_offset = self->send_start + self->send_length;
+    if (!stream_timer_is_set (self, STREAM_TIMER_MEMORY) || self->timers[STREAM_TIMER_MEMORY] < now)
+      stream_timer_set (self, STREAM_TIMER_MEMORY, now + STREAM_SECOND);
+    self->changed = TRUE;
+  }
   stream_flush (self);
 }
 
 gsize
 pilot_stream_write (PilotStream *self,
-                    const void  *data,
-                    gsize        length,
-                    gint64       now)
+                    const void *data,
+                    gsize length,
+                    gint64 now)
 {
   gsize taken = 0;
 
-  while (taken < length)
-    {
-      struct iovec vectors[2];
-      guint n = pilot_stream_write_vectors (self, vectors);
-      gsize put = 0;
+  while (taken < length) {
+    struct iovec vectors[2];
+    guint n = pilot_stream_write_vectors (self, vectors);
+    gsize put = 0;
 
-      for (guint i = 0; i < n && taken + put < length; i++)
-        {
-          gsize part = MIN (vectors[i].iov_len, length - taken - put);
+    for (guint i = 0; i < n && taken + put < length; i++) {
+      gsize part = MIN (vectors[i].iov_len, length - taken - put);
 
-          memcpy (vectors[i].iov_base, (const guint8 *) data + taken + put, part);
-          put += part;
-        }
-      if (put == 0)
-        break;
-      pilot_stream_write_commit (self, put, now);
-      taken += put;
+      memcpy (vectors[i].iov_base, (const guint8 *) data + taken + put, part);
+      put += part;
     }
+    if (put == 0)
+      break;
+    pilot_stream_write_commit (self, put, now);
+    taken += put;
+  }
   return taken;
 }
 
 guint
-pilot_stream_read_vectors (PilotStream  *self,
-                           struct iovec  vectors[2])
+pilot_stream_read_vectors (PilotStream *self,
+                           struct iovec vectors[2])
 {
   return pilot_ring_spans (&self->receive_ring, self->read_offset, self->readable, vectors);
 }
 
 void
 pilot_stream_read_consume (PilotStream *self,
-                           gsize        length,
-                           gint64       now)
+                           gsize length,
+                           gint64 now)
 {
   gsize unit = self->own_kind ? 2 * STREAM_SEGMENT_SIZE : STREAM_GO_WINDOW_UNIT;
   gint32 gain, open;
@@ -104,23 +101,21 @@ pilot_stream_read_consume (PilotStream *self,
   self->readable -= length;
   self->consumed_since += length;
   /* A reader that keeps up gets more; one that does not, holds no more than it had. */
-  if (self->consumed_since >= self->receive_limit && self->readable < self->receive_limit / 4)
-    {
-      self->receive_limit = MIN (self->receive_limit * 2, self->config.receive_window_max);
-      self->consumed_since = 0;
-    }
+  if (self->consumed_since >= self->receive_limit && self->readable < self->receive_limit / 4) {
+    self->receive_limit = MIN (self->receive_limit * 2, self->config.receive_window_max);
+    self->consumed_since = 0;
+  }
   if (self->readable == 0 && self->state == PILOT_STREAM_STATE_CLOSED)
     pilot_ring_clear (&self->receive_ring);
-  if (stream_can_receive (self))
-    {
-      gsize space = self->receive_limit - MIN (self->readable, self->receive_limit);
+  if (stream_can_receive (self)) {
+    gsize space = self->receive_limit - MIN (self->readable, self->receive_limit);
 
-      if (!self->own_kind)
-        space = MIN (space, (gsize) 512 * STREAM_GO_WINDOW_UNIT);
-      open = pilot_seq_diff (self->advertised_edge, self->rcv_nxt);
-      gain = (gint32) space - open;
-      if (gain >= (gint32) (self->receive_limit / 2) || (open < (gint32) unit && gain >= (gint32) MIN (unit, self->receive_limit / 2)))
-        self->ack_now = self->changed = TRUE;
-    }
+    if (!self->own_kind)
+      space = MIN (space, (gsize) 512 * STREAM_GO_WINDOW_UNIT);
+    open = pilot_seq_diff (self->advertised_edge, self->rcv_nxt);
+    gain = (gint32) space - open;
+    if (gain >= (gint32) (self->receive_limit / 2) || (open < (gint32) unit && gain >= (gint32) MIN (unit, self->receive_limit / 2)))
+      self->ack_now = self->changed = TRUE;
+  }
   stream_flush (self);
 }

@@ -5,7 +5,10 @@
 
 #include "protocol/packet.h"
 
-enum { TLV_WINDOW_SCALE = 1, TLV_HALF_CLOSE = 2, TLV_SACK_BLOCKS = 3, TLV_SEGMENT_SIZE = 4 };
+enum { TLV_WINDOW_SCALE = 1,
+       TLV_HALF_CLOSE = 2,
+       TLV_SACK_BLOCKS = 3,
+       TLV_SEGMENT_SIZE = 4 };
 
 static const guint8 magic[4] = { 'P', 'X', 'T', '1' };
 static const guint8 sack_magic[4] = { 'S', 'A', 'C', 'K' };
@@ -28,9 +31,9 @@ write32 (guint8 *data,
 
 static void
 decode_one (PilotStreamExtensions *extensions,
-            guint8                 type,
-            const guint8          *value,
-            gsize                  length)
+            guint8 type,
+            const guint8 *value,
+            gsize length)
 {
   if (type == TLV_WINDOW_SCALE && length == 1)
     extensions->window_scale = MIN (value[0], 14);
@@ -44,8 +47,8 @@ decode_one (PilotStreamExtensions *extensions,
 
 gboolean
 pilot_stream_extensions_decode (PilotStreamExtensions *extensions,
-                                const guint8          *data,
-                                gsize                  length)
+                                const guint8 *data,
+                                gsize length)
 {
   PilotStreamExtensions result = { -1, FALSE, 4, 1152 };
   guint32 seen = 0;
@@ -53,40 +56,37 @@ pilot_stream_extensions_decode (PilotStreamExtensions *extensions,
 
   if (length < sizeof magic || length > PILOT_STREAM_EXTENSIONS_SIZE || memcmp (data, magic, sizeof magic) != 0)
     return FALSE;
-  while (at < length)
-    {
-      guint8 type = data[at];
+  while (at < length) {
+    guint8 type = data[at];
 
-      if (length - at < 2 || data[at + 1] > length - at - 2)
-        return FALSE;
-      if (type >= 32 || (seen & 1u << type) == 0)
-        decode_one (&result, type, data + at + 2, data[at + 1]);
-      if (type < 32)
-        seen |= 1u << type;
-      at += 2u + data[at + 1];
-    }
+    if (length - at < 2 || data[at + 1] > length - at - 2)
+      return FALSE;
+    if (type >= 32 || (seen & 1u << type) == 0)
+      decode_one (&result, type, data + at + 2, data[at + 1]);
+    if (type < 32)
+      seen |= 1u << type;
+    at += 2u + data[at + 1];
+  }
   *extensions = result;
   return TRUE;
 }
 
 gsize
 pilot_stream_extensions_encode (const PilotStreamExtensions *extensions,
-                                guint8                      *out)
+                                guint8 *out)
 {
   gsize n = sizeof magic;
 
   memcpy (out, magic, sizeof magic);
-  if (extensions->window_scale >= 0)
-    {
-      out[n++] = TLV_WINDOW_SCALE;
-      out[n++] = 1;
-      out[n++] = (guint8) extensions->window_scale;
-    }
-  if (extensions->half_close)
-    {
-      out[n++] = TLV_HALF_CLOSE;
-      out[n++] = 0;
-    }
+  if (extensions->window_scale >= 0) {
+    out[n++] = TLV_WINDOW_SCALE;
+    out[n++] = 1;
+    out[n++] = (guint8) extensions->window_scale;
+  }
+  if (extensions->half_close) {
+    out[n++] = TLV_HALF_CLOSE;
+    out[n++] = 0;
+  }
   out[n++] = TLV_SACK_BLOCKS;
   out[n++] = 1;
   out[n++] = (guint8) extensions->sack_blocks;
@@ -99,18 +99,18 @@ pilot_stream_extensions_encode (const PilotStreamExtensions *extensions,
 
 gboolean
 pilot_stream_sack_resembles (const guint8 *data,
-                             gsize         length,
-                             guint         max_blocks)
+                             gsize length,
+                             guint max_blocks)
 {
   return length >= PILOT_STREAM_SACK_SIZE (1) && memcmp (data, sack_magic, sizeof sack_magic) == 0 &&
          data[4] >= 1 && data[4] <= max_blocks && length >= PILOT_STREAM_SACK_SIZE ((gsize) data[4]);
 }
 
 guint
-pilot_stream_sack_decode (const guint8        *data,
-                          gsize                length,
-                          guint                max_blocks,
-                          guint32              send_next,
+pilot_stream_sack_decode (const guint8 *data,
+                          gsize length,
+                          guint max_blocks,
+                          guint32 send_next,
                           PilotStreamInterval *blocks)
 {
   guint n_blocks;
@@ -118,28 +118,26 @@ pilot_stream_sack_decode (const guint8        *data,
   if (!pilot_stream_sack_resembles (data, length, max_blocks) || length != PILOT_STREAM_SACK_SIZE ((gsize) data[4]))
     return 0;
   n_blocks = data[4];
-  for (guint i = 0; i < n_blocks; i++)
-    {
-      blocks[i].left = read32 (data + 5 + 8 * i);
-      blocks[i].right = read32 (data + 9 + 8 * i);
-      blocks[i].fresh = FALSE;
-      if (!pilot_seq_lt (blocks[i].left, blocks[i].right) || pilot_seq_gt (blocks[i].right, send_next))
-        return 0;
-    }
+  for (guint i = 0; i < n_blocks; i++) {
+    blocks[i].left = read32 (data + 5 + 8 * i);
+    blocks[i].right = read32 (data + 9 + 8 * i);
+    blocks[i].fresh = FALSE;
+    if (!pilot_seq_lt (blocks[i].left, blocks[i].right) || pilot_seq_gt (blocks[i].right, send_next))
+      return 0;
+  }
   return n_blocks;
 }
 
 gsize
 pilot_stream_sack_encode (const PilotStreamInterval *blocks,
-                          guint                      n_blocks,
-                          guint8                    *out)
+                          guint n_blocks,
+                          guint8 *out)
 {
   memcpy (out, sack_magic, sizeof sack_magic);
   out[4] = (guint8) n_blocks;
-  for (guint i = 0; i < n_blocks; i++)
-    {
-      write32 (out + 5 + 8 * i, blocks[i].left);
-      write32 (out + 9 + 8 * i, blocks[i].right);
-    }
+  for (guint i = 0; i < n_blocks; i++) {
+    write32 (out + 5 + 8 * i, blocks[i].left);
+    write32 (out + 9 + 8 * i, blocks[i].right);
+  }
   return PILOT_STREAM_SACK_SIZE (n_blocks);
 }

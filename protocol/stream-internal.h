@@ -16,9 +16,9 @@ G_BEGIN_DECLS
 #define STREAM_SECOND ((gint64) G_USEC_PER_SEC)
 #define STREAM_NEVER G_MAXINT64
 
-#define STREAM_SEGMENT_SIZE 1152      /* toward the reference, and before we know */
-#define STREAM_GO_WINDOW_UNIT 4096    /* what a v1.9 peer sends per slot we advertise */
-#define STREAM_GO_SEGMENTS 128        /* most unacknowledged segments toward the reference */
+#define STREAM_SEGMENT_SIZE 1152   /* toward the reference, and before we know */
+#define STREAM_GO_WINDOW_UNIT 4096 /* what a v1.9 peer sends per slot we advertise */
+#define STREAM_GO_SEGMENTS 128     /* most unacknowledged segments toward the reference */
 #define STREAM_DEFAULT_BUFFER (8 * 1024 * 1024)
 #define STREAM_INITIAL_LIMIT (2 * 1024 * 1024)
 
@@ -28,13 +28,13 @@ typedef enum {
   STREAM_TIMER_PROBE,      /* tail loss probe */
   STREAM_TIMER_REORDER,    /* RACK */
   STREAM_TIMER_ACK,
-  STREAM_TIMER_HOLD,       /* Nagle */
+  STREAM_TIMER_HOLD, /* Nagle */
   STREAM_TIMER_PACE,
-  STREAM_TIMER_WINDOW,     /* zero-window probe */
-  STREAM_TIMER_CLOSE,      /* TIME_WAIT, FIN that waits or is not answered */
+  STREAM_TIMER_WINDOW, /* zero-window probe */
+  STREAM_TIMER_CLOSE,  /* TIME_WAIT, FIN that waits or is not answered */
   STREAM_TIMER_FIN_HOLD,
-  STREAM_TIMER_IDLE,       /* keepalive */
-  STREAM_TIMER_MEMORY,     /* gives rings of idle streams back */
+  STREAM_TIMER_IDLE,   /* keepalive */
+  STREAM_TIMER_MEMORY, /* gives rings of idle streams back */
   STREAM_N_TIMERS
 } StreamTimer;
 
@@ -46,15 +46,15 @@ struct _PilotStream {
   gpointer user_data;
   PilotStreamState state;
   PilotStreamError error;
-  guint ready;                 /* pending bits */
+  guint ready; /* pending bits */
   gint64 timers[STREAM_N_TIMERS];
   gint64 created;
 
   guint released : 1, finished : 1, tunnel_ready : 1, own_kind : 1, half_close : 1, accepted : 1;
-  guint changed : 1, ready_new : 1;                         /* hooks to call when the entry point returns */
+  guint changed : 1, ready_new : 1; /* hooks to call when the entry point returns */
   guint syn_due : 1, syn_ack_due : 1, rst_due : 1, fin_ack_due : 1, fin_ack_sent : 1;
   guint fin_wanted : 1, fin_allowed : 1, fin_forced : 1, fin_sent : 1, fin_acked : 1; /* our side */
-  guint fin_received : 1, fin_held : 1;                     /* theirs */
+  guint fin_received : 1, fin_held : 1;                                               /* theirs */
   guint ack_now : 1, ack_pending : 1, window_probe_due : 1, keepalive_due : 1, loss_probe_due : 1;
   guint in_recovery : 1, write_blocked : 1, drained_told : 1, reordering_seen : 1;
 
@@ -65,12 +65,12 @@ struct _PilotStream {
   /* Sending. */
   guint32 iss, snd_una, snd_nxt;
   PilotRing send_ring;
-  guint64 send_start;          /* offset in the stream of the byte snd_una stands for */
-  gsize send_length, send_sent;/* bytes held; of these, bytes sent at least once */
-  guint64 push_offset;         /* data before this is not held back */
+  guint64 send_start;           /* offset in the stream of the byte snd_una stands for */
+  gsize send_length, send_sent; /* bytes held; of these, bytes sent at least once */
+  guint64 push_offset;          /* data before this is not held back */
   gsize write_limit;
-  guint64 peer_window;         /* bytes */
-  guint peer_slots;            /* a Go peer's window: segments */
+  guint64 peer_window; /* bytes */
+  guint peer_slots;    /* a Go peer's window: segments */
   guint peer_segment_size, peer_blocks;
   gint peer_scale;
   PilotStreamRecords records;
@@ -89,34 +89,34 @@ struct _PilotStream {
   gint64 rack_sent, rack_rtt;
   guint32 rack_end;
   guint reorder_window_mult;
-  guint32 sacked_end;          /* highest byte known to be received */
+  guint32 sacked_end; /* highest byte known to be received */
   gint64 pace_at_ns;
   guint64 burst_left;
 
   /* Delivery. */
   guint64 delivered, app_limited_until;
   gint64 delivered_at, first_sent;
-  guint64 lost_since;          /* since the last sample */
+  guint64 lost_since; /* since the last sample */
   PilotCongestion congestion;
 
   /* Receiving. */
   guint32 irs, rcv_nxt;
   PilotRing receive_ring;
-  guint64 read_offset;         /* of the first byte not consumed */
+  guint64 read_offset; /* of the first byte not consumed */
   gsize readable;
-  PilotStreamIntervals held;   /* beyond a hole */
-  gsize receive_limit;         /* grows with a reader that keeps up */
-  guint64 consumed_since;      /* the limit last grew */
-  guint32 advertised_edge;     /* right edge last told */
+  PilotStreamIntervals held; /* beyond a hole */
+  gsize receive_limit;       /* grows with a reader that keeps up */
+  guint64 consumed_since;    /* the limit last grew */
+  guint32 advertised_edge;   /* right edge last told */
   gint receive_scale;
   guint32 fin_sequence;
   guint segments_unacked;
   guint32 ack_points[STREAM_MAX_ACK_POINTS]; /* acknowledgements owed to a Go peer, in order */
   guint n_ack_points;
-  guint duplicate_acks_due;    /* with SACK */
+  guint duplicate_acks_due; /* with SACK */
   guint empty_acks_due, gap_segments;
   gboolean gap_told;
-  guint32 newest_left;         /* start of the segment that came last out of order */
+  guint32 newest_left; /* start of the segment that came last out of order */
   guint sack_cursor;
   gint64 last_received;
   guint keepalives;
@@ -172,7 +172,7 @@ stream_can_send (PilotStream *self)
 
 /* stream.c */
 void stream_signal (PilotStream *self, guint ready);
-void stream_flush (PilotStream *self);                 /* last thing of every entry point: may free nothing, but tells */
+void stream_flush (PilotStream *self);                                     /* last thing of every entry point: may free nothing, but tells */
 void stream_close (PilotStream *self, PilotStreamError error, gint64 now); /* state CLOSED, everything dropped */
 void stream_enter_time_wait (PilotStream *self, gint64 now);
 void stream_drop_send_side (PilotStream *self);

@@ -13,7 +13,7 @@
 
 gsize
 stream_encode_extensions (PilotStream *self,
-                          guint8      *out)
+                          guint8 *out)
 {
   PilotStreamExtensions offer = { self->receive_scale, TRUE, PILOT_STREAM_SACK_MAX, 65000 };
 
@@ -22,9 +22,9 @@ stream_encode_extensions (PilotStream *self,
 
 /* What the peer's SYN or SYN-ACK says of it. */
 static void
-learn (PilotStream       *self,
+learn (PilotStream *self,
        const PilotPacket *packet,
-       gint64             now)
+       gint64 now)
 {
   PilotStreamExtensions theirs;
 
@@ -44,7 +44,7 @@ learn (PilotStream       *self,
 
 void
 stream_established (PilotStream *self,
-                    gint64       now)
+                    gint64 now)
 {
   self->state = PILOT_STREAM_STATE_ESTABLISHED;
   self->snd_una = self->iss + 1;
@@ -53,20 +53,19 @@ stream_established (PilotStream *self,
   self->delivered_at = self->first_sent = now;
   stream_timer_clear (self, STREAM_TIMER_DIAL);
   stream_timer_set (self, STREAM_TIMER_IDLE, now + 60 * STREAM_SECOND);
-  if (self->fin_wanted)
-    {
-      if (self->half_close)
-        self->fin_allowed = TRUE;
-      else
-        stream_timer_set (self, STREAM_TIMER_CLOSE, now + FIN_DEFERRED);
-    }
+  if (self->fin_wanted) {
+    if (self->half_close)
+      self->fin_allowed = TRUE;
+    else
+      stream_timer_set (self, STREAM_TIMER_CLOSE, now + FIN_DEFERRED);
+  }
   self->changed = TRUE;
 }
 
 void
-pilot_stream_input_syn (PilotStream       *self,
+pilot_stream_input_syn (PilotStream *self,
                         const PilotPacket *syn,
-                        gint64             now)
+                        gint64 now)
 {
   self->segments_received++;
   learn (self, syn, now);
@@ -75,19 +74,18 @@ pilot_stream_input_syn (PilotStream       *self,
 
 void
 pilot_stream_accept (PilotStream *self,
-                     gint64       now)
+                     gint64 now)
 {
-  if (self->state == PILOT_STREAM_STATE_SYN_RECEIVED)
-    {
-      self->accepted = self->syn_ack_due = TRUE;
-      stream_established (self, now);
-    }
+  if (self->state == PILOT_STREAM_STATE_SYN_RECEIVED) {
+    self->accepted = self->syn_ack_due = TRUE;
+    stream_established (self, now);
+  }
   stream_flush (self);
 }
 
 void
 pilot_stream_refuse (PilotStream *self,
-                     gint64       now)
+                     gint64 now)
 {
   self->released = TRUE;
   pilot_stream_fail (self, PILOT_STREAM_ERROR_REFUSED, TRUE, now);
@@ -95,26 +93,25 @@ pilot_stream_refuse (PilotStream *self,
 
 void
 pilot_stream_ignore (PilotStream *self,
-                     gint64       now)
+                     gint64 now)
 {
   self->released = TRUE;
   pilot_stream_fail (self, PILOT_STREAM_ERROR_NONE, FALSE, now);
 }
 
 void
-stream_input_repeated_syn (PilotStream       *self,
+stream_input_repeated_syn (PilotStream *self,
                            const PilotPacket *packet,
-                           gint64             now)
+                           gint64 now)
 {
   if (self->state == PILOT_STREAM_STATE_SYN_SENT || self->state == PILOT_STREAM_STATE_SYN_RECEIVED ||
       self->state == PILOT_STREAM_STATE_CLOSED || self->config.initiator)
     return;
-  if (packet->seq != self->irs)
-    {
-      /* Another connection from the same port: the peer has lost this one, it was restarted. */
-      stream_close (self, PILOT_STREAM_ERROR_RESET, now);
-      return;
-    }
+  if (packet->seq != self->irs) {
+    /* Another connection from the same port: the peer has lost this one, it was restarted. */
+    stream_close (self, PILOT_STREAM_ERROR_RESET, now);
+    return;
+  }
   self->syn_ack_due = self->changed = TRUE;
   /* It never heard the SYN-ACK, so what followed fell on deaf ears. */
   if (self->snd_una == self->iss + 1)
@@ -122,9 +119,9 @@ stream_input_repeated_syn (PilotStream       *self,
 }
 
 void
-stream_input_syn_ack (PilotStream       *self,
+stream_input_syn_ack (PilotStream *self,
                       const PilotPacket *packet,
-                      gint64             now)
+                      gint64 now)
 {
   if (self->state != PILOT_STREAM_STATE_SYN_SENT || self->syn_transmissions == 0 || packet->ack != self->iss + 1)
     return;
@@ -138,15 +135,14 @@ stream_input_syn_ack (PilotStream       *self,
 
 void
 stream_dial_expired (PilotStream *self,
-                     gint64       now)
+                     gint64 now)
 {
   if (self->state != PILOT_STREAM_STATE_SYN_SENT)
     return;
-  if (self->syn_transmissions >= DIAL_EXPIRIES || now - self->created >= DIAL_TOTAL)
-    {
-      stream_close (self, PILOT_STREAM_ERROR_TIMEOUT, now);
-      return;
-    }
+  if (self->syn_transmissions >= DIAL_EXPIRIES || now - self->created >= DIAL_TOTAL) {
+    stream_close (self, PILOT_STREAM_ERROR_TIMEOUT, now);
+    return;
+  }
   self->dial_timeout = self->syn_transmissions == DIAL_RESTART ? 2 * DIAL_FIRST : MIN (self->dial_timeout * 2, DIAL_CAP);
   self->syn_due = TRUE;
 }

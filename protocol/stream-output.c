@@ -15,9 +15,9 @@
 #define PACING_SLACK_NS (2 * 1000 * 1000)
 
 static gboolean
-finish (PilotStream        *self,
+finish (PilotStream *self,
         PilotStreamSegment *segment,
-        gint64              now)
+        gint64 now)
 {
   self->segments_sent++;
   self->last_sent = now;
@@ -25,9 +25,9 @@ finish (PilotStream        *self,
 }
 
 static void
-header (PilotStream        *self,
+header (PilotStream *self,
         PilotStreamSegment *segment,
-        guint8              flags)
+        guint8 flags)
 {
   segment->flags = flags;
   segment->seq = self->snd_nxt;
@@ -39,7 +39,7 @@ header (PilotStream        *self,
 
 static void
 attach_small (PilotStreamSegment *segment,
-              gsize               length)
+              gsize length)
 {
   segment->payload[0].iov_base = segment->small;
   segment->payload[0].iov_len = length;
@@ -48,9 +48,9 @@ attach_small (PilotStreamSegment *segment,
 }
 
 static gboolean
-output_reset (PilotStream        *self,
+output_reset (PilotStream *self,
               PilotStreamSegment *segment,
-              gint64              now)
+              gint64 now)
 {
   self->rst_due = FALSE;
   stream_timer_clear (self, STREAM_TIMER_CLOSE);
@@ -64,9 +64,9 @@ output_reset (PilotStream        *self,
 }
 
 static gboolean
-output_syn (PilotStream        *self,
+output_syn (PilotStream *self,
             PilotStreamSegment *segment,
-            gint64              now)
+            gint64 now)
 {
   gint64 until;
 
@@ -88,9 +88,9 @@ output_syn (PilotStream        *self,
 }
 
 static gboolean
-output_syn_ack (PilotStream        *self,
+output_syn_ack (PilotStream *self,
                 PilotStreamSegment *segment,
-                gint64              now)
+                gint64 now)
 {
   self->syn_ack_due = FALSE;
   header (self, segment, PILOT_PACKET_SYN | PILOT_PACKET_ACK);
@@ -102,9 +102,9 @@ output_syn_ack (PilotStream        *self,
 }
 
 static gboolean
-output_fin_ack (PilotStream        *self,
+output_fin_ack (PilotStream *self,
                 PilotStreamSegment *segment,
-                gint64              now)
+                gint64 now)
 {
   self->fin_ack_due = FALSE;
   header (self, segment, PILOT_PACKET_FIN | PILOT_PACKET_ACK);
@@ -114,10 +114,10 @@ output_fin_ack (PilotStream        *self,
 
 /* An empty acknowledgement, or one with SACK while there is a hole. */
 static gboolean
-output_ack (PilotStream        *self,
+output_ack (PilotStream *self,
             PilotStreamSegment *segment,
-            gboolean            with_sack,
-            gint64              now)
+            gboolean with_sack,
+            gint64 now)
 {
   PilotStreamInterval blocks[PILOT_STREAM_SACK_MAX];
   guint n_blocks = 0;
@@ -133,25 +133,23 @@ output_ack (PilotStream        *self,
 
 /* The acknowledgements a Go peer wants to count, one by one. */
 static gboolean
-output_counted_ack (PilotStream        *self,
+output_counted_ack (PilotStream *self,
                     PilotStreamSegment *segment,
-                    gint64              now)
+                    gint64 now)
 {
-  if (self->n_ack_points > 0)
-    {
-      guint32 ack = self->ack_points[0];
+  if (self->n_ack_points > 0) {
+    guint32 ack = self->ack_points[0];
 
-      self->n_ack_points--;
-      memmove (self->ack_points, self->ack_points + 1, self->n_ack_points * sizeof *self->ack_points);
-      output_ack (self, segment, FALSE, now);
-      segment->ack = ack;
-      return TRUE;
-    }
-  if (self->duplicate_acks_due > 0)
-    {
-      self->duplicate_acks_due--;
-      return output_ack (self, segment, TRUE, now);
-    }
+    self->n_ack_points--;
+    memmove (self->ack_points, self->ack_points + 1, self->n_ack_points * sizeof *self->ack_points);
+    output_ack (self, segment, FALSE, now);
+    segment->ack = ack;
+    return TRUE;
+  }
+  if (self->duplicate_acks_due > 0) {
+    self->duplicate_acks_due--;
+    return output_ack (self, segment, TRUE, now);
+  }
   self->empty_acks_due--;
   return output_ack (self, segment, FALSE, now);
 }
@@ -159,7 +157,7 @@ output_counted_ack (PilotStream        *self,
 /* Bursts of a quantum; what the clock of the caller came late is made good up to 2 ms. */
 static gboolean
 pacing_allows (PilotStream *self,
-               gint64       now)
+               gint64 now)
 {
   gint64 now_ns = now * 1000;
 
@@ -167,11 +165,10 @@ pacing_allows (PilotStream *self,
     return TRUE;
   if (self->burst_left > 0)
     return TRUE;
-  if (self->pace_at_ns > now_ns)
-    {
-      stream_timer_set (self, STREAM_TIMER_PACE, (self->pace_at_ns + 999) / 1000);
-      return FALSE;
-    }
+  if (self->pace_at_ns > now_ns) {
+    stream_timer_set (self, STREAM_TIMER_PACE, (self->pace_at_ns + 999) / 1000);
+    return FALSE;
+  }
   self->pace_at_ns = MAX (self->pace_at_ns, now_ns - PACING_SLACK_NS);
   self->burst_left = MAX (self->congestion.quantum, 1);
   return TRUE;
@@ -179,7 +176,7 @@ pacing_allows (PilotStream *self,
 
 static void
 pacing_spend (PilotStream *self,
-              gsize        length)
+              gsize length)
 {
   if (self->congestion.pacing_rate == 0)
     return;
@@ -188,9 +185,9 @@ pacing_spend (PilotStream *self,
 }
 
 static void
-stamp (PilotStream       *self,
+stamp (PilotStream *self,
        PilotStreamRecord *record,
-       gint64             now)
+       gint64 now)
 {
   if (self->in_flight == 0)
     self->delivered_at = self->first_sent = now;
@@ -204,56 +201,49 @@ stamp (PilotStream       *self,
 }
 
 static gboolean
-output_record (PilotStream        *self,
+output_record (PilotStream *self,
                PilotStreamSegment *segment,
-               PilotStreamRecord  *record,
-               gint64              now)
+               PilotStreamRecord *record,
+               gint64 now)
 {
   guint64 offset = self->send_start + (guint32) (record->sequence - self->snd_una);
 
-  if (record->flags & PILOT_SEGMENT_FIN)
-    {
-      header (self, segment, self->half_close ? PILOT_PACKET_FIN | PILOT_PACKET_ACK : PILOT_PACKET_FIN);
-      if (!self->half_close)
-        segment->ack = segment->window = 0;
-      segment->seq = record->sequence;
-    }
-  else
-    {
-      header (self, segment, PILOT_PACKET_ACK);
-      segment->seq = record->sequence;
-      segment->n_payload = pilot_ring_spans (&self->send_ring, offset, record->length, segment->payload);
-      segment->payload_length = record->length;
-      self->last_data_sent = now;
-    }
-  if (segment->flags & PILOT_PACKET_ACK)
-    {
-      stream_note_acknowledged (self, segment->window);
-      self->n_ack_points = 0;
-    }
+  if (record->flags & PILOT_SEGMENT_FIN) {
+    header (self, segment, self->half_close ? PILOT_PACKET_FIN | PILOT_PACKET_ACK : PILOT_PACKET_FIN);
+    if (!self->half_close)
+      segment->ack = segment->window = 0;
+    segment->seq = record->sequence;
+  } else {
+    header (self, segment, PILOT_PACKET_ACK);
+    segment->seq = record->sequence;
+    segment->n_payload = pilot_ring_spans (&self->send_ring, offset, record->length, segment->payload);
+    segment->payload_length = record->length;
+    self->last_data_sent = now;
+  }
+  if (segment->flags & PILOT_PACKET_ACK) {
+    stream_note_acknowledged (self, segment->window);
+    self->n_ack_points = 0;
+  }
   pacing_spend (self, record->length);
   return finish (self, segment, now);
 }
 
 static gboolean
-retransmit (PilotStream        *self,
+retransmit (PilotStream *self,
             PilotStreamSegment *segment,
-            guint64             id,
-            gboolean            counts,
-            gint64              now)
+            guint64 id,
+            gboolean counts,
+            gint64 now)
 {
   PilotStreamRecord *record = pilot_stream_records_get (&self->records, id);
 
-  if (record->flags & PILOT_SEGMENT_LOST)
-    {
-      pilot_stream_records_unlink (&self->records, &self->records.lost, id);
-      record->flags &= ~PILOT_SEGMENT_LOST;
-    }
-  else
-    {
-      pilot_stream_records_unlink (&self->records, &self->records.in_flight, id);
-      self->in_flight -= record->length;
-    }
+  if (record->flags & PILOT_SEGMENT_LOST) {
+    pilot_stream_records_unlink (&self->records, &self->records.lost, id);
+    record->flags &= ~PILOT_SEGMENT_LOST;
+  } else {
+    pilot_stream_records_unlink (&self->records, &self->records.in_flight, id);
+    self->in_flight -= record->length;
+  }
   stamp (self, record, now);
   record->flags |= PILOT_SEGMENT_RETRANSMITTED;
   if (counts && record->transmissions < 255)
@@ -269,11 +259,11 @@ retransmit (PilotStream        *self,
 }
 
 static gboolean
-output_new (PilotStream        *self,
+output_new (PilotStream *self,
             PilotStreamSegment *segment,
-            guint               length,
-            gboolean            fin,
-            gint64              now)
+            guint length,
+            gboolean fin,
+            gint64 now)
 {
   guint64 id;
   PilotStreamRecord *record;
@@ -299,9 +289,9 @@ output_new (PilotStream        *self,
 }
 
 static gboolean
-output_fin (PilotStream        *self,
+output_fin (PilotStream *self,
             PilotStreamSegment *segment,
-            gint64              now)
+            gint64 now)
 {
   self->fin_sent = TRUE;
   self->state = self->state == PILOT_STREAM_STATE_CLOSE_WAIT ? PILOT_STREAM_STATE_LAST_ACK : PILOT_STREAM_STATE_FIN_WAIT_1;
@@ -313,8 +303,8 @@ output_fin (PilotStream        *self,
 /* A segment that a receiver would take for SACK is sent in two pieces, neither of which can be (streams.md section 5). */
 static guint
 avoid_sack (PilotStream *self,
-            guint64      offset,
-            guint        length)
+            guint64 offset,
+            guint length)
 {
   guint8 start[5];
   struct iovec spans[2];
@@ -323,21 +313,20 @@ avoid_sack (PilotStream *self,
   if (length < PILOT_STREAM_SACK_SIZE (1))
     return length;
   n_spans = pilot_ring_spans (&self->send_ring, offset, sizeof start, spans);
-  for (guint i = 0; i < n_spans; i++)
-    {
-      memcpy (start + n, spans[i].iov_base, spans[i].iov_len);
-      n += spans[i].iov_len;
-    }
+  for (guint i = 0; i < n_spans; i++) {
+    memcpy (start + n, spans[i].iov_base, spans[i].iov_len);
+    n += spans[i].iov_len;
+  }
   return pilot_stream_sack_resembles (start, length, 255) ? 4 : length;
 }
 
 /* Should a short tail wait for more (streams.md 4.6)? Toward our own kind only within a bulk transfer. */
 static gboolean
 hold_back (PilotStream *self,
-           guint64      offset,
-           guint        length,
-           guint        segment_size,
-           gint64       now)
+           guint64 offset,
+           guint length,
+           guint segment_size,
+           gint64 now)
 {
   gboolean short_out = self->records.n_records > 0 && pilot_seq_gt (self->short_end, self->snd_una);
 
@@ -353,17 +342,15 @@ hold_back (PilotStream *self,
 /* How many of @length new bytes the peer's window lets out. */
 static guint
 window_allows (PilotStream *self,
-               guint        length,
-               gint64       now)
+               guint length,
+               gint64 now)
 {
   guint64 room = self->peer_window > self->send_sent ? self->peer_window - self->send_sent : 0;
 
-  if (!self->own_kind || self->peer_scale < 0)
-    {
-      if (self->records.n_records < MIN (STREAM_GO_SEGMENTS, self->peer_slots))
-        return length;
-    }
-  else if (room >= length)
+  if (!self->own_kind || self->peer_scale < 0) {
+    if (self->records.n_records < MIN (STREAM_GO_SEGMENTS, self->peer_slots))
+      return length;
+  } else if (room >= length)
     return length;
   if (self->window_probe_due)
     return self->records.n_records == 0 ? MIN (length, STREAM_SEGMENT_SIZE) : 0;
@@ -374,8 +361,8 @@ window_allows (PilotStream *self,
 
 static guint
 choose_length (PilotStream *self,
-               guint        mss_limit,
-               gint64       now)
+               guint mss_limit,
+               gint64 now)
 {
   guint segment_size = MIN (mss_limit, self->own_kind ? self->peer_segment_size : STREAM_SEGMENT_SIZE);
   guint64 offset = self->send_start + self->send_sent;
@@ -391,10 +378,10 @@ choose_length (PilotStream *self,
 
 /* Regardless of window and pacing: the head after a timeout, the tail as a probe (RFC 8985 section 7.3). */
 static gboolean
-output_probe (PilotStream        *self,
+output_probe (PilotStream *self,
               PilotStreamSegment *segment,
-              guint               mss_limit,
-              gint64              now)
+              guint mss_limit,
+              gint64 now)
 {
   guint length;
 
@@ -413,44 +400,41 @@ output_probe (PilotStream        *self,
 }
 
 static gboolean
-output_data (PilotStream        *self,
+output_data (PilotStream *self,
              PilotStreamSegment *segment,
-             guint               mss_limit,
-             gint64              now)
+             guint mss_limit,
+             gint64 now)
 {
   gboolean probing = self->window_probe_due;
   guint length;
 
   if (self->loss_probe_due && output_probe (self, segment, mss_limit, now))
     return TRUE;
-  if (probing && self->records.n_records > 0)
-    {
-      /* Only data makes a Go peer answer: the oldest segment again. */
-      self->window_probe_due = FALSE;
-      self->window_probes++;
-      stream_timer_clear (self, STREAM_TIMER_WINDOW);
-      retransmit (self, segment, self->records.head, FALSE, now);
-      stream_arm_retransmit (self, now);
-      return TRUE;
-    }
-  if (self->records.lost.first != PILOT_SEGMENT_NONE)
-    {
-      if (self->in_flight >= self->congestion.window || !pacing_allows (self, now))
-        return FALSE;
-      return retransmit (self, segment, self->records.lost.first, TRUE, now);
-    }
-  if (self->send_length == self->send_sent)
-    {
-      self->window_probe_due = FALSE;
-      /* A writer that waits for room is held up by the path, not by itself. */
-      if (self->in_flight < self->congestion.window && self->send_length < self->write_limit / 2)
-        self->app_limited_until = MAX (self->delivered + self->in_flight, 1);
-      if (!self->fin_wanted || !self->fin_allowed || self->fin_sent)
-        return FALSE;
-      if (!self->half_close && self->records.n_records > 0 && !self->fin_forced)
-        return FALSE;
-      return output_fin (self, segment, now);
-    }
+  if (probing && self->records.n_records > 0) {
+    /* Only data makes a Go peer answer: the oldest segment again. */
+    self->window_probe_due = FALSE;
+    self->window_probes++;
+    stream_timer_clear (self, STREAM_TIMER_WINDOW);
+    retransmit (self, segment, self->records.head, FALSE, now);
+    stream_arm_retransmit (self, now);
+    return TRUE;
+  }
+  if (self->records.lost.first != PILOT_SEGMENT_NONE) {
+    if (self->in_flight >= self->congestion.window || !pacing_allows (self, now))
+      return FALSE;
+    return retransmit (self, segment, self->records.lost.first, TRUE, now);
+  }
+  if (self->send_length == self->send_sent) {
+    self->window_probe_due = FALSE;
+    /* A writer that waits for room is held up by the path, not by itself. */
+    if (self->in_flight < self->congestion.window && self->send_length < self->write_limit / 2)
+      self->app_limited_until = MAX (self->delivered + self->in_flight, 1);
+    if (!self->fin_wanted || !self->fin_allowed || self->fin_sent)
+      return FALSE;
+    if (!self->half_close && self->records.n_records > 0 && !self->fin_forced)
+      return FALSE;
+    return output_fin (self, segment, now);
+  }
   if (self->fin_forced && !self->fin_sent)
     return output_fin (self, segment, now);
   if (!probing && (self->in_flight >= self->congestion.window || !pacing_allows (self, now)))
@@ -465,10 +449,10 @@ output_data (PilotStream        *self,
 }
 
 static gboolean
-output_any (PilotStream        *self,
+output_any (PilotStream *self,
             PilotStreamSegment *segment,
-            guint               mss_limit,
-            gint64              now)
+            guint mss_limit,
+            gint64 now)
 {
   if (self->rst_due)
     return output_reset (self, segment, now);
@@ -486,19 +470,18 @@ output_any (PilotStream        *self,
     return output_ack (self, segment, TRUE, now);
   if (stream_can_send (self) && output_data (self, segment, mss_limit, now))
     return TRUE;
-  if (self->ack_now || self->keepalive_due)
-    {
-      self->keepalive_due = FALSE;
-      return output_ack (self, segment, TRUE, now);
-    }
+  if (self->ack_now || self->keepalive_due) {
+    self->keepalive_due = FALSE;
+    return output_ack (self, segment, TRUE, now);
+  }
   return FALSE;
 }
 
 gboolean
-pilot_stream_output (PilotStream        *self,
+pilot_stream_output (PilotStream *self,
                      PilotStreamSegment *segment,
-                     guint               mss_limit,
-                     gint64              now)
+                     guint mss_limit,
+                     gint64 now)
 {
   gboolean made;
 

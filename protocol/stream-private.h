@@ -28,7 +28,7 @@ typedef struct {
   gboolean active;
   PilotStream *event_next;
   gboolean event_queued;
-  guint timer_index;                      /* place in the heap; 0 = not there */
+  guint timer_index; /* place in the heap; 0 = not there */
   gint64 timer_deadline;
   gpointer peer;
   /* Set by the overlay when it makes the stream. */
@@ -47,7 +47,7 @@ typedef struct {
   guint16 local_port, remote_port;
   gboolean initiator;
   guint32 initial_sequence;
-  gboolean extensions;        /* offer (initiator) or answer (responder) the TLV exchange of docs/extensions.md */
+  gboolean extensions; /* offer (initiator) or answer (responder) the TLV exchange of docs/extensions.md */
   gsize receive_window_max, send_buffer_max;
   const PilotStreamHooks *hooks;
   gpointer overlay;
@@ -61,7 +61,7 @@ typedef struct {
   struct iovec payload[2];
   guint n_payload;
   guint payload_length;
-  guint8 small[64];           /* SACK blocks and TLVs live here; payload[0] may point at it */
+  guint8 small[64]; /* SACK blocks and TLVs live here; payload[0] may point at it */
 } PilotStreamSegment;
 
 PilotStream *pilot_stream_new (const PilotStreamConfig *config, gint64 now);

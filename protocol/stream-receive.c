@@ -19,7 +19,7 @@ scaled (PilotStream *self)
 
 guint16
 stream_window_field (PilotStream *self,
-                     gboolean     syn)
+                     gboolean syn)
 {
   gsize space = self->receive_limit > self->readable ? self->receive_limit - self->readable : 0;
 
@@ -28,19 +28,18 @@ stream_window_field (PilotStream *self,
   /* No window too small to be of use (RFC 9293 3.8.6.2.2). */
   if (space < MIN (STREAM_GO_WINDOW_UNIT, self->receive_limit / 2))
     space = 0;
-  if (syn || !scaled (self))
-    {
-      gsize slots = MIN (space / STREAM_GO_WINDOW_UNIT, GO_SLOTS);
+  if (syn || !scaled (self)) {
+    gsize slots = MIN (space / STREAM_GO_WINDOW_UNIT, GO_SLOTS);
 
-      return (guint16) (syn ? MAX (slots, 1) : slots);
-    }
+    return (guint16) (syn ? MAX (slots, 1) : slots);
+  }
   return (guint16) MIN (space >> self->receive_scale, 65535);
 }
 
 /* An acknowledgement of everything leaves with this window. */
 void
 stream_note_acknowledged (PilotStream *self,
-                          guint16      window)
+                          guint16 window)
 {
   guint32 bytes = scaled (self) ? (guint32) window << self->receive_scale : (guint32) window * STREAM_GO_WINDOW_UNIT;
 
@@ -52,7 +51,7 @@ stream_note_acknowledged (PilotStream *self,
 
 /* What to report: where the newest segment is, then what changed, then the others in turn. */
 guint
-stream_choose_blocks (PilotStream         *self,
+stream_choose_blocks (PilotStream *self,
                       PilotStreamInterval *blocks)
 {
   guint most = MIN (self->own_kind ? self->peer_blocks : 4, PILOT_STREAM_SACK_MAX);
@@ -62,33 +61,30 @@ stream_choose_blocks (PilotStream         *self,
 
   most = MIN (most, n_items);
   for (guint pass = 0; pass < 3 && n < most; pass++)
-    for (guint i = 0; i < n_items && n < most; i++)
-      {
-        guint at = pass == 2 ? (self->sack_cursor + i) % n_items : n_items - 1 - i;
-        gboolean known = FALSE;
+    for (guint i = 0; i < n_items && n < most; i++) {
+      guint at = pass == 2 ? (self->sack_cursor + i) % n_items : n_items - 1 - i;
+      gboolean known = FALSE;
 
-        if ((pass == 0 && at != newest) || (pass == 1 && !self->held.items[at].fresh))
-          continue;
-        for (guint k = 0; k < n; k++)
-          known |= chosen[k] == at;
-        if (!known)
-          chosen[n++] = at;
-      }
+      if ((pass == 0 && at != newest) || (pass == 1 && !self->held.items[at].fresh))
+        continue;
+      for (guint k = 0; k < n; k++)
+        known |= chosen[k] == at;
+      if (!known)
+        chosen[n++] = at;
+    }
   self->sack_cursor = n_items > 0 ? (self->sack_cursor + most) % n_items : 0;
   /* The reference sends them in order. */
   for (guint i = 1; !self->own_kind && i < n; i++)
-    for (guint k = i; k > 0 && chosen[k] < chosen[k - 1]; k--)
-      {
-        guint swap = chosen[k];
+    for (guint k = i; k > 0 && chosen[k] < chosen[k - 1]; k--) {
+      guint swap = chosen[k];
 
-        chosen[k] = chosen[k - 1];
-        chosen[k - 1] = swap;
-      }
-  for (guint i = 0; i < n; i++)
-    {
-      blocks[i] = self->held.items[chosen[i]];
-      self->held.items[chosen[i]].fresh = FALSE;
+      chosen[k] = chosen[k - 1];
+      chosen[k - 1] = swap;
     }
+  for (guint i = 0; i < n; i++) {
+    blocks[i] = self->held.items[chosen[i]];
+    self->held.items[chosen[i]].fresh = FALSE;
+  }
   return n;
 }
 
@@ -106,17 +102,15 @@ add_ack_point (PilotStream *self)
 /* A Go sender counts acknowledgements and grows by each: it gets one for every second segment, as from its own kind. */
 static void
 owe_ack_in_order (PilotStream *self,
-                  gsize        length,
-                  gboolean     gap,
-                  gint64       now)
+                  gsize length,
+                  gboolean gap,
+                  gint64 now)
 {
   self->segments_unacked++;
-  if (self->own_kind)
-    {
-      if (gap || self->segments_unacked >= 2)
-        self->ack_now = TRUE;
-    }
-  else if (gap || self->segments_unacked >= 2 || length < STREAM_SEGMENT_SIZE)
+  if (self->own_kind) {
+    if (gap || self->segments_unacked >= 2)
+      self->ack_now = TRUE;
+  } else if (gap || self->segments_unacked >= 2 || length < STREAM_SEGMENT_SIZE)
     add_ack_point (self);
   if (self->segments_unacked == 0 || self->ack_now || self->ack_pending)
     return;
@@ -127,60 +121,55 @@ owe_ack_in_order (PilotStream *self,
 static void
 owe_ack_out_of_order (PilotStream *self)
 {
-  if (self->own_kind)
-    {
-      self->ack_now = TRUE;
-      return;
-    }
+  if (self->own_kind) {
+    self->ack_now = TRUE;
+    return;
+  }
   self->duplicate_acks_due++;
   /* v1.9 counts only empty ones; once for each gap. */
-  if (++self->gap_segments >= 3 && !self->gap_told)
-    {
-      self->gap_told = TRUE;
-      self->empty_acks_due = 3;
-    }
+  if (++self->gap_segments >= 3 && !self->gap_told) {
+    self->gap_told = TRUE;
+    self->empty_acks_due = 3;
+  }
 }
 
 static void
 deliver (PilotStream *self,
-         gsize        length)
+         gsize length)
 {
   gboolean was_empty = self->readable == 0;
 
   self->rcv_nxt += length;
   self->readable += length;
-  while (self->held.n_items > 0 && pilot_seq_le (self->held.items[0].left, self->rcv_nxt))
-    {
-      gint32 more = pilot_seq_diff (self->held.items[0].right, self->rcv_nxt);
+  while (self->held.n_items > 0 && pilot_seq_le (self->held.items[0].left, self->rcv_nxt)) {
+    gint32 more = pilot_seq_diff (self->held.items[0].right, self->rcv_nxt);
 
-      if (more > 0)
-        {
-          self->rcv_nxt += more;
-          self->readable += more;
-        }
-      pilot_stream_intervals_trim (&self->held, self->rcv_nxt);
+    if (more > 0) {
+      self->rcv_nxt += more;
+      self->readable += more;
     }
+    pilot_stream_intervals_trim (&self->held, self->rcv_nxt);
+  }
   if (was_empty)
     stream_signal (self, PILOT_STREAM_READY_READ);
 }
 
 static void
 execute_fin (PilotStream *self,
-             gint64       now)
+             gint64 now)
 {
   self->fin_held = FALSE;
   self->fin_received = TRUE;
   self->rcv_nxt = self->fin_sequence + 1;
   stream_timer_clear (self, STREAM_TIMER_FIN_HOLD);
   stream_signal (self, PILOT_STREAM_READY_EOF);
-  if (!self->half_close)
-    {
-      /* Both directions are over. Our FIN-ACK is sent once, and not when the peer's answers ours. */
-      if (!self->fin_ack_sent && !self->fin_acked)
-        self->fin_ack_due = self->fin_ack_sent = TRUE;
-      stream_enter_time_wait (self, now);
-      return;
-    }
+  if (!self->half_close) {
+    /* Both directions are over. Our FIN-ACK is sent once, and not when the peer's answers ours. */
+    if (!self->fin_ack_sent && !self->fin_acked)
+      self->fin_ack_due = self->fin_ack_sent = TRUE;
+    stream_enter_time_wait (self, now);
+    return;
+  }
   self->ack_now = TRUE;
   if (self->state == PILOT_STREAM_STATE_ESTABLISHED)
     self->state = PILOT_STREAM_STATE_CLOSE_WAIT;
@@ -192,7 +181,7 @@ execute_fin (PilotStream *self,
 
 static void
 data_after_release (PilotStream *self,
-                    gint64       now)
+                    gint64 now)
 {
   /* Nobody will read it: our own kind is told (RFC 9293 3.10.7), a Go peer has been told by the FIN. */
   if (!self->half_close)
@@ -202,9 +191,9 @@ data_after_release (PilotStream *self,
 }
 
 void
-stream_receive_data (PilotStream       *self,
+stream_receive_data (PilotStream *self,
                      const PilotPacket *packet,
-                     gint64             now)
+                     gint64 now)
 {
   const guint8 *data = packet->payload;
   gsize length = packet->payload_length;
@@ -216,29 +205,25 @@ stream_receive_data (PilotStream       *self,
   if (!self->own_kind && self->config.initiator && packet->seq == 1 && self->bytes_received == 0 && self->irs < MAX_DRIFT)
     self->rcv_nxt = 1;
   ahead = pilot_seq_diff (packet->seq, self->rcv_nxt);
-  if (!stream_can_receive (self) || ahead + (gint64) length <= 0)
-    {
-      if (self->half_close || stream_can_receive (self))
-        self->ack_now = TRUE;
-      return;
-    }
-  if (self->released)
-    {
-      data_after_release (self, now);
-      return;
-    }
-  if (ahead < 0)
-    {
-      data += -ahead;
-      length -= -ahead;
-      ahead = 0;
-    }
-  size = self->readable + (gsize) ahead + length;
-  if ((self->fin_held && pilot_seq_gt (self->rcv_nxt + ahead + length, self->fin_sequence)) || size > self->receive_limit)
-    {
+  if (!stream_can_receive (self) || ahead + (gint64) length <= 0) {
+    if (self->half_close || stream_can_receive (self))
       self->ack_now = TRUE;
-      return;
-    }
+    return;
+  }
+  if (self->released) {
+    data_after_release (self, now);
+    return;
+  }
+  if (ahead < 0) {
+    data += -ahead;
+    length -= -ahead;
+    ahead = 0;
+  }
+  size = self->readable + (gsize) ahead + length;
+  if ((self->fin_held && pilot_seq_gt (self->rcv_nxt + ahead + length, self->fin_sequence)) || size > self->receive_limit) {
+    self->ack_now = TRUE;
+    return;
+  }
   valid = self->readable;
   if (gap)
     valid += self->held.items[self->held.n_items - 1].right - self->rcv_nxt;
@@ -249,63 +234,57 @@ stream_receive_data (PilotStream       *self,
   if (!stream_timer_is_set (self, STREAM_TIMER_MEMORY))
     stream_timer_set (self, STREAM_TIMER_MEMORY, now + STREAM_SECOND);
   self->bytes_received += length;
-  if (ahead > 0)
-    {
-      self->newest_left = packet->seq;
-      owe_ack_out_of_order (self);
-      return;
-    }
+  if (ahead > 0) {
+    self->newest_left = packet->seq;
+    owe_ack_out_of_order (self);
+    return;
+  }
   deliver (self, length);
-  if (gap)
-    {
-      self->duplicate_acks_due = self->empty_acks_due = self->gap_segments = 0;
-      self->gap_told = FALSE;
-    }
+  if (gap) {
+    self->duplicate_acks_due = self->empty_acks_due = self->gap_segments = 0;
+    self->gap_told = FALSE;
+  }
   owe_ack_in_order (self, packet->payload_length, gap, now);
   if (self->fin_held && self->rcv_nxt == self->fin_sequence)
     execute_fin (self, now);
 }
 
 void
-stream_receive_fin (PilotStream       *self,
+stream_receive_fin (PilotStream *self,
                     const PilotPacket *packet,
-                    gint64             now)
+                    gint64 now)
 {
   gint32 ahead = pilot_seq_diff (packet->seq, self->rcv_nxt);
 
-  if (!stream_can_receive (self))
-    {
-      /* Ours was lost on the way; never answered with a FIN. */
-      if (self->half_close && self->fin_received)
-        {
-          self->ack_now = TRUE;
-          if (self->state == PILOT_STREAM_STATE_TIME_WAIT)
-            stream_enter_time_wait (self, now);
-        }
-      return;
-    }
-  if (ahead > 0)
-    {
-      if ((gsize) ahead > self->receive_limit)
-        return;
-      self->fin_held = self->ack_now = TRUE;
-      self->fin_sequence = packet->seq;
-      if (!self->half_close)
-        stream_timer_set (self, STREAM_TIMER_FIN_HOLD, now + FIN_HOLD);
-      return;
-    }
-  if (ahead < 0 && self->half_close)
-    {
+  if (!stream_can_receive (self)) {
+    /* Ours was lost on the way; never answered with a FIN. */
+    if (self->half_close && self->fin_received) {
       self->ack_now = TRUE;
-      return;
+      if (self->state == PILOT_STREAM_STATE_TIME_WAIT)
+        stream_enter_time_wait (self, now);
     }
+    return;
+  }
+  if (ahead > 0) {
+    if ((gsize) ahead > self->receive_limit)
+      return;
+    self->fin_held = self->ack_now = TRUE;
+    self->fin_sequence = packet->seq;
+    if (!self->half_close)
+      stream_timer_set (self, STREAM_TIMER_FIN_HOLD, now + FIN_HOLD);
+    return;
+  }
+  if (ahead < 0 && self->half_close) {
+    self->ack_now = TRUE;
+    return;
+  }
   self->fin_sequence = self->rcv_nxt;
   execute_fin (self, now);
 }
 
 void
 stream_fin_hold_expired (PilotStream *self,
-                         gint64       now)
+                         gint64 now)
 {
   if (!self->fin_held)
     return;
@@ -316,16 +295,15 @@ stream_fin_hold_expired (PilotStream *self,
 }
 
 static void
-input_rst (PilotStream       *self,
+input_rst (PilotStream *self,
            const PilotPacket *packet,
-           gint64             now)
+           gint64 now)
 {
-  if (self->state == PILOT_STREAM_STATE_SYN_SENT)
-    {
-      if (self->syn_transmissions > 0 && (packet->ack == self->iss + 1 || (packet->ack == 0 && packet->seq == 0)))
-        stream_close (self, PILOT_STREAM_ERROR_REFUSED, now);
-      return;
-    }
+  if (self->state == PILOT_STREAM_STATE_SYN_SENT) {
+    if (self->syn_transmissions > 0 && (packet->ack == self->iss + 1 || (packet->ack == 0 && packet->seq == 0)))
+      stream_close (self, PILOT_STREAM_ERROR_REFUSED, now);
+    return;
+  }
   /* The reference sends zeros, our own kind a number that must lie in the window: a late one of another connection does not. */
   if (self->own_kind && self->state != PILOT_STREAM_STATE_SYN_RECEIVED &&
       (guint32) (packet->seq - self->rcv_nxt) > self->receive_limit)
@@ -338,7 +316,7 @@ input_rst (PilotStream       *self,
 /* A keepalive or a window probe of the reference: it has no other way to learn that we live (streams.md 9, receiver 6). */
 static void
 answer_probe (PilotStream *self,
-              gint64       now)
+              gint64 now)
 {
   guint32 edge = self->rcv_nxt;
   guint16 window = stream_window_field (self, FALSE);
@@ -349,9 +327,9 @@ answer_probe (PilotStream *self,
 }
 
 static void
-input_ack (PilotStream       *self,
+input_ack (PilotStream *self,
            const PilotPacket *packet,
-           gint64             now)
+           gint64 now)
 {
   PilotStreamInterval blocks[PILOT_STREAM_SACK_MAX];
   guint n_blocks = 0;
@@ -375,39 +353,35 @@ input_ack (PilotStream       *self,
 }
 
 void
-pilot_stream_input (PilotStream       *self,
+pilot_stream_input (PilotStream *self,
                     const PilotPacket *packet,
-                    gint64             now)
+                    gint64 now)
 {
   guint8 flags = packet->flags;
 
   self->segments_received++;
   if (self->state == PILOT_STREAM_STATE_CLOSED)
     return;
-  if (flags & PILOT_PACKET_SYN)
-    {
-      if (flags & PILOT_PACKET_ACK)
-        stream_input_syn_ack (self, packet, now);
-      else
-        stream_input_repeated_syn (self, packet, now);
-      stream_flush (self);
-      return;
-    }
+  if (flags & PILOT_PACKET_SYN) {
+    if (flags & PILOT_PACKET_ACK)
+      stream_input_syn_ack (self, packet, now);
+    else
+      stream_input_repeated_syn (self, packet, now);
+    stream_flush (self);
+    return;
+  }
   if (flags & PILOT_PACKET_RST && !(flags & PILOT_PACKET_FIN))
     input_rst (self, packet, now);
-  else if (self->state != PILOT_STREAM_STATE_SYN_SENT && self->state != PILOT_STREAM_STATE_SYN_RECEIVED)
-    {
-      self->last_received = now;
-      self->keepalives = 0;
-      if (flags & PILOT_PACKET_FIN)
-        {
-          if (flags & PILOT_PACKET_ACK && pilot_seq_le (packet->ack, self->snd_nxt))
-            stream_process_ack (self, packet, NULL, 0, now);
-          if (self->state != PILOT_STREAM_STATE_CLOSED)
-            stream_receive_fin (self, packet, now);
-        }
-      else if (flags & PILOT_PACKET_ACK)
-        input_ack (self, packet, now);
-    }
+  else if (self->state != PILOT_STREAM_STATE_SYN_SENT && self->state != PILOT_STREAM_STATE_SYN_RECEIVED) {
+    self->last_received = now;
+    self->keepalives = 0;
+    if (flags & PILOT_PACKET_FIN) {
+      if (flags & PILOT_PACKET_ACK && pilot_seq_le (packet->ack, self->snd_nxt))
+        stream_process_ack (self, packet, NULL, 0, now);
+      if (self->state != PILOT_STREAM_STATE_CLOSED)
+        stream_receive_fin (self, packet, now);
+    } else if (flags & PILOT_PACKET_ACK)
+      input_ack (self, packet, now);
+  }
   stream_flush (self);
 }

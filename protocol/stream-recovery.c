@@ -28,25 +28,22 @@ typedef struct {
 
 void
 stream_rtt_sample (PilotStream *self,
-                   gint64       rtt)
+                   gint64 rtt)
 {
-  if (self->srtt == 0)
-    {
-      self->srtt = rtt;
-      self->rttvar = rtt / 2;
-    }
-  else
-    {
-      self->rttvar = (3 * self->rttvar + ABS (self->srtt - rtt)) / 4;
-      self->srtt = (7 * self->srtt + rtt) / 8;
-    }
+  if (self->srtt == 0) {
+    self->srtt = rtt;
+    self->rttvar = rtt / 2;
+  } else {
+    self->rttvar = (3 * self->rttvar + ABS (self->srtt - rtt)) / 4;
+    self->srtt = (7 * self->srtt + rtt) / 8;
+  }
   self->rto = CLAMP (self->srtt + MAX (RTO_VARIANCE_MIN, 4 * self->rttvar), RTO_MIN, RTO_MAX);
 }
 
 static void
 enter_recovery (PilotStream *self,
-                guint64      in_flight,
-                gint64       now)
+                guint64 in_flight,
+                gint64 now)
 {
   if (self->in_recovery)
     return;
@@ -57,7 +54,7 @@ enter_recovery (PilotStream *self,
 
 void
 stream_mark_lost (PilotStream *self,
-                  guint64      id)
+                  guint64 id)
 {
   PilotStreamRecord *record = pilot_stream_records_get (&self->records, id);
 
@@ -79,53 +76,46 @@ stream_mark_all_lost (PilotStream *self)
 }
 
 static void
-rack_update (PilotStream             *self,
+rack_update (PilotStream *self,
              const PilotStreamRecord *record,
-             gint64                   now)
+             gint64 now)
 {
   guint32 end = pilot_stream_record_end (record);
   gint64 rtt = now - record->sent;
 
-  if (pilot_seq_lt (end, self->sacked_end))
-    {
-      if (!(record->flags & PILOT_SEGMENT_RETRANSMITTED))
-        self->reordering_seen = TRUE;
-    }
-  else
+  if (pilot_seq_lt (end, self->sacked_end)) {
+    if (!(record->flags & PILOT_SEGMENT_RETRANSMITTED))
+      self->reordering_seen = TRUE;
+  } else
     self->sacked_end = end;
-  if (record->flags & PILOT_SEGMENT_RETRANSMITTED && self->min_rtt >= 0 && rtt < self->min_rtt)
-    {
-      /* The first transmission arrived after all: more patience. */
-      self->reorder_window_mult = MIN (self->reorder_window_mult + 1, MAX_REORDER_MULT);
-      return;
-    }
-  if (record->sent > self->rack_sent || (record->sent == self->rack_sent && pilot_seq_gt (end, self->rack_end)))
-    {
-      self->rack_sent = record->sent;
-      self->rack_end = end;
-      self->rack_rtt = rtt;
-    }
+  if (record->flags & PILOT_SEGMENT_RETRANSMITTED && self->min_rtt >= 0 && rtt < self->min_rtt) {
+    /* The first transmission arrived after all: more patience. */
+    self->reorder_window_mult = MIN (self->reorder_window_mult + 1, MAX_REORDER_MULT);
+    return;
+  }
+  if (record->sent > self->rack_sent || (record->sent == self->rack_sent && pilot_seq_gt (end, self->rack_end))) {
+    self->rack_sent = record->sent;
+    self->rack_end = end;
+    self->rack_rtt = rtt;
+  }
 }
 
 /* A segment has arrived at the peer, whichever way we learned it. */
 static void
-record_delivered (PilotStream       *self,
-                  guint64            id,
-                  Gathered          *gathered)
+record_delivered (PilotStream *self,
+                  guint64 id,
+                  Gathered *gathered)
 {
   PilotStreamRecord *record = pilot_stream_records_get (&self->records, id);
   gint64 rtt = gathered->now - record->sent;
 
-  if (record->flags & PILOT_SEGMENT_LOST)
-    {
-      pilot_stream_records_unlink (&self->records, &self->records.lost, id);
-      self->reordering_seen = TRUE;
-    }
-  else
-    {
-      pilot_stream_records_unlink (&self->records, &self->records.in_flight, id);
-      self->in_flight -= record->length;
-    }
+  if (record->flags & PILOT_SEGMENT_LOST) {
+    pilot_stream_records_unlink (&self->records, &self->records.lost, id);
+    self->reordering_seen = TRUE;
+  } else {
+    pilot_stream_records_unlink (&self->records, &self->records.in_flight, id);
+    self->in_flight -= record->length;
+  }
   record->flags &= ~PILOT_SEGMENT_LOST;
   self->delivered += record->length;
   gathered->delivered += record->length;
@@ -144,96 +134,90 @@ record_delivered (PilotStream       *self,
 
 static void
 acknowledge_to (PilotStream *self,
-                guint32      ack,
-                Gathered    *gathered)
+                guint32 ack,
+                Gathered *gathered)
 {
-  while (self->records.n_records > 0)
-    {
-      guint64 id = self->records.head;
-      PilotStreamRecord *record = pilot_stream_records_get (&self->records, id);
+  while (self->records.n_records > 0) {
+    guint64 id = self->records.head;
+    PilotStreamRecord *record = pilot_stream_records_get (&self->records, id);
 
-      if (pilot_seq_gt (pilot_stream_record_end (record), ack))
-        {
-          gint32 part = pilot_seq_diff (ack, record->sequence);
+    if (pilot_seq_gt (pilot_stream_record_end (record), ack)) {
+      gint32 part = pilot_seq_diff (ack, record->sequence);
 
-          /* No reference peer does this; what it acknowledged is gone from the ring. */
-          if (part > 0)
-            {
-              if (!(record->flags & (PILOT_SEGMENT_LOST | PILOT_SEGMENT_SACKED)))
-                self->in_flight -= part;
-              record->sequence = ack;
-              record->length -= part;
-            }
-          break;
-        }
-      if (record->flags & PILOT_SEGMENT_SACKED)
-        self->n_sacked--;
-      else
-        record_delivered (self, id, gathered);
-      if (record->flags & PILOT_SEGMENT_FIN)
-        self->fin_acked = TRUE;
-      pilot_stream_records_pop (&self->records);
+      /* No reference peer does this; what it acknowledged is gone from the ring. */
+      if (part > 0) {
+        if (!(record->flags & (PILOT_SEGMENT_LOST | PILOT_SEGMENT_SACKED)))
+          self->in_flight -= part;
+        record->sequence = ack;
+        record->length -= part;
+      }
+      break;
     }
+    if (record->flags & PILOT_SEGMENT_SACKED)
+      self->n_sacked--;
+    else
+      record_delivered (self, id, gathered);
+    if (record->flags & PILOT_SEGMENT_FIN)
+      self->fin_acked = TRUE;
+    pilot_stream_records_pop (&self->records);
+  }
 }
 
 static void
 mark_sacked (PilotStream *self,
-             guint32      left,
-             guint32      right,
-             Gathered    *gathered)
+             guint32 left,
+             guint32 right,
+             Gathered *gathered)
 {
   guint64 id = pilot_stream_records_find (&self->records, left);
   guint64 end = self->records.head + self->records.n_records;
 
-  for (; id != end; id++)
-    {
-      PilotStreamRecord *record = pilot_stream_records_get (&self->records, id);
+  for (; id != end; id++) {
+    PilotStreamRecord *record = pilot_stream_records_get (&self->records, id);
 
-      if (pilot_seq_gt (pilot_stream_record_end (record), right))
-        return;
-      if (pilot_seq_lt (record->sequence, left) || record->flags & PILOT_SEGMENT_SACKED)
-        continue;
-      record_delivered (self, id, gathered);
-      record->flags |= PILOT_SEGMENT_SACKED;
-      self->n_sacked++;
-    }
+    if (pilot_seq_gt (pilot_stream_record_end (record), right))
+      return;
+    if (pilot_seq_lt (record->sequence, left) || record->flags & PILOT_SEGMENT_SACKED)
+      continue;
+    record_delivered (self, id, gathered);
+    record->flags |= PILOT_SEGMENT_SACKED;
+    self->n_sacked++;
+  }
 }
 
 /* Only what a block tells anew costs anything: long blocks come again and again. */
 static void
 process_block (PilotStream *self,
-               guint32      left,
-               guint32      right,
-               Gathered    *gathered)
+               guint32 left,
+               guint32 right,
+               Gathered *gathered)
 {
   guint32 at;
 
   left = pilot_seq_max (left, self->snd_una);
   if (pilot_seq_ge (left, right))
     return;
-  for (at = left; pilot_seq_lt (at, right);)
-    {
-      guint i = pilot_stream_intervals_find (&self->sacked, at);
-      guint32 end = right;
+  for (at = left; pilot_seq_lt (at, right);) {
+    guint i = pilot_stream_intervals_find (&self->sacked, at);
+    guint32 end = right;
 
-      if (i < self->sacked.n_items && pilot_seq_le (self->sacked.items[i].left, at))
-        {
-          at = self->sacked.items[i].right;
-          continue;
-        }
-      if (i < self->sacked.n_items)
-        end = pilot_seq_min (end, self->sacked.items[i].left);
-      mark_sacked (self, at, end, gathered);
-      at = end;
+    if (i < self->sacked.n_items && pilot_seq_le (self->sacked.items[i].left, at)) {
+      at = self->sacked.items[i].right;
+      continue;
     }
+    if (i < self->sacked.n_items)
+      end = pilot_seq_min (end, self->sacked.items[i].left);
+    mark_sacked (self, at, end, gathered);
+    at = end;
+  }
   pilot_stream_intervals_add (&self->sacked, left, right);
 }
 
 /* RFC 8985 section 6.2. */
 static void
 detect_losses (PilotStream *self,
-               guint64      prior_in_flight,
-               gint64       now)
+               guint64 prior_in_flight,
+               gint64 now)
 {
   gint64 patience = 0;
   guint64 id;
@@ -241,46 +225,49 @@ detect_losses (PilotStream *self,
   stream_timer_clear (self, STREAM_TIMER_REORDER);
   if (self->reordering_seen || !(self->in_recovery || self->n_sacked >= DUPLICATE_THRESHOLD))
     patience = MIN (MAX (self->min_rtt, 0) / 4 * self->reorder_window_mult, self->srtt);
-  for (id = self->records.in_flight.first; id != PILOT_SEGMENT_NONE;)
-    {
-      PilotStreamRecord *record = pilot_stream_records_get (&self->records, id);
-      guint64 next = record->next;
-      gint64 due = record->sent + self->rack_rtt + patience;
+  for (id = self->records.in_flight.first; id != PILOT_SEGMENT_NONE;) {
+    PilotStreamRecord *record = pilot_stream_records_get (&self->records, id);
+    guint64 next = record->next;
+    gint64 due = record->sent + self->rack_rtt + patience;
 
-      if (record->sent > self->rack_sent)
+    if (record->sent > self->rack_sent)
+      break;
+    if (record->sent < self->rack_sent || pilot_seq_lt (pilot_stream_record_end (record), self->rack_end)) {
+      if (due > now) {
+        stream_timer_set (self, STREAM_TIMER_REORDER, due);
         break;
-      if (record->sent < self->rack_sent || pilot_seq_lt (pilot_stream_record_end (record), self->rack_end))
-        {
-          if (due > now)
-            {
-              stream_timer_set (self, STREAM_TIMER_REORDER, due);
-              break;
-            }
-          stream_mark_lost (self, id);
-          enter_recovery (self, prior_in_flight, now);
-        }
-      id = next;
+      }
+      stream_mark_lost (self, id);
+      enter_recovery (self, prior_in_flight, now);
     }
+    id = next;
+  }
 }
 
 static void
 report (PilotStream *self,
-        Gathered    *gathered)
+        Gathered *gathered)
 {
   PilotCongestionSample sample = {
-    .now = gathered->now, .delivered = self->delivered, .newly_delivered = gathered->delivered,
-    .newly_lost = self->lost_since, .in_flight = self->in_flight, .prior_delivered = gathered->prior_delivered,
-    .rtt = gathered->rtt, .srtt = self->srtt, .min_rtt = self->min_rtt, .in_recovery = self->in_recovery,
+    .now = gathered->now,
+    .delivered = self->delivered,
+    .newly_delivered = gathered->delivered,
+    .newly_lost = self->lost_since,
+    .in_flight = self->in_flight,
+    .prior_delivered = gathered->prior_delivered,
+    .rtt = gathered->rtt,
+    .srtt = self->srtt,
+    .min_rtt = self->min_rtt,
+    .in_recovery = self->in_recovery,
     .app_limited = gathered->app_limited,
   };
 
-  if (gathered->sampled)
-    {
-      gint64 interval = MAX (gathered->send_elapsed, gathered->now - gathered->prior_at);
+  if (gathered->sampled) {
+    gint64 interval = MAX (gathered->send_elapsed, gathered->now - gathered->prior_at);
 
-      if (interval > 0 && interval >= self->min_rtt)
-        sample.rate = (self->delivered - gathered->prior_delivered) * G_USEC_PER_SEC / (guint64) interval;
-    }
+    if (interval > 0 && interval >= self->min_rtt)
+      sample.rate = (self->delivered - gathered->prior_delivered) * G_USEC_PER_SEC / (guint64) interval;
+  }
   self->lost_since = 0;
   self->congestion.class->acked (&self->congestion, &sample);
 }
@@ -288,15 +275,13 @@ report (PilotStream *self,
 /* Our FIN is acknowledged (RFC 9293 3.10.7.4). */
 static void
 fin_acknowledged (PilotStream *self,
-                  gint64       now)
+                  gint64 now)
 {
-  if (self->state == PILOT_STREAM_STATE_FIN_WAIT_1)
-    {
-      self->state = PILOT_STREAM_STATE_FIN_WAIT_2;
-      if (self->half_close && self->released)
-        stream_timer_set (self, STREAM_TIMER_CLOSE, now + 60 * STREAM_SECOND);
-    }
-  else if (self->state == PILOT_STREAM_STATE_CLOSING)
+  if (self->state == PILOT_STREAM_STATE_FIN_WAIT_1) {
+    self->state = PILOT_STREAM_STATE_FIN_WAIT_2;
+    if (self->half_close && self->released)
+      stream_timer_set (self, STREAM_TIMER_CLOSE, now + 60 * STREAM_SECOND);
+  } else if (self->state == PILOT_STREAM_STATE_CLOSING)
     stream_enter_time_wait (self, now);
   else if (self->state == PILOT_STREAM_STATE_LAST_ACK)
     stream_close (self, PILOT_STREAM_ERROR_NONE, now);
@@ -309,34 +294,32 @@ signal_space (PilotStream *self)
   /* Twice the window are on the way; a retransmission that is lost again takes two more. */
   self->write_limit = MAX (4 * self->congestion.window + 128 * 1024, 256 * 1024);
   self->write_limit = MIN (self->write_limit, self->config.send_buffer_max);
-  if (self->write_blocked && self->send_length + self->write_limit / 4 <= self->write_limit)
-    {
-      self->write_blocked = FALSE;
-      stream_signal (self, PILOT_STREAM_READY_WRITE);
-    }
+  if (self->write_blocked && self->send_length + self->write_limit / 4 <= self->write_limit) {
+    self->write_blocked = FALSE;
+    stream_signal (self, PILOT_STREAM_READY_WRITE);
+  }
 }
 
 static void
 count_duplicate (PilotStream *self,
-                 gboolean     candidate,
-                 guint64      prior_in_flight,
-                 gint64       now)
+                 gboolean candidate,
+                 guint64 prior_in_flight,
+                 gint64 now)
 {
   if (!candidate || self->records.n_records == 0 || ++self->duplicates != DUPLICATE_THRESHOLD)
     return;
   /* With SACK, RACK knows better; this is for a peer, or a path, that shows none. */
-  if (self->sacked.n_items == 0)
-    {
-      stream_mark_lost (self, self->records.head);
-      enter_recovery (self, prior_in_flight, now);
-    }
+  if (self->sacked.n_items == 0) {
+    stream_mark_lost (self, self->records.head);
+    enter_recovery (self, prior_in_flight, now);
+  }
 }
 
 void
-stream_update_window (PilotStream       *self,
+stream_update_window (PilotStream *self,
                       const PilotPacket *packet,
-                      gboolean           empty,
-                      gint64             now)
+                      gboolean empty,
+                      gint64 now)
 {
   guint64 before = self->peer_window;
 
@@ -344,28 +327,26 @@ stream_update_window (PilotStream       *self,
     return;
   if (self->own_kind && self->peer_scale >= 0)
     self->peer_window = (guint64) packet->window << self->peer_scale;
-  else
-    {
-      /* A v1.9 keepalive says 0 and means nothing by it. */
-      if (packet->window == 0 && empty && self->records.n_records == 0)
-        return;
-      self->peer_slots = packet->window;
-      self->peer_window = (guint64) packet->window * STREAM_SEGMENT_SIZE;
-    }
-  if (self->peer_window > before)
-    {
-      self->window_probes = 0;
-      stream_timer_clear (self, STREAM_TIMER_WINDOW);
-    }
+  else {
+    /* A v1.9 keepalive says 0 and means nothing by it. */
+    if (packet->window == 0 && empty && self->records.n_records == 0)
+      return;
+    self->peer_slots = packet->window;
+    self->peer_window = (guint64) packet->window * STREAM_SEGMENT_SIZE;
+  }
+  if (self->peer_window > before) {
+    self->window_probes = 0;
+    stream_timer_clear (self, STREAM_TIMER_WINDOW);
+  }
   self->changed = TRUE;
 }
 
 void
-stream_process_ack (PilotStream               *self,
-                    const PilotPacket         *packet,
+stream_process_ack (PilotStream *self,
+                    const PilotPacket *packet,
                     const PilotStreamInterval *blocks,
-                    guint                      n_blocks,
-                    gint64                     now)
+                    guint n_blocks,
+                    gint64 now)
 {
   Gathered gathered = { .now = now, .rtt = -1 };
   guint64 prior_in_flight = self->in_flight;
@@ -378,35 +359,32 @@ stream_process_ack (PilotStream               *self,
   advanced = ack != self->snd_una;
   /* Data of ours may cross theirs: only an older packet of the peer must not shrink the window (RFC 9293 SND.WL1). */
   stream_update_window (self, packet, empty && !advanced, now);
-  if (advanced)
-    {
-      gsize bytes = MIN ((gsize) pilot_seq_diff (ack, self->snd_una), self->send_sent);
+  if (advanced) {
+    gsize bytes = MIN ((gsize) pilot_seq_diff (ack, self->snd_una), self->send_sent);
 
-      acknowledge_to (self, ack, &gathered);
-      self->send_start += bytes;
-      self->send_length -= bytes;
-      self->send_sent -= bytes;
-      self->snd_una = ack;
-      self->last_progress = now;
-      self->rto_backoff = self->duplicates = 0;
-      pilot_stream_intervals_trim (&self->sacked, ack);
-      if (self->in_recovery && pilot_seq_ge (ack, self->recovery_end))
-        self->in_recovery = FALSE;
-    }
+    acknowledge_to (self, ack, &gathered);
+    self->send_start += bytes;
+    self->send_length -= bytes;
+    self->send_sent -= bytes;
+    self->snd_una = ack;
+    self->last_progress = now;
+    self->rto_backoff = self->duplicates = 0;
+    pilot_stream_intervals_trim (&self->sacked, ack);
+    if (self->in_recovery && pilot_seq_ge (ack, self->recovery_end))
+      self->in_recovery = FALSE;
+  }
   for (guint i = 0; i < n_blocks; i++)
     process_block (self, blocks[i].left, blocks[i].right, &gathered);
-  if (gathered.delivered > 0)
-    {
-      self->delivered_at = now;
-      self->probe_spent = FALSE;
-    }
-  if (gathered.rtt >= 0)
-    {
-      gathered.rtt = MAX (gathered.rtt, 1);
-      if (self->min_rtt < 0 || gathered.rtt < self->min_rtt)
-        self->min_rtt = gathered.rtt;
-      stream_rtt_sample (self, gathered.rtt);
-    }
+  if (gathered.delivered > 0) {
+    self->delivered_at = now;
+    self->probe_spent = FALSE;
+  }
+  if (gathered.rtt >= 0) {
+    gathered.rtt = MAX (gathered.rtt, 1);
+    if (self->min_rtt < 0 || gathered.rtt < self->min_rtt)
+      self->min_rtt = gathered.rtt;
+    stream_rtt_sample (self, gathered.rtt);
+  }
   /* The answers to window probes repeat themselves too, and say nothing of loss. */
   count_duplicate (self, !advanced && self->peer_window > 0 && (n_blocks > 0 || (empty && window == self->peer_window)),
                    prior_in_flight, now);
@@ -425,7 +403,7 @@ stream_process_ack (PilotStream               *self,
 
 void
 stream_arm_retransmit (PilotStream *self,
-                       gint64       now)
+                       gint64 now)
 {
   gint64 rto = MIN (self->rto << MIN (self->rto_backoff, 10), RTO_MAX);
   gint64 probe = 2 * self->srtt + PROBE_SLACK;
@@ -434,13 +412,12 @@ stream_arm_retransmit (PilotStream *self,
   stream_timer_clear (self, STREAM_TIMER_PROBE);
   if (self->records.n_records == 0)
     return;
-  if (self->peer_window < pilot_stream_records_get (&self->records, self->records.head)->length)
-    {
-      /* The peer has no room even for the oldest: it is asked now and then, and may take as long as it answers. */
-      if (!stream_timer_is_set (self, STREAM_TIMER_WINDOW))
-        stream_timer_set (self, STREAM_TIMER_WINDOW, now + stream_window_probe_delay (self));
-      return;
-    }
+  if (self->peer_window < pilot_stream_records_get (&self->records, self->records.head)->length) {
+    /* The peer has no room even for the oldest: it is asked now and then, and may take as long as it answers. */
+    if (!stream_timer_is_set (self, STREAM_TIMER_WINDOW))
+      stream_timer_set (self, STREAM_TIMER_WINDOW, now + stream_window_probe_delay (self));
+    return;
+  }
   stream_timer_set (self, STREAM_TIMER_RETRANSMIT, now + rto);
   probe = MAX (probe, PROBE_MIN);
   if (self->own_kind && self->srtt > 0 && !self->in_recovery && !self->probe_spent && self->rto_backoff == 0 && probe < rto)
@@ -452,21 +429,20 @@ static void
 forget_sacks (PilotStream *self)
 {
   pilot_stream_intervals_clear (&self->sacked);
-  for (guint64 id = self->records.head; id != self->records.head + self->records.n_records; id++)
-    {
-      PilotStreamRecord *record = pilot_stream_records_get (&self->records, id);
+  for (guint64 id = self->records.head; id != self->records.head + self->records.n_records; id++) {
+    PilotStreamRecord *record = pilot_stream_records_get (&self->records, id);
 
-      if (!(record->flags & PILOT_SEGMENT_SACKED))
-        continue;
-      record->flags = (record->flags & ~PILOT_SEGMENT_SACKED) | PILOT_SEGMENT_LOST;
-      pilot_stream_records_link (&self->records, &self->records.lost, id);
-    }
+    if (!(record->flags & PILOT_SEGMENT_SACKED))
+      continue;
+    record->flags = (record->flags & ~PILOT_SEGMENT_SACKED) | PILOT_SEGMENT_LOST;
+    pilot_stream_records_link (&self->records, &self->records.lost, id);
+  }
   self->n_sacked = 0;
 }
 
 void
 stream_retransmit_expired (PilotStream *self,
-                           gint64       now)
+                           gint64 now)
 {
   PilotStreamRecord *head;
 
@@ -474,12 +450,11 @@ stream_retransmit_expired (PilotStream *self,
     return;
   head = pilot_stream_records_get (&self->records, self->records.head);
   if (head->transmissions >= MAX_TRANSMISSIONS && !(head->flags & PILOT_SEGMENT_FIN && !self->half_close) &&
-      now - MAX (self->last_progress, self->last_received) >= (self->own_kind ? OWN_PATIENCE : GO_PATIENCE))
-    {
-      self->rst_due = TRUE;
-      stream_close (self, PILOT_STREAM_ERROR_LOST, now);
-      return;
-    }
+      now - MAX (self->last_progress, self->last_received) >= (self->own_kind ? OWN_PATIENCE : GO_PATIENCE)) {
+    self->rst_due = TRUE;
+    stream_close (self, PILOT_STREAM_ERROR_LOST, now);
+    return;
+  }
   self->congestion.class->timeout (&self->congestion, self->in_flight, now);
   self->rto_backoff++;
   self->duplicates = 0;
@@ -495,7 +470,7 @@ stream_retransmit_expired (PilotStream *self,
 
 void
 stream_reorder_expired (PilotStream *self,
-                        gint64       now)
+                        gint64 now)
 {
   Gathered gathered = { .now = now, .rtt = -1 };
 

@@ -8,7 +8,7 @@
 void
 pilot_stream_records_init (PilotStreamRecords *table)
 {
-  *table = (PilotStreamRecords) {
+  *table = (PilotStreamRecords){
     .in_flight = { PILOT_SEGMENT_NONE, PILOT_SEGMENT_NONE },
     .lost = { PILOT_SEGMENT_NONE, PILOT_SEGMENT_NONE },
   };
@@ -29,7 +29,7 @@ grow (PilotStreamRecords *table)
 
 PilotStreamRecord *
 pilot_stream_records_append (PilotStreamRecords *table,
-                             guint64            *id)
+                             guint64 *id)
 {
   PilotStreamRecord *record;
 
@@ -50,26 +50,25 @@ pilot_stream_records_pop (PilotStreamRecords *table)
 
 guint64
 pilot_stream_records_find (const PilotStreamRecords *table,
-                           guint32                   sequence)
+                           guint32 sequence)
 {
   guint64 low = table->head, high = table->head + table->n_records;
 
-  while (low < high)
-    {
-      guint64 middle = low + (high - low) / 2;
+  while (low < high) {
+    guint64 middle = low + (high - low) / 2;
 
-      if (pilot_seq_gt (pilot_stream_record_end (pilot_stream_records_get (table, middle)), sequence))
-        high = middle;
-      else
-        low = middle + 1;
-    }
+    if (pilot_seq_gt (pilot_stream_record_end (pilot_stream_records_get (table, middle)), sequence))
+      high = middle;
+    else
+      low = middle + 1;
+  }
   return low;
 }
 
 void
-pilot_stream_records_link (PilotStreamRecords    *table,
+pilot_stream_records_link (PilotStreamRecords *table,
                            PilotStreamRecordList *list,
-                           guint64                id)
+                           guint64 id)
 {
   PilotStreamRecord *record = pilot_stream_records_get (table, id);
 
@@ -83,9 +82,9 @@ pilot_stream_records_link (PilotStreamRecords    *table,
 }
 
 void
-pilot_stream_records_unlink (PilotStreamRecords    *table,
+pilot_stream_records_unlink (PilotStreamRecords *table,
                              PilotStreamRecordList *list,
-                             guint64                id)
+                             guint64 id)
 {
   PilotStreamRecord *record = pilot_stream_records_get (table, id);
 

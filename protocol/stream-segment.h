@@ -10,9 +10,9 @@ G_BEGIN_DECLS
  * a list in order of their last transmission (RFC 8985), those marked lost a queue. */
 enum {
   PILOT_SEGMENT_SACKED = 1 << 0,
-  PILOT_SEGMENT_LOST = 1 << 1,         /* waits in the queue of the lost */
+  PILOT_SEGMENT_LOST = 1 << 1, /* waits in the queue of the lost */
   PILOT_SEGMENT_RETRANSMITTED = 1 << 2,
-  PILOT_SEGMENT_FIN = 1 << 3,          /* no data, one sequence number */
+  PILOT_SEGMENT_FIN = 1 << 3, /* no data, one sequence number */
   PILOT_SEGMENT_APP_LIMITED = 1 << 4,
 };
 

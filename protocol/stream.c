@@ -20,7 +20,7 @@
 
 PilotStream *
 pilot_stream_new (const PilotStreamConfig *config,
-                  gint64                   now)
+                  gint64 now)
 {
   PilotStream *self = g_new0 (PilotStream, 1);
 
@@ -71,7 +71,7 @@ pilot_stream_links (PilotStream *self)
 
 void
 stream_signal (PilotStream *self,
-               guint        ready)
+               guint ready)
 {
   /* An event that was queued before the release must find nothing. */
   if (self->released)
@@ -85,21 +85,18 @@ stream_signal (PilotStream *self,
 void
 stream_flush (PilotStream *self)
 {
-  if (self->changed)
-    {
-      self->changed = FALSE;
-      self->config.hooks->changed (self, self->config.overlay);
-    }
-  if (self->ready_new && !self->released)
-    {
-      self->ready_new = FALSE;
-      self->config.hooks->ready (self, self->config.overlay);
-    }
-  if (self->released && !self->finished && self->state == PILOT_STREAM_STATE_CLOSED && !self->rst_due)
-    {
-      self->finished = TRUE;
-      self->config.hooks->finished (self, self->config.overlay);
-    }
+  if (self->changed) {
+    self->changed = FALSE;
+    self->config.hooks->changed (self, self->config.overlay);
+  }
+  if (self->ready_new && !self->released) {
+    self->ready_new = FALSE;
+    self->config.hooks->ready (self, self->config.overlay);
+  }
+  if (self->released && !self->finished && self->state == PILOT_STREAM_STATE_CLOSED && !self->rst_due) {
+    self->finished = TRUE;
+    self->config.hooks->finished (self, self->config.overlay);
+  }
 }
 
 void
@@ -123,9 +120,9 @@ stream_drop_send_side (PilotStream *self)
 
 /* What was received in order stays readable; everything else goes. */
 void
-stream_close (PilotStream      *self,
-              PilotStreamError  error,
-              gint64            now)
+stream_close (PilotStream *self,
+              PilotStreamError error,
+              gint64 now)
 {
   if (self->state == PILOT_STREAM_STATE_CLOSED)
     return;
@@ -150,7 +147,7 @@ stream_close (PilotStream      *self,
 
 void
 stream_enter_time_wait (PilotStream *self,
-                        gint64       now)
+                        gint64 now)
 {
   gint64 wait = self->half_close ? CLAMP (4 * self->rto, TIME_WAIT_MIN, TIME_WAIT_GO) : TIME_WAIT_GO;
 
@@ -174,76 +171,66 @@ stream_check_drained (PilotStream *self)
 /* The state after the FIN of one side; see stream-receive.c and stream-recovery.c for the other steps. */
 static void
 close_expired (PilotStream *self,
-               gint64       now)
+               gint64 now)
 {
   gint64 moved = MAX (self->last_received, self->last_progress);
 
-  if (self->state == PILOT_STREAM_STATE_CLOSED)
-    {
-      self->rst_due = FALSE;
+  if (self->state == PILOT_STREAM_STATE_CLOSED) {
+    self->rst_due = FALSE;
+    return;
+  }
+  if (self->state == PILOT_STREAM_STATE_TIME_WAIT) {
+    stream_close (self, PILOT_STREAM_ERROR_NONE, now);
+    return;
+  }
+  if (!self->fin_sent && self->fin_wanted && !self->fin_allowed) {
+    /* Deferred: a Go peer would stop sending. */
+    if (now - moved < FIN_DEFERRED)
+      stream_timer_set (self, STREAM_TIMER_CLOSE, moved + FIN_DEFERRED);
+    else {
+      self->fin_allowed = TRUE;
+      stream_timer_set (self, STREAM_TIMER_CLOSE, now + FIN_DELAY_GO);
+    }
+    return;
+  }
+  if (!self->fin_sent && !self->fin_forced && self->fin_wanted && !self->half_close) {
+    /* A slow peer that goes on taking data gets all of it; one that stands still has had its time: the FIN goes anyway. */
+    if (self->records.n_records > 0 && now - moved < FIN_DELAY_GO) {
+      stream_timer_set (self, STREAM_TIMER_CLOSE, moved + FIN_DELAY_GO);
       return;
     }
-  if (self->state == PILOT_STREAM_STATE_TIME_WAIT)
-    {
+    self->fin_forced = self->changed = TRUE;
+    stream_timer_set (self, STREAM_TIMER_CLOSE, now + FIN_PATIENCE_GO);
+    return;
+  }
+  if (!self->half_close && (self->fin_sent || self->fin_forced)) {
+    stream_close (self, PILOT_STREAM_ERROR_NONE, now);
+    return;
+  }
+  if (self->released && self->state == PILOT_STREAM_STATE_FIN_WAIT_2) {
+    if (now - moved < ORPHAN_PATIENCE)
+      stream_timer_set (self, STREAM_TIMER_CLOSE, moved + ORPHAN_PATIENCE);
+    else
       stream_close (self, PILOT_STREAM_ERROR_NONE, now);
-      return;
-    }
-  if (!self->fin_sent && self->fin_wanted && !self->fin_allowed)
-    {
-      /* Deferred: a Go peer would stop sending. */
-      if (now - moved < FIN_DEFERRED)
-        stream_timer_set (self, STREAM_TIMER_CLOSE, moved + FIN_DEFERRED);
-      else
-        {
-          self->fin_allowed = TRUE;
-          stream_timer_set (self, STREAM_TIMER_CLOSE, now + FIN_DELAY_GO);
-        }
-      return;
-    }
-  if (!self->fin_sent && !self->fin_forced && self->fin_wanted && !self->half_close)
-    {
-      /* A slow peer that goes on taking data gets all of it; one that stands still has had its time: the FIN goes anyway. */
-      if (self->records.n_records > 0 && now - moved < FIN_DELAY_GO)
-        {
-          stream_timer_set (self, STREAM_TIMER_CLOSE, moved + FIN_DELAY_GO);
-          return;
-        }
-      self->fin_forced = self->changed = TRUE;
-      stream_timer_set (self, STREAM_TIMER_CLOSE, now + FIN_PATIENCE_GO);
-      return;
-    }
-  if (!self->half_close && (self->fin_sent || self->fin_forced))
-    {
-      stream_close (self, PILOT_STREAM_ERROR_NONE, now);
-      return;
-    }
-  if (self->released && self->state == PILOT_STREAM_STATE_FIN_WAIT_2)
-    {
-      if (now - moved < ORPHAN_PATIENCE)
-        stream_timer_set (self, STREAM_TIMER_CLOSE, moved + ORPHAN_PATIENCE);
-      else
-        stream_close (self, PILOT_STREAM_ERROR_NONE, now);
-    }
+  }
 }
 
 static void
 idle_expired (PilotStream *self,
-              gint64       now)
+              gint64 now)
 {
   gint64 patience = self->own_kind ? KEEPALIVE_OWN : IDLE_GO;
 
-  if (self->last_received + patience > now)
-    {
-      self->keepalives = 0;
-      stream_timer_set (self, STREAM_TIMER_IDLE, self->last_received + patience);
-      return;
-    }
+  if (self->last_received + patience > now) {
+    self->keepalives = 0;
+    stream_timer_set (self, STREAM_TIMER_IDLE, self->last_received + patience);
+    return;
+  }
   /* A Go peer probes by itself when idle: this long a silence is its end. Our own kind answers a probe. */
-  if (!self->own_kind || self->keepalives >= KEEPALIVES)
-    {
-      stream_close (self, PILOT_STREAM_ERROR_LOST, now);
-      return;
-    }
+  if (!self->own_kind || self->keepalives >= KEEPALIVES) {
+    stream_close (self, PILOT_STREAM_ERROR_LOST, now);
+    return;
+  }
   self->keepalives++;
   self->keepalive_due = TRUE;
   stream_timer_set (self, STREAM_TIMER_IDLE, now + KEEPALIVE_REPEAT);
@@ -251,26 +238,23 @@ idle_expired (PilotStream *self,
 
 static void
 memory_expired (PilotStream *self,
-                gint64       now)
+                gint64 now)
 {
   gint64 used = MAX (self->last_received, self->last_sent);
 
-  if (now - used < MEMORY_IDLE)
-    {
-      stream_timer_set (self, STREAM_TIMER_MEMORY, used + MEMORY_IDLE);
-      return;
-    }
-  if (self->send_length == 0 && self->records.n_records == 0)
-    {
-      pilot_ring_clear (&self->send_ring);
-      pilot_stream_records_clear (&self->records);
-      pilot_stream_intervals_clear (&self->sacked);
-    }
-  if (self->readable == 0 && self->held.n_items == 0)
-    {
-      pilot_ring_clear (&self->receive_ring);
-      pilot_stream_intervals_clear (&self->held);
-    }
+  if (now - used < MEMORY_IDLE) {
+    stream_timer_set (self, STREAM_TIMER_MEMORY, used + MEMORY_IDLE);
+    return;
+  }
+  if (self->send_length == 0 && self->records.n_records == 0) {
+    pilot_ring_clear (&self->send_ring);
+    pilot_stream_records_clear (&self->records);
+    pilot_stream_intervals_clear (&self->sacked);
+  }
+  if (self->readable == 0 && self->held.n_items == 0) {
+    pilot_ring_clear (&self->receive_ring);
+    pilot_stream_intervals_clear (&self->held);
+  }
   /* Armed again by the next use of a ring; what still holds data is looked at once a minute. */
   if (self->send_ring.data != NULL || self->receive_ring.data != NULL)
     stream_timer_set (self, STREAM_TIMER_MEMORY, now + 60 * STREAM_SECOND);
@@ -278,49 +262,48 @@ memory_expired (PilotStream *self,
 
 static void
 timer_expired (PilotStream *self,
-               StreamTimer  timer,
-               gint64       now)
+               StreamTimer timer,
+               gint64 now)
 {
   self->changed = TRUE;
-  switch (timer)
-    {
-    case STREAM_TIMER_DIAL:
-      stream_dial_expired (self, now);
-      break;
-    case STREAM_TIMER_RETRANSMIT:
-      stream_retransmit_expired (self, now);
-      break;
-    case STREAM_TIMER_PROBE:
-      self->loss_probe_due = TRUE;
-      break;
-    case STREAM_TIMER_REORDER:
-      stream_reorder_expired (self, now);
-      break;
-    case STREAM_TIMER_ACK:
-      self->ack_now = TRUE;
-      break;
-    case STREAM_TIMER_HOLD:
-      self->push_offset = self->send_start + self->send_length;
-      break;
-    case STREAM_TIMER_WINDOW:
-      self->window_probe_due = TRUE;
-      break;
-    case STREAM_TIMER_CLOSE:
-      close_expired (self, now);
-      break;
-    case STREAM_TIMER_FIN_HOLD:
-      stream_fin_hold_expired (self, now);
-      break;
-    case STREAM_TIMER_IDLE:
-      idle_expired (self, now);
-      break;
-    case STREAM_TIMER_MEMORY:
-      memory_expired (self, now);
-      break;
-    case STREAM_TIMER_PACE:
-    case STREAM_N_TIMERS:
-      break;
-    }
+  switch (timer) {
+  case STREAM_TIMER_DIAL:
+    stream_dial_expired (self, now);
+    break;
+  case STREAM_TIMER_RETRANSMIT:
+    stream_retransmit_expired (self, now);
+    break;
+  case STREAM_TIMER_PROBE:
+    self->loss_probe_due = TRUE;
+    break;
+  case STREAM_TIMER_REORDER:
+    stream_reorder_expired (self, now);
+    break;
+  case STREAM_TIMER_ACK:
+    self->ack_now = TRUE;
+    break;
+  case STREAM_TIMER_HOLD:
+    self->push_offset = self->send_start + self->send_length;
+    break;
+  case STREAM_TIMER_WINDOW:
+    self->window_probe_due = TRUE;
+    break;
+  case STREAM_TIMER_CLOSE:
+    close_expired (self, now);
+    break;
+  case STREAM_TIMER_FIN_HOLD:
+    stream_fin_hold_expired (self, now);
+    break;
+  case STREAM_TIMER_IDLE:
+    idle_expired (self, now);
+    break;
+  case STREAM_TIMER_MEMORY:
+    memory_expired (self, now);
+    break;
+  case STREAM_TIMER_PACE:
+  case STREAM_N_TIMERS:
+    break;
+  }
 }
 
 gint64
@@ -335,14 +318,13 @@ pilot_stream_deadline (PilotStream *self)
 
 void
 pilot_stream_advance (PilotStream *self,
-                      gint64       now)
+                      gint64 now)
 {
   for (guint i = 0; i < STREAM_N_TIMERS; i++)
-    if (self->timers[i] <= now)
-      {
-        self->timers[i] = STREAM_NEVER;
-        timer_expired (self, i, now);
-      }
+    if (self->timers[i] <= now) {
+      self->timers[i] = STREAM_NEVER;
+      timer_expired (self, i, now);
+    }
   stream_flush (self);
 }
 
@@ -357,22 +339,21 @@ pilot_stream_take_ready (PilotStream *self)
 }
 
 void
-pilot_stream_fail (PilotStream      *self,
-                   PilotStreamError  error,
-                   gboolean          send_rst,
-                   gint64            now)
+pilot_stream_fail (PilotStream *self,
+                   PilotStreamError error,
+                   gboolean send_rst,
+                   gint64 now)
 {
-  if (self->state != PILOT_STREAM_STATE_CLOSED)
-    {
-      self->rst_due = send_rst && self->state != PILOT_STREAM_STATE_SYN_SENT;
-      stream_close (self, error, now);
-    }
+  if (self->state != PILOT_STREAM_STATE_CLOSED) {
+    self->rst_due = send_rst && self->state != PILOT_STREAM_STATE_SYN_SENT;
+    stream_close (self, error, now);
+  }
   stream_flush (self);
 }
 
 void
 pilot_stream_reset (PilotStream *self,
-                    gint64       now)
+                    gint64 now)
 {
   pilot_ring_clear (&self->receive_ring);
   self->readable = 0;
@@ -381,59 +362,57 @@ pilot_stream_reset (PilotStream *self,
 
 void
 pilot_stream_shutdown_write (PilotStream *self,
-                             gint64       now)
+                             gint64 now)
 {
-  if (!self->fin_wanted && self->state != PILOT_STREAM_STATE_CLOSED && self->state != PILOT_STREAM_STATE_TIME_WAIT)
-    {
-      self->fin_wanted = TRUE;
-      self->push_offset = self->send_start + self->send_length;
-      self->changed = TRUE;
-      self->last_progress = MAX (self->last_progress, now);
-      if (self->half_close || self->released)
-        self->fin_allowed = TRUE;
-      else if (self->state != PILOT_STREAM_STATE_SYN_SENT && self->state != PILOT_STREAM_STATE_SYN_RECEIVED)
-        stream_timer_set (self, STREAM_TIMER_CLOSE, now + FIN_DEFERRED);
-    }
+  if (!self->fin_wanted && self->state != PILOT_STREAM_STATE_CLOSED && self->state != PILOT_STREAM_STATE_TIME_WAIT) {
+    self->fin_wanted = TRUE;
+    self->push_offset = self->send_start + self->send_length;
+    self->changed = TRUE;
+    self->last_progress = MAX (self->last_progress, now);
+    if (self->half_close || self->released)
+      self->fin_allowed = TRUE;
+    else if (self->state != PILOT_STREAM_STATE_SYN_SENT && self->state != PILOT_STREAM_STATE_SYN_RECEIVED)
+      stream_timer_set (self, STREAM_TIMER_CLOSE, now + FIN_DEFERRED);
+  }
   stream_flush (self);
 }
 
 void
 pilot_stream_release (PilotStream *self,
-                      gint64       now)
+                      gint64 now)
 {
   self->released = TRUE;
   self->ready = 0;
   self->readable = 0;
   pilot_ring_clear (&self->receive_ring);
   pilot_stream_intervals_clear (&self->held);
-  switch (self->state)
-    {
-    case PILOT_STREAM_STATE_SYN_SENT:
-      stream_close (self, PILOT_STREAM_ERROR_NONE, now);
-      break;
-    case PILOT_STREAM_STATE_SYN_RECEIVED:
-      self->rst_due = !self->accepted;
-      stream_close (self, PILOT_STREAM_ERROR_NONE, now);
-      break;
-    case PILOT_STREAM_STATE_FIN_WAIT_2:
-      stream_timer_set (self, STREAM_TIMER_CLOSE, now + ORPHAN_PATIENCE);
-      break;
-    case PILOT_STREAM_STATE_CLOSED:
-    case PILOT_STREAM_STATE_TIME_WAIT:
-      break;
-    default:
-      self->fin_wanted = self->fin_allowed = TRUE;
-      self->push_offset = self->send_start + self->send_length;
-      if (!self->half_close && !self->fin_sent)
-        stream_timer_set (self, STREAM_TIMER_CLOSE, now + FIN_DELAY_GO);
-      self->changed = TRUE;
-    }
+  switch (self->state) {
+  case PILOT_STREAM_STATE_SYN_SENT:
+    stream_close (self, PILOT_STREAM_ERROR_NONE, now);
+    break;
+  case PILOT_STREAM_STATE_SYN_RECEIVED:
+    self->rst_due = !self->accepted;
+    stream_close (self, PILOT_STREAM_ERROR_NONE, now);
+    break;
+  case PILOT_STREAM_STATE_FIN_WAIT_2:
+    stream_timer_set (self, STREAM_TIMER_CLOSE, now + ORPHAN_PATIENCE);
+    break;
+  case PILOT_STREAM_STATE_CLOSED:
+  case PILOT_STREAM_STATE_TIME_WAIT:
+    break;
+  default:
+    self->fin_wanted = self->fin_allowed = TRUE;
+    self->push_offset = self->send_start + self->send_length;
+    if (!self->half_close && !self->fin_sent)
+      stream_timer_set (self, STREAM_TIMER_CLOSE, now + FIN_DELAY_GO);
+    self->changed = TRUE;
+  }
   stream_flush (self);
 }
 
 void
 pilot_stream_tunnel_ready (PilotStream *self,
-                           gint64       now)
+                           gint64 now)
 {
   gboolean first = !self->tunnel_ready;
 
@@ -441,12 +420,11 @@ pilot_stream_tunnel_ready (PilotStream *self,
   self->changed = TRUE;
   if (first && self->state == PILOT_STREAM_STATE_SYN_SENT)
     self->syn_due = TRUE;
-  else if (!first && self->rto_backoff > 0 && self->records.n_records > 0)
-    {
-      /* The path is back: ask at once instead of at the end of a long back-off. */
-      self->rto_backoff = 0;
-      stream_timer_set (self, STREAM_TIMER_RETRANSMIT, now);
-    }
+  else if (!first && self->rto_backoff > 0 && self->records.n_records > 0) {
+    /* The path is back: ask at once instead of at the end of a long back-off. */
+    self->rto_backoff = 0;
+    stream_timer_set (self, STREAM_TIMER_RETRANSMIT, now);
+  }
   stream_flush (self);
 }
 
@@ -476,7 +454,7 @@ pilot_stream_get_error (PilotStream *self)
 
 void
 pilot_stream_set_user_data (PilotStream *self,
-                            gpointer     user_data)
+                            gpointer user_data)
 {
   self->user_data = user_data;
 }
@@ -491,9 +469,15 @@ const char *
 pilot_stream_error_to_string (PilotStreamError error)
 {
   static const char *const texts[] = {
-    "closed", "connection refused", "connection reset", "dial timeout",
-    "dial timeout: key exchange with peer did not complete", "the registry does not tell where the peer is",
-    "the peer's key is not the trusted one", "connection lost", "trust withdrawn",
+    "closed",
+    "connection refused",
+    "connection reset",
+    "dial timeout",
+    "dial timeout: key exchange with peer did not complete",
+    "the registry does not tell where the peer is",
+    "the peer's key is not the trusted one",
+    "connection lost",
+    "trust withdrawn",
   };
 
   return (guint) error < G_N_ELEMENTS (texts) ? texts[error] : "unknown error";
@@ -503,26 +487,51 @@ const char *
 pilot_stream_state_to_string (PilotStreamState state)
 {
   static const char *const texts[] = {
-    "CLOSED", "SYN_SENT", "SYN_RECV", "ESTABLISHED", "FIN_WAIT_1", "FIN_WAIT_2", "CLOSE_WAIT", "CLOSING", "LAST_ACK", "TIME_WAIT",
+    "CLOSED",
+    "SYN_SENT",
+    "SYN_RECV",
+    "ESTABLISHED",
+    "FIN_WAIT_1",
+    "FIN_WAIT_2",
+    "CLOSE_WAIT",
+    "CLOSING",
+    "LAST_ACK",
+    "TIME_WAIT",
   };
 
   return (guint) state < G_N_ELEMENTS (texts) ? texts[state] : "UNKNOWN";
 }
 
 void
-pilot_stream_info (PilotStream     *self,
+pilot_stream_info (PilotStream *self,
                    PilotStreamInfo *info)
 {
-  *info = (PilotStreamInfo) {
-    .id = self->config.id, .state = self->state, .local = self->config.local, .remote = self->config.remote,
-    .local_port = self->config.local_port, .remote_port = self->config.remote_port, .initiator = self->config.initiator,
-    .own_kind = self->own_kind, .half_close = self->half_close, .bytes_sent = self->bytes_sent,
-    .bytes_received = self->bytes_received, .segments_sent = self->segments_sent,
-    .segments_received = self->segments_received, .retransmits = self->retransmits,
-    .fast_retransmits = self->fast_retransmits, .congestion_window = self->congestion.window,
-    .bytes_in_flight = self->in_flight, .send_buffered = self->send_length, .receive_buffered = self->readable,
-    .peer_window = self->peer_window, .receive_window = self->receive_limit, .srtt_us = self->srtt,
-    .rttvar_us = self->rttvar, .rto_us = self->rto, .min_rtt_us = MAX (self->min_rtt, 0),
+  *info = (PilotStreamInfo){
+    .id = self->config.id,
+    .state = self->state,
+    .local = self->config.local,
+    .remote = self->config.remote,
+    .local_port = self->config.local_port,
+    .remote_port = self->config.remote_port,
+    .initiator = self->config.initiator,
+    .own_kind = self->own_kind,
+    .half_close = self->half_close,
+    .bytes_sent = self->bytes_sent,
+    .bytes_received = self->bytes_received,
+    .segments_sent = self->segments_sent,
+    .segments_received = self->segments_received,
+    .retransmits = self->retransmits,
+    .fast_retransmits = self->fast_retransmits,
+    .congestion_window = self->congestion.window,
+    .bytes_in_flight = self->in_flight,
+    .send_buffered = self->send_length,
+    .receive_buffered = self->readable,
+    .peer_window = self->peer_window,
+    .receive_window = self->receive_limit,
+    .srtt_us = self->srtt,
+    .rttvar_us = self->rttvar,
+    .rto_us = self->rto,
+    .min_rtt_us = MAX (self->min_rtt, 0),
     .pacing_rate = self->congestion.pacing_rate,
   };
 }

@@ -17,24 +17,24 @@ typedef struct _PilotStream PilotStream;
 
 /* Edge-triggered, merged: one PILOT_EVENT_STREAM per stream is queued at a time. */
 typedef enum {
-  PILOT_STREAM_READY_OPEN = 1 << 0,     /* SYN-ACK came: data may flow */
-  PILOT_STREAM_READY_READ = 1 << 1,     /* data to read where there was none */
-  PILOT_STREAM_READY_WRITE = 1 << 2,    /* space where a write vector had none, or less than a quarter */
-  PILOT_STREAM_READY_EOF = 1 << 3,      /* the peer has shut down writing; what is buffered can still be read */
-  PILOT_STREAM_READY_CLOSED = 1 << 4,   /* over in both directions; see pilot_stream_get_error() */
-  PILOT_STREAM_READY_DRAINED = 1 << 5,  /* everything written, FIN included, has been acknowledged */
+  PILOT_STREAM_READY_OPEN = 1 << 0,    /* SYN-ACK came: data may flow */
+  PILOT_STREAM_READY_READ = 1 << 1,    /* data to read where there was none */
+  PILOT_STREAM_READY_WRITE = 1 << 2,   /* space where a write vector had none, or less than a quarter */
+  PILOT_STREAM_READY_EOF = 1 << 3,     /* the peer has shut down writing; what is buffered can still be read */
+  PILOT_STREAM_READY_CLOSED = 1 << 4,  /* over in both directions; see pilot_stream_get_error() */
+  PILOT_STREAM_READY_DRAINED = 1 << 5, /* everything written, FIN included, has been acknowledged */
 } PilotStreamReady;
 
 typedef enum {
-  PILOT_STREAM_ERROR_NONE,           /* closed in order */
-  PILOT_STREAM_ERROR_REFUSED,        /* RST while connecting */
-  PILOT_STREAM_ERROR_RESET,          /* RST later */
-  PILOT_STREAM_ERROR_TIMEOUT,        /* SYN unanswered */
-  PILOT_STREAM_ERROR_NO_KEY_EXCHANGE,/* no session: peer dead or unreachable */
-  PILOT_STREAM_ERROR_UNRESOLVED,     /* the registry does not tell where the peer is */
-  PILOT_STREAM_ERROR_KEY_MISMATCH,   /* the peer's key is not the trusted one */
-  PILOT_STREAM_ERROR_LOST,           /* retransmissions exhausted */
-  PILOT_STREAM_ERROR_REVOKED,        /* trust withdrawn, peer forgotten */
+  PILOT_STREAM_ERROR_NONE,            /* closed in order */
+  PILOT_STREAM_ERROR_REFUSED,         /* RST while connecting */
+  PILOT_STREAM_ERROR_RESET,           /* RST later */
+  PILOT_STREAM_ERROR_TIMEOUT,         /* SYN unanswered */
+  PILOT_STREAM_ERROR_NO_KEY_EXCHANGE, /* no session: peer dead or unreachable */
+  PILOT_STREAM_ERROR_UNRESOLVED,      /* the registry does not tell where the peer is */
+  PILOT_STREAM_ERROR_KEY_MISMATCH,    /* the peer's key is not the trusted one */
+  PILOT_STREAM_ERROR_LOST,            /* retransmissions exhausted */
+  PILOT_STREAM_ERROR_REVOKED,         /* trust withdrawn, peer forgotten */
 } PilotStreamError;
 
 typedef enum {
@@ -95,7 +95,7 @@ void pilot_stream_reset (PilotStream *stream, gint64 now);
  * arrives is answered with RST (RFC 9293 3.10.4 note, as TCP does). The handle is gone. */
 void pilot_stream_release (PilotStream *stream, gint64 now);
 
-gboolean pilot_stream_is_eof (PilotStream *stream);      /* FIN received and everything read */
+gboolean pilot_stream_is_eof (PilotStream *stream); /* FIN received and everything read */
 PilotStreamError pilot_stream_get_error (PilotStream *stream);
 const char *pilot_stream_error_to_string (PilotStreamError error);
 const char *pilot_stream_state_to_string (PilotStreamState state);

@@ -3,8 +3,8 @@
 
 static void
 place (PilotTimerHeap *heap,
-       guint           at,
-       PilotTimer      timer)
+       guint at,
+       PilotTimer timer)
 {
   heap->timers[at - 1] = timer;
   *timer.index = at;
@@ -12,35 +12,33 @@ place (PilotTimerHeap *heap,
 
 static void
 sift_up (PilotTimerHeap *heap,
-         guint           at,
-         PilotTimer      timer)
+         guint at,
+         PilotTimer timer)
 {
-  while (at > 1 && heap->timers[at / 2 - 1].deadline > timer.deadline)
-    {
-      place (heap, at, heap->timers[at / 2 - 1]);
-      at /= 2;
-    }
+  while (at > 1 && heap->timers[at / 2 - 1].deadline > timer.deadline) {
+    place (heap, at, heap->timers[at / 2 - 1]);
+    at /= 2;
+  }
   place (heap, at, timer);
 }
 
 static void
 sift_down (PilotTimerHeap *heap,
-           guint           at,
-           PilotTimer      timer)
+           guint at,
+           PilotTimer timer)
 {
-  for (;;)
-    {
-      guint child = at * 2;
+  for (;;) {
+    guint child = at * 2;
 
-      if (child > heap->n_timers)
-        break;
-      if (child < heap->n_timers && heap->timers[child].deadline < heap->timers[child - 1].deadline)
-        child++;
-      if (heap->timers[child - 1].deadline >= timer.deadline)
-        break;
-      place (heap, at, heap->timers[child - 1]);
-      at = child;
-    }
+    if (child > heap->n_timers)
+      break;
+    if (child < heap->n_timers && heap->timers[child].deadline < heap->timers[child - 1].deadline)
+      child++;
+    if (heap->timers[child - 1].deadline >= timer.deadline)
+      break;
+    place (heap, at, heap->timers[child - 1]);
+    at = child;
+  }
   place (heap, at, timer);
 }
 
@@ -53,7 +51,7 @@ pilot_timer_heap_clear (PilotTimerHeap *heap)
 
 void
 pilot_timer_heap_remove (PilotTimerHeap *heap,
-                         guint          *index)
+                         guint *index)
 {
   guint at = *index;
   PilotTimer last;
@@ -72,10 +70,10 @@ pilot_timer_heap_remove (PilotTimerHeap *heap,
 
 void
 pilot_timer_heap_set (PilotTimerHeap *heap,
-                      guint          *index,
-                      gint64          deadline,
-                      gpointer        owner,
-                      guint           kind)
+                      guint *index,
+                      gint64 deadline,
+                      gpointer owner,
+                      guint kind)
 {
   PilotTimer timer = { deadline, index, owner, kind };
 
@@ -84,11 +82,10 @@ pilot_timer_heap_set (PilotTimerHeap *heap,
   pilot_timer_heap_remove (heap, index);
   if (deadline == G_MAXINT64)
     return;
-  if (heap->n_timers == heap->capacity)
-    {
-      heap->capacity = MAX (32, heap->capacity * 2);
-      heap->timers = g_renew (PilotTimer, heap->timers, heap->capacity);
-    }
+  if (heap->n_timers == heap->capacity) {
+    heap->capacity = MAX (32, heap->capacity * 2);
+    heap->timers = g_renew (PilotTimer, heap->timers, heap->capacity);
+  }
   heap->n_timers++;
   sift_up (heap, heap->n_timers, timer);
 }
@@ -101,9 +98,9 @@ pilot_timer_heap_deadline (const PilotTimerHeap *heap)
 
 gboolean
 pilot_timer_heap_pop (PilotTimerHeap *heap,
-                      gint64          now,
-                      gpointer       *owner,
-                      guint          *kind)
+                      gint64 now,
+                      gpointer *owner,
+                      guint *kind)
 {
   if (pilot_timer_heap_deadline (heap) > now)
     return FALSE;

@@ -11,34 +11,34 @@ G_BEGIN_DECLS
  */
 typedef struct
 {
-  gint64   deadline;
-  guint   *index;
+  gint64 deadline;
+  guint *index;
   gpointer owner;
-  guint    kind;
+  guint kind;
 } PilotTimer;
 
 typedef struct
 {
   PilotTimer *timers;
-  guint       n_timers;
-  guint       capacity;
+  guint n_timers;
+  guint capacity;
 } PilotTimerHeap;
 
-void     pilot_timer_heap_clear    (PilotTimerHeap *heap);
+void pilot_timer_heap_clear (PilotTimerHeap *heap);
 /* Inserts or moves. G_MAXINT64 removes. */
-void     pilot_timer_heap_set      (PilotTimerHeap *heap,
-                                    guint          *index,
-                                    gint64          deadline,
-                                    gpointer        owner,
-                                    guint           kind);
-void     pilot_timer_heap_remove   (PilotTimerHeap *heap,
-                                    guint          *index);
+void pilot_timer_heap_set (PilotTimerHeap *heap,
+                           guint *index,
+                           gint64 deadline,
+                           gpointer owner,
+                           guint kind);
+void pilot_timer_heap_remove (PilotTimerHeap *heap,
+                              guint *index);
 /* The earliest deadline; G_MAXINT64 = none. */
-gint64   pilot_timer_heap_deadline (const PilotTimerHeap *heap);
+gint64 pilot_timer_heap_deadline (const PilotTimerHeap *heap);
 /* Takes out the earliest timer if it is due. */
-gboolean pilot_timer_heap_pop      (PilotTimerHeap *heap,
-                                    gint64          now,
-                                    gpointer       *owner,
-                                    guint          *kind);
+gboolean pilot_timer_heap_pop (PilotTimerHeap *heap,
+                               gint64 now,
+                               gpointer *owner,
+                               guint *kind);
 
 G_END_DECLS

@@ -136,17 +136,15 @@ take_escape (Walk *walk, GString *text)
   const gchar *found = strchr (CODES, code);
   guint32 c;
 
-  if (code != 'u')
-    {
-      g_string_append_c (text, found != NULL ? VALUES[found - CODES] : code);
-      return;
-    }
+  if (code != 'u') {
+    g_string_append_c (text, found != NULL ? VALUES[found - CODES] : code);
+    return;
+  }
   c = take_hex4 (walk);
-  if (c >= 0xd800 && c <= 0xdbff)
-    {
-      walk->p += strlen ("\\u");
-      c = 0x10000 + ((c - 0xd800) << 10) + (take_hex4 (walk) - 0xdc00);
-    }
+  if (c >= 0xd800 && c <= 0xdbff) {
+    walk->p += strlen ("\\u");
+    c = 0x10000 + ((c - 0xd800) << 10) + (take_hex4 (walk) - 0xdc00);
+  }
   g_string_append_unichar (text, c);
 }
 
@@ -156,16 +154,14 @@ take_string (Walk *walk)
 {
   GString *text = g_string_new (NULL);
 
-  for (walk->p++; *walk->p != '"';)
-    {
-      if (*walk->p != '\\')
-        {
-          g_string_append_c (text, *walk->p++);
-          continue;
-        }
-      walk->p++;
-      take_escape (walk, text);
+  for (walk->p++; *walk->p != '"';) {
+    if (*walk->p != '\\') {
+      g_string_append_c (text, *walk->p++);
+      continue;
     }
+    walk->p++;
+    take_escape (walk, text);
+  }
   walk->p++;
   return g_string_free (text, FALSE);
 }
@@ -176,22 +172,20 @@ skip_value (Walk *walk)
 {
   guint depth = 0;
 
-  do
-    {
-      skip_space (walk);
-      if (*walk->p == '"')
-        g_free (take_string (walk));
-      else if (*walk->p == '{' || *walk->p == '[')
-        depth++, walk->p++;
-      else if (*walk->p == '}' || *walk->p == ']')
-        depth--, walk->p++;
-      else if (*walk->p == ',' || *walk->p == ':')
+  do {
+    skip_space (walk);
+    if (*walk->p == '"')
+      g_free (take_string (walk));
+    else if (*walk->p == '{' || *walk->p == '[')
+      depth++, walk->p++;
+    else if (*walk->p == '}' || *walk->p == ']')
+      depth--, walk->p++;
+    else if (*walk->p == ',' || *walk->p == ':')
+      walk->p++;
+    else
+      while (walk->p < walk->end && strchr (",:]} \t\r\n", *walk->p) == NULL)
         walk->p++;
-      else
-        while (walk->p < walk->end && strchr (",:]} \t\r\n", *walk->p) == NULL)
-          walk->p++;
-    }
-  while (depth > 0);
+  } while (depth > 0);
 }
 
 static gboolean
@@ -264,13 +258,12 @@ take_member (Walk *walk, PilotTrustMessage *message, const gchar *name, GError *
     return take_text_field (walk, name, &message->reason, error);
   if (g_ascii_strcasecmp (name, "timestamp") == 0)
     return take_integer_field (walk, name, G_MININT64, G_MAXINT64, &message->timestamp, error);
-  if (g_ascii_strcasecmp (name, "node_id") == 0)
-    {
-      if (!take_integer_field (walk, name, 0, G_MAXUINT32, &node, error))
-        return FALSE;
-      message->node = (guint32) node;
-      return TRUE;
-    }
+  if (g_ascii_strcasecmp (name, "node_id") == 0) {
+    if (!take_integer_field (walk, name, 0, G_MAXUINT32, &node, error))
+      return FALSE;
+    message->node = (guint32) node;
+    return TRUE;
+  }
   skip_value (walk);
   return TRUE;
 }
@@ -279,37 +272,34 @@ static gboolean
 take_object (Walk *walk, PilotTrustMessage *message, GError **error)
 {
   skip_space (walk);
-  if (*walk->p != '{')
-    {
-      g_set_error_literal (error, PILOT_ERROR, PILOT_ERROR_CORRUPT, "trust message: not an object");
-      return FALSE;
-    }
+  if (*walk->p != '{') {
+    g_set_error_literal (error, PILOT_ERROR, PILOT_ERROR_CORRUPT, "trust message: not an object");
+    return FALSE;
+  }
   walk->p++;
-  for (;;)
-    {
-      g_autofree gchar *name = NULL;
+  for (;;) {
+    g_autofree gchar *name = NULL;
 
+    skip_space (walk);
+    if (*walk->p == '}')
+      return TRUE;
+    if (*walk->p == ',') {
+      walk->p++;
       skip_space (walk);
-      if (*walk->p == '}')
-        return TRUE;
-      if (*walk->p == ',')
-        {
-          walk->p++;
-          skip_space (walk);
-        }
-      name = take_string (walk);
-      skip_space (walk);
-      walk->p++; /* the colon */
-      skip_space (walk);
-      if (!take_member (walk, message, name, error))
-        return FALSE;
     }
+    name = take_string (walk);
+    skip_space (walk);
+    walk->p++; /* the colon */
+    skip_space (walk);
+    if (!take_member (walk, message, name, error))
+      return FALSE;
+  }
 }
 
 PilotTrustMessage *
 pilot_trust_message_parse (const gchar *data, gsize length, GError **error)
 {
-  g_autoptr(PilotTrustMessage) message = NULL;
+  g_autoptr (PilotTrustMessage) message = NULL;
   Walk walk = { data, data + length };
 
   if (!pilot_json_scan (data, length, PILOT_TRUST_MESSAGE_MAX_LENGTH, PILOT_JSON_MAX_DEPTH, error))
@@ -359,7 +349,7 @@ pilot_trust_message_is_fresh (const PilotTrustMessage *message, gint64 now)
 gboolean
 pilot_trust_message_replay_key (const PilotTrustMessage *message, guint32 recipient, guint8 key[PILOT_SHA256_SIZE])
 {
-  g_autoptr(GByteArray) text = NULL;
+  g_autoptr (GByteArray) text = NULL;
   guint8 signature[PILOT_ED25519_SIGNATURE_SIZE];
   gchar signed_text[SIGNED_TEXT_SIZE];
 
@@ -380,23 +370,21 @@ pilot_trust_sanitize (const gchar *text)
   g_autofree gchar *valid = g_utf8_make_valid (text, -1);
   GString *out = g_string_new (NULL);
 
-  for (const gchar *p = valid; *p != '\0'; p = g_utf8_next_char (p))
-    {
-      gunichar c = g_utf8_get_char (p);
-      gsize bytes = (gsize) (g_utf8_next_char (p) - p);
+  for (const gchar *p = valid; *p != '\0'; p = g_utf8_next_char (p)) {
+    gunichar c = g_utf8_get_char (p);
+    gsize bytes = (gsize) (g_utf8_next_char (p) - p);
 
-      /* Like Go's unicode.IsPrint: every graphic character, and of the spaces only the ASCII one. */
-      if (c != ' ' && (!g_unichar_isgraph (c) || g_unichar_type (c) == G_UNICODE_FORMAT))
-        continue;
-      if (out->len + bytes > PILOT_TRUST_MAX_JUSTIFICATION)
-        break;
-      g_string_append_len (out, p, (gssize) bytes);
-    }
+    /* Like Go's unicode.IsPrint: every graphic character, and of the spaces only the ASCII one. */
+    if (c != ' ' && (!g_unichar_isgraph (c) || g_unichar_type (c) == G_UNICODE_FORMAT))
+      continue;
+    if (out->len + bytes > PILOT_TRUST_MAX_JUSTIFICATION)
+      break;
+    g_string_append_len (out, p, (gssize) bytes);
+  }
   return g_string_free (out, FALSE);
 }
 
-struct _PilotTrustReader
-{
+struct _PilotTrustReader {
   GByteArray *text;
   guint depth;
   gboolean in_string, escaped, complete;
@@ -424,16 +412,15 @@ pilot_trust_reader_free (PilotTrustReader *reader)
 static gboolean
 follow (PilotTrustReader *reader, guint8 c)
 {
-  if (reader->in_string)
-    {
-      if (reader->escaped)
-        reader->escaped = FALSE;
-      else if (c == '\\')
-        reader->escaped = TRUE;
-      else if (c == '"')
-        reader->in_string = FALSE;
-      return TRUE;
-    }
+  if (reader->in_string) {
+    if (reader->escaped)
+      reader->escaped = FALSE;
+    else if (c == '\\')
+      reader->escaped = TRUE;
+    else if (c == '"')
+      reader->in_string = FALSE;
+    return TRUE;
+  }
   if (reader->depth == 0 && !reader->complete && c != '{' && c != ' ' && c != '\t' && c != '\r' && c != '\n')
     return FALSE;
   if (c == '"')
@@ -449,17 +436,15 @@ gboolean
 pilot_trust_reader_push (PilotTrustReader *reader, const guint8 *data, gsize length, PilotTrustMessage **message, GError **error)
 {
   *message = NULL;
-  if (length > PILOT_TRUST_MESSAGE_MAX_LENGTH - reader->text->len)
-    {
-      g_set_error (error, PILOT_ERROR, PILOT_ERROR_CORRUPT, "trust message: longer than %d bytes", PILOT_TRUST_MESSAGE_MAX_LENGTH);
+  if (length > PILOT_TRUST_MESSAGE_MAX_LENGTH - reader->text->len) {
+    g_set_error (error, PILOT_ERROR, PILOT_ERROR_CORRUPT, "trust message: longer than %d bytes", PILOT_TRUST_MESSAGE_MAX_LENGTH);
+    return FALSE;
+  }
+  for (gsize i = 0; i < length; i++)
+    if (!reader->complete && !follow (reader, data[i])) {
+      g_set_error_literal (error, PILOT_ERROR, PILOT_ERROR_CORRUPT, "trust message: not an object");
       return FALSE;
     }
-  for (gsize i = 0; i < length; i++)
-    if (!reader->complete && !follow (reader, data[i]))
-      {
-        g_set_error_literal (error, PILOT_ERROR, PILOT_ERROR_CORRUPT, "trust message: not an object");
-        return FALSE;
-      }
   if (length > 0)
     g_byte_array_append (reader->text, data, length);
   if (!reader->complete)

@@ -25,57 +25,55 @@
 typedef struct
 {
   PilotEndpoint endpoint;
-  PilotEndpoint local;         /* the address of ours it talks to: deliveries must come from there */
-  gint64        seen;
-  gboolean      wants_dest;    /* deliver as 0x09 */
-  gint64        notified;
-  gint64        punch_credit;  /* the time up to which punches are paid for */
-  gint64        window_start;  /* of the relay limit */
-  guint         window_count;
+  PilotEndpoint local; /* the address of ours it talks to: deliveries must come from there */
+  gint64 seen;
+  gboolean wants_dest; /* deliver as 0x09 */
+  gint64 notified;
+  gint64 punch_credit; /* the time up to which punches are paid for */
+  gint64 window_start; /* of the relay limit */
+  guint window_count;
 } Registration;
 
-typedef union
-{
+typedef union {
   struct cmsghdr header;
-  guint8         space[CMSG_SPACE (sizeof (struct in6_pktinfo))];
+  guint8 space[CMSG_SPACE (sizeof (struct in6_pktinfo))];
 } Control;
 
-struct _PilotBeacon
-{
-  PilotReactorWatch     watch; /* first: the watch is the beacon */
-  PilotReactor         *reactor;
-  gboolean              is_ipv6;
-  PilotBeaconLimits     limits;
-  PilotBeaconPolicy     policy;
-  gboolean              has_policy;
-  gpointer              user_data;
-  GHashTable           *nodes; /* id -> Registration */
+struct _PilotBeacon {
+  PilotReactorWatch watch; /* first: the watch is the beacon */
+  PilotReactor *reactor;
+  gboolean is_ipv6;
+  PilotBeaconLimits limits;
+  PilotBeaconPolicy policy;
+  gboolean has_policy;
+  gpointer user_data;
+  GHashTable *nodes; /* id -> Registration */
   PilotBeaconStatistics statistics;
-  gint64                now;   /* of this batch */
+  gint64 now; /* of this batch */
 
-  guint8               *buffers; /* BATCH datagrams */
-  struct mmsghdr        in[BATCH];
-  struct iovec          in_vec[BATCH];
+  guint8 *buffers; /* BATCH datagrams */
+  struct mmsghdr in[BATCH];
+  struct iovec in_vec[BATCH];
   struct sockaddr_storage in_name[BATCH];
-  Control               in_control[BATCH];
+  Control in_control[BATCH];
 
   /* What goes out, at most two messages for one that came in; a batch that does not fit into the socket is kept, and nothing
    * more is read until it is gone. */
-  struct mmsghdr        out[2 * BATCH];
-  struct iovec          out_vec[2 * BATCH];
+  struct mmsghdr out[2 * BATCH];
+  struct iovec out_vec[2 * BATCH];
   struct sockaddr_storage out_name[2 * BATCH];
-  Control               out_control[2 * BATCH];
-  guint8                out_small[2 * BATCH][PILOT_BEACON_ENDPOINT_MAX_SIZE];
-  guint                 n_out;
-  guint                 n_sent;
+  Control out_control[2 * BATCH];
+  guint8 out_small[2 * BATCH][PILOT_BEACON_ENDPOINT_MAX_SIZE];
+  guint n_out;
+  guint n_sent;
 };
 
 /* Sending */
 
 static void
-set_local_address (PilotBeacon         *self,
-                   struct msghdr       *message,
-                   Control             *control,
+set_local_address (PilotBeacon *self,
+                   struct msghdr *message,
+                   Control *control,
                    const PilotEndpoint *local)
 {
   struct cmsghdr *header = &control->header;
@@ -85,39 +83,36 @@ set_local_address (PilotBeacon         *self,
   if (local == NULL || pilot_endpoint_is_none (local))
     return;
   message->msg_control = control;
-  if (self->is_ipv6)
-    {
-      struct in6_pktinfo info = { .ipi6_ifindex = local->scope };
-      struct sockaddr_storage address;
+  if (self->is_ipv6) {
+    struct in6_pktinfo info = { .ipi6_ifindex = local->scope };
+    struct sockaddr_storage address;
 
-      pilot_endpoint_to_sockaddr (local, TRUE, &address);
-      info.ipi6_addr = ((struct sockaddr_in6 *) &address)->sin6_addr;
-      header->cmsg_level = IPPROTO_IPV6;
-      header->cmsg_type = IPV6_PKTINFO;
-      header->cmsg_len = CMSG_LEN (sizeof info);
-      memcpy (CMSG_DATA (header), &info, sizeof info);
-      message->msg_controllen = CMSG_SPACE (sizeof info);
-    }
-  else
-    {
-      struct in_pktinfo info = { 0 };
+    pilot_endpoint_to_sockaddr (local, TRUE, &address);
+    info.ipi6_addr = ((struct sockaddr_in6 *) &address)->sin6_addr;
+    header->cmsg_level = IPPROTO_IPV6;
+    header->cmsg_type = IPV6_PKTINFO;
+    header->cmsg_len = CMSG_LEN (sizeof info);
+    memcpy (CMSG_DATA (header), &info, sizeof info);
+    message->msg_controllen = CMSG_SPACE (sizeof info);
+  } else {
+    struct in_pktinfo info = { 0 };
 
-      memcpy (&info.ipi_spec_dst, local->address, sizeof info.ipi_spec_dst);
-      header->cmsg_level = IPPROTO_IP;
-      header->cmsg_type = IP_PKTINFO;
-      header->cmsg_len = CMSG_LEN (sizeof info);
-      memcpy (CMSG_DATA (header), &info, sizeof info);
-      message->msg_controllen = CMSG_SPACE (sizeof info);
-    }
+    memcpy (&info.ipi_spec_dst, local->address, sizeof info.ipi_spec_dst);
+    header->cmsg_level = IPPROTO_IP;
+    header->cmsg_type = IP_PKTINFO;
+    header->cmsg_len = CMSG_LEN (sizeof info);
+    memcpy (CMSG_DATA (header), &info, sizeof info);
+    message->msg_controllen = CMSG_SPACE (sizeof info);
+  }
 }
 
 /* Queues a datagram. `data` must stay until the batch is sent. */
 static void
-queue (PilotBeacon         *self,
+queue (PilotBeacon *self,
        const PilotEndpoint *to,
        const PilotEndpoint *local,
-       guint8              *data,
-       gsize                length)
+       guint8 *data,
+       gsize length)
 {
   guint i = self->n_out++;
   struct msghdr *message = &self->out[i].msg_hdr;
@@ -133,33 +128,29 @@ queue (PilotBeacon         *self,
 static gboolean
 flush (PilotBeacon *self)
 {
-  while (self->n_sent < self->n_out)
-    {
-      int n = sendmmsg (self->watch.fd, self->out + self->n_sent, self->n_out - self->n_sent, MSG_DONTWAIT);
+  while (self->n_sent < self->n_out) {
+    int n = sendmmsg (self->watch.fd, self->out + self->n_sent, self->n_out - self->n_sent, MSG_DONTWAIT);
 
-      if (n > 0)
-        self->n_sent += (guint) n;
-      else if (errno == EAGAIN)
-        {
-          pilot_reactor_modify (self->reactor, &self->watch, EPOLLOUT);
-          return FALSE;
-        }
-      else if (errno != EINTR)
-        {
-          /* This one destination: unreachable, too big, an ICMP error of an earlier one. The others shall not suffer. */
-          self->statistics.dropped_send++;
-          self->n_sent++;
-        }
+    if (n > 0)
+      self->n_sent += (guint) n;
+    else if (errno == EAGAIN) {
+      pilot_reactor_modify (self->reactor, &self->watch, EPOLLOUT);
+      return FALSE;
+    } else if (errno != EINTR) {
+      /* This one destination: unreachable, too big, an ICMP error of an earlier one. The others shall not suffer. */
+      self->statistics.dropped_send++;
+      self->n_sent++;
     }
+  }
   self->n_out = self->n_sent = 0;
   pilot_reactor_modify (self->reactor, &self->watch, EPOLLIN);
   return TRUE;
 }
 
 static void
-queue_message (PilotBeacon              *self,
-               const PilotEndpoint      *to,
-               const PilotEndpoint      *local,
+queue_message (PilotBeacon *self,
+               const PilotEndpoint *to,
+               const PilotEndpoint *local,
                const PilotBeaconMessage *message)
 {
   guint8 *buffer = self->out_small[self->n_out];
@@ -173,7 +164,7 @@ queue_message (PilotBeacon              *self,
 
 static Registration *
 lookup (PilotBeacon *self,
-        guint32      node)
+        guint32 node)
 {
   return g_hash_table_lookup (self->nodes, GUINT_TO_POINTER (node));
 }
@@ -182,9 +173,9 @@ lookup (PilotBeacon *self,
  * own registry connection always counts; another one only if it does not take the place of such a registration, and no more
  * often than every 30 s (beacon notes, 2.2). */
 static gboolean
-may_move (PilotBeacon         *self,
-          guint32              node,
-          const Registration  *registration,
+may_move (PilotBeacon *self,
+          guint32 node,
+          const Registration *registration,
           const PilotEndpoint *from)
 {
   const PilotEndpoint *source = self->has_policy ? self->policy.get_source (node, self->user_data) : NULL;
@@ -201,8 +192,8 @@ may_move (PilotBeacon         *self,
 
 /* The registration after this datagram, or NULL when the node has none. */
 static Registration *
-update (PilotBeacon         *self,
-        guint32              node,
+update (PilotBeacon *self,
+        guint32 node,
         const PilotEndpoint *from,
         const PilotEndpoint *local)
 {
@@ -211,15 +202,13 @@ update (PilotBeacon         *self,
   if (node == 0 || node == G_MAXUINT32)
     return NULL;
   registration = lookup (self, node);
-  if (registration == NULL)
-    {
-      if (g_hash_table_size (self->nodes) >= self->limits.max_nodes ||
-          (self->has_policy && !self->policy.is_known (node, self->user_data)))
-        return NULL;
-      registration = g_new0 (Registration, 1);
-      g_hash_table_insert (self->nodes, GUINT_TO_POINTER (node), registration);
-    }
-  else if (!may_move (self, node, registration, from))
+  if (registration == NULL) {
+    if (g_hash_table_size (self->nodes) >= self->limits.max_nodes ||
+        (self->has_policy && !self->policy.is_known (node, self->user_data)))
+      return NULL;
+    registration = g_new0 (Registration, 1);
+    g_hash_table_insert (self->nodes, GUINT_TO_POINTER (node), registration);
+  } else if (!may_move (self, node, registration, from))
     return registration;
   registration->endpoint = *from;
   registration->local = *local;
@@ -228,10 +217,10 @@ update (PilotBeacon         *self,
 }
 
 static void
-take_discover (PilotBeacon              *self,
+take_discover (PilotBeacon *self,
                const PilotBeaconMessage *message,
-               const PilotEndpoint      *from,
-               const PilotEndpoint      *local)
+               const PilotEndpoint *from,
+               const PilotEndpoint *local)
 {
   Registration *registration = update (self, message->node, from, local);
   PilotBeaconMessage reply = { .type = PILOT_BEACON_DISCOVER_REPLY, .endpoint = *from };
@@ -243,34 +232,31 @@ take_discover (PilotBeacon              *self,
 }
 
 static void
-take_punch (PilotBeacon              *self,
+take_punch (PilotBeacon *self,
             const PilotBeaconMessage *message,
-            const PilotEndpoint      *from,
-            const PilotEndpoint      *local)
+            const PilotEndpoint *from,
+            const PilotEndpoint *local)
 {
   Registration *requester = update (self, message->node, from, local);
   Registration *target = lookup (self, message->target);
   PilotBeaconMessage command = { .type = PILOT_BEACON_PUNCH_COMMAND };
 
   /* Only for who really is there: else anybody could make two strangers send to each other. */
-  if (requester == NULL || target == NULL || !pilot_endpoint_equal (&requester->endpoint, from))
-    {
-      self->statistics.dropped_unknown++;
-      return;
-    }
+  if (requester == NULL || target == NULL || !pilot_endpoint_equal (&requester->endpoint, from)) {
+    self->statistics.dropped_unknown++;
+    return;
+  }
   if (requester->punch_credit < self->now - PUNCH_BURST * PUNCH_INTERVAL)
     requester->punch_credit = self->now - PUNCH_BURST * PUNCH_INTERVAL;
-  if (requester->punch_credit + PUNCH_INTERVAL > self->now)
-    {
-      self->statistics.dropped_limit++;
-      return;
-    }
+  if (requester->punch_credit + PUNCH_INTERVAL > self->now) {
+    self->statistics.dropped_limit++;
+    return;
+  }
   requester->punch_credit += PUNCH_INTERVAL;
-  if (self->has_policy && !self->policy.may_punch (message->node, message->target, self->user_data))
-    {
-      self->statistics.dropped_unverified++;
-      return;
-    }
+  if (self->has_policy && !self->policy.may_punch (message->node, message->target, self->user_data)) {
+    self->statistics.dropped_unverified++;
+    return;
+  }
   command.endpoint = target->endpoint;
   queue_message (self, &requester->endpoint, &requester->local, &command);
   command.endpoint = requester->endpoint;
@@ -278,44 +264,40 @@ take_punch (PilotBeacon              *self,
 }
 
 static gboolean
-within_relay_limit (PilotBeacon  *self,
+within_relay_limit (PilotBeacon *self,
                     Registration *sender)
 {
   if (self->limits.relay_limit == 0)
     return TRUE;
-  if (self->now - sender->window_start >= G_USEC_PER_SEC)
-    {
-      sender->window_start = self->now;
-      sender->window_count = 0;
-    }
+  if (self->now - sender->window_start >= G_USEC_PER_SEC) {
+    sender->window_start = self->now;
+    sender->window_count = 0;
+  }
   return sender->window_count++ < self->limits.relay_limit;
 }
 
 static void
-take_relay (PilotBeacon         *self,
+take_relay (PilotBeacon *self,
             const PilotEndpoint *from,
-            guint8              *data,
-            gsize                length)
+            guint8 *data,
+            gsize length)
 {
   Registration *sender = lookup (self, pilot_bytes_get_u32 (data + 1));
   Registration *destination = lookup (self, pilot_bytes_get_u32 (data + 5));
   gsize deliver_length = length;
 
-  if (destination == NULL)
-    {
-      self->statistics.dropped_unknown++;
-      return;
-    }
-  if (!self->limits.relay_unverified && (sender == NULL || !pilot_endpoint_equal (&sender->endpoint, from)))
-    {
-      self->statistics.dropped_unverified++;
-      return;
-    }
-  if (sender != NULL && !within_relay_limit (self, sender))
-    {
-      self->statistics.dropped_limit++;
-      return;
-    }
+  if (destination == NULL) {
+    self->statistics.dropped_unknown++;
+    return;
+  }
+  if (!self->limits.relay_unverified && (sender == NULL || !pilot_endpoint_equal (&sender->endpoint, from))) {
+    self->statistics.dropped_unverified++;
+    return;
+  }
+  if (sender != NULL && !within_relay_limit (self, sender)) {
+    self->statistics.dropped_limit++;
+    return;
+  }
   if (destination->wants_dest)
     data[0] = PILOT_BEACON_RELAY_DELIVER_DEST; /* the same layout as the request */
   else
@@ -327,26 +309,24 @@ take_relay (PilotBeacon         *self,
 /* Receiving */
 
 static void
-take_datagram (PilotBeacon         *self,
+take_datagram (PilotBeacon *self,
                const PilotEndpoint *from,
                const PilotEndpoint *local,
-               guint8              *data,
-               gsize                length)
+               guint8 *data,
+               gsize length)
 {
   PilotBeaconMessage message;
 
   self->statistics.received++;
-  if (length >= PILOT_BEACON_RELAY_HEADER_SIZE && data[0] == PILOT_BEACON_RELAY)
-    {
-      take_relay (self, from, data, length);
-      return;
-    }
+  if (length >= PILOT_BEACON_RELAY_HEADER_SIZE && data[0] == PILOT_BEACON_RELAY) {
+    take_relay (self, from, data, length);
+    return;
+  }
   /* Nobody but a reflection attack sends from port 0 or to a group. */
-  if (from->port == 0 || pilot_endpoint_is_multicast (from) || !pilot_beacon_message_decode (&message, data, length))
-    {
-      self->statistics.dropped_malformed++;
-      return;
-    }
+  if (from->port == 0 || pilot_endpoint_is_multicast (from) || !pilot_beacon_message_decode (&message, data, length)) {
+    self->statistics.dropped_malformed++;
+    return;
+  }
   if (message.type == PILOT_BEACON_DISCOVER || message.type == PILOT_BEACON_DISCOVER_EX)
     take_discover (self, &message, from, local);
   else if (message.type == PILOT_BEACON_PUNCH_REQUEST)
@@ -361,29 +341,25 @@ get_local_address (struct msghdr *message,
                    PilotEndpoint *local)
 {
   *local = (PilotEndpoint) PILOT_ENDPOINT_INIT;
-  for (struct cmsghdr *header = CMSG_FIRSTHDR (message); header != NULL; header = CMSG_NXTHDR (message, header))
-    {
-      if (header->cmsg_level == IPPROTO_IPV6 && header->cmsg_type == IPV6_PKTINFO)
-        {
-          struct sockaddr_in6 address = { .sin6_family = AF_INET6 };
-          struct in6_pktinfo info;
+  for (struct cmsghdr *header = CMSG_FIRSTHDR (message); header != NULL; header = CMSG_NXTHDR (message, header)) {
+    if (header->cmsg_level == IPPROTO_IPV6 && header->cmsg_type == IPV6_PKTINFO) {
+      struct sockaddr_in6 address = { .sin6_family = AF_INET6 };
+      struct in6_pktinfo info;
 
-          memcpy (&info, CMSG_DATA (header), sizeof info);
-          address.sin6_addr = info.ipi6_addr;
-          if (IN6_IS_ADDR_LINKLOCAL (&info.ipi6_addr))
-            address.sin6_scope_id = info.ipi6_ifindex;
-          pilot_endpoint_from_sockaddr (local, (struct sockaddr *) &address, sizeof address);
-        }
-      else if (header->cmsg_level == IPPROTO_IP && header->cmsg_type == IP_PKTINFO)
-        {
-          struct sockaddr_in address = { .sin_family = AF_INET };
-          struct in_pktinfo info;
+      memcpy (&info, CMSG_DATA (header), sizeof info);
+      address.sin6_addr = info.ipi6_addr;
+      if (IN6_IS_ADDR_LINKLOCAL (&info.ipi6_addr))
+        address.sin6_scope_id = info.ipi6_ifindex;
+      pilot_endpoint_from_sockaddr (local, (struct sockaddr *) &address, sizeof address);
+    } else if (header->cmsg_level == IPPROTO_IP && header->cmsg_type == IP_PKTINFO) {
+      struct sockaddr_in address = { .sin_family = AF_INET };
+      struct in_pktinfo info;
 
-          memcpy (&info, CMSG_DATA (header), sizeof info);
-          address.sin_addr = info.ipi_addr;
-          pilot_endpoint_from_sockaddr (local, (struct sockaddr *) &address, sizeof address);
-        }
+      memcpy (&info, CMSG_DATA (header), sizeof info);
+      address.sin_addr = info.ipi_addr;
+      pilot_endpoint_from_sockaddr (local, (struct sockaddr *) &address, sizeof address);
     }
+  }
 }
 
 static gboolean
@@ -391,33 +367,29 @@ receive_batch (PilotBeacon *self)
 {
   int n;
 
-  for (guint i = 0; i < BATCH; i++)
-    {
-      self->in_vec[i] = (struct iovec) { self->buffers + (gsize) i * DATAGRAM_SIZE, DATAGRAM_SIZE };
-      self->in[i].msg_hdr = (struct msghdr) { .msg_name = &self->in_name[i], .msg_namelen = sizeof self->in_name[i],
-                                              .msg_iov = &self->in_vec[i], .msg_iovlen = 1,
-                                              .msg_control = &self->in_control[i], .msg_controllen = sizeof self->in_control[i] };
-    }
+  for (guint i = 0; i < BATCH; i++) {
+    self->in_vec[i] = (struct iovec) { self->buffers + (gsize) i * DATAGRAM_SIZE, DATAGRAM_SIZE };
+    self->in[i].msg_hdr = (struct msghdr) { .msg_name = &self->in_name[i], .msg_namelen = sizeof self->in_name[i], .msg_iov = &self->in_vec[i], .msg_iovlen = 1, .msg_control = &self->in_control[i], .msg_controllen = sizeof self->in_control[i] };
+  }
   n = recvmmsg (self->watch.fd, self->in, BATCH, MSG_DONTWAIT, NULL);
   if (n <= 0)
     return FALSE;
   self->now = g_get_monotonic_time ();
-  for (int i = 0; i < n; i++)
-    {
-      PilotEndpoint from, local;
+  for (int i = 0; i < n; i++) {
+    PilotEndpoint from, local;
 
-      if (self->in[i].msg_len == 0 ||
-          !pilot_endpoint_from_sockaddr (&from, (struct sockaddr *) &self->in_name[i], self->in[i].msg_hdr.msg_namelen))
-        continue;
-      get_local_address (&self->in[i].msg_hdr, &local);
-      take_datagram (self, &from, &local, self->buffers + (gsize) i * DATAGRAM_SIZE, self->in[i].msg_len);
-    }
+    if (self->in[i].msg_len == 0 ||
+        !pilot_endpoint_from_sockaddr (&from, (struct sockaddr *) &self->in_name[i], self->in[i].msg_hdr.msg_namelen))
+      continue;
+    get_local_address (&self->in[i].msg_hdr, &local);
+    take_datagram (self, &from, &local, self->buffers + (gsize) i * DATAGRAM_SIZE, self->in[i].msg_len);
+  }
   return flush (self) && n == BATCH;
 }
 
 static void
 beacon_ready (PilotReactorWatch *watch,
-              guint32            events)
+              guint32 events)
 {
   PilotBeacon *self = (PilotBeacon *) watch;
 
@@ -430,20 +402,19 @@ beacon_ready (PilotReactorWatch *watch,
 /* Life */
 
 static gboolean
-set_options (PilotBeacon  *self,
-             int           fd,
-             GError      **error)
+set_options (PilotBeacon *self,
+             int fd,
+             GError **error)
 {
   static const int on = 1, size = SOCKET_BUFFER;
   gboolean ok;
 
   ok = self->is_ipv6 ? setsockopt (fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, &on, sizeof on) == 0
                      : setsockopt (fd, IPPROTO_IP, IP_PKTINFO, &on, sizeof on) == 0;
-  if (!ok)
-    {
-      g_set_error (error, PILOT_ERROR, PILOT_ERROR_IO, "cannot learn the address of datagrams: %s", g_strerror (errno));
-      return FALSE;
-    }
+  if (!ok) {
+    g_set_error (error, PILOT_ERROR, PILOT_ERROR_IO, "cannot learn the address of datagrams: %s", g_strerror (errno));
+    return FALSE;
+  }
   /* As large as the system allows: FORCE is for root, the other is cut to net.core.rmem_max. */
   if (setsockopt (fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof size) != 0)
     setsockopt (fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof size);
@@ -453,12 +424,12 @@ set_options (PilotBeacon  *self,
 }
 
 PilotBeacon *
-pilot_beacon_new (PilotReactor             *reactor,
-                  const PilotEndpoint      *address,
-                  const PilotBeaconLimits  *limits,
-                  const PilotBeaconPolicy  *policy,
-                  gpointer                  user_data,
-                  GError                  **error)
+pilot_beacon_new (PilotReactor *reactor,
+                  const PilotEndpoint *address,
+                  const PilotBeaconLimits *limits,
+                  const PilotBeaconPolicy *policy,
+                  gpointer user_data,
+                  GError **error)
 {
   g_autoptr (PilotBeacon) self = g_new0 (PilotBeacon, 1);
   int fd = pilot_socket_bind (address, SOCK_DGRAM, &self->is_ipv6, error);
@@ -475,11 +446,10 @@ pilot_beacon_new (PilotReactor             *reactor,
     self->policy = *policy;
   self->nodes = g_hash_table_new_full (NULL, NULL, NULL, g_free);
   self->buffers = g_malloc ((gsize) BATCH * DATAGRAM_SIZE);
-  if (!set_options (self, fd, error) || !pilot_reactor_add (reactor, &self->watch, fd, EPOLLIN, error))
-    {
-      close (fd);
-      return NULL;
-    }
+  if (!set_options (self, fd, error) || !pilot_reactor_add (reactor, &self->watch, fd, EPOLLIN, error)) {
+    close (fd);
+    return NULL;
+  }
   return g_steal_pointer (&self);
 }
 
@@ -488,26 +458,25 @@ pilot_beacon_free (PilotBeacon *self)
 {
   if (self == NULL)
     return;
-  if (self->watch.added)
-    {
-      pilot_reactor_remove (self->reactor, &self->watch);
-      close (self->watch.fd);
-    }
+  if (self->watch.added) {
+    pilot_reactor_remove (self->reactor, &self->watch);
+    close (self->watch.fd);
+  }
   g_clear_pointer (&self->nodes, g_hash_table_unref);
   g_free (self->buffers);
   g_free (self);
 }
 
 void
-pilot_beacon_get_address (PilotBeacon   *self,
+pilot_beacon_get_address (PilotBeacon *self,
                           PilotEndpoint *address)
 {
   pilot_socket_get_address (self->watch.fd, address);
 }
 
 gboolean
-pilot_beacon_find (PilotBeacon   *self,
-                   guint32        node,
+pilot_beacon_find (PilotBeacon *self,
+                   guint32 node,
                    PilotEndpoint *endpoint)
 {
   Registration *registration = lookup (self, node);
@@ -520,7 +489,7 @@ pilot_beacon_find (PilotBeacon   *self,
 
 void
 pilot_beacon_notify (PilotBeacon *self,
-                     guint32      node)
+                     guint32 node)
 {
   PilotBeaconMessage message = { .type = PILOT_BEACON_NOTIFY, .kind = PILOT_BEACON_NOTIFY_HANDSHAKE };
   Registration *registration = lookup (self, node);

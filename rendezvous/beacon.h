@@ -19,26 +19,29 @@ typedef struct _PilotBeacon PilotBeacon;
 typedef struct
 {
   /* Whether this id was ever given to a node. Others are answered but not remembered: so the table is bounded by the registry. */
-  gboolean             (*is_known)   (guint32  node,
-                                      gpointer user_data);
+  gboolean (*is_known) (guint32 node,
+                        gpointer user_data);
   /* The host of its authenticated registry connection, or NULL. */
-  const PilotEndpoint *(*get_source) (guint32  node,
+  const PilotEndpoint *(*get_source) (guint32 node,
                                       gpointer user_data);
   /* Whether `requester` may learn where `target` is (registry notes, 17.7). */
-  gboolean             (*may_punch)  (guint32  requester,
-                                      guint32  target,
-                                      gpointer user_data);
+  gboolean (*may_punch) (guint32 requester,
+                         guint32 target,
+                         gpointer user_data);
 } PilotBeaconPolicy;
 
 typedef struct
 {
-  guint    relay_limit;        /* datagrams a second from one node; 0 for no limit */
-  gboolean relay_unverified;   /* relay whatever sender id a datagram carries, as the reference does */
-  guint    max_nodes;          /* registrations kept */
-  guint    node_lifetime;      /* seconds without a discover until one is dropped */
+  guint relay_limit;         /* datagrams a second from one node; 0 for no limit */
+  gboolean relay_unverified; /* relay whatever sender id a datagram carries, as the reference does */
+  guint max_nodes;           /* registrations kept */
+  guint node_lifetime;       /* seconds without a discover until one is dropped */
 } PilotBeaconLimits;
 
-#define PILOT_BEACON_LIMITS_INIT { 200000, FALSE, 500000, 600 }
+#define PILOT_BEACON_LIMITS_INIT \
+  {                              \
+    200000, FALSE, 500000, 600   \
+  }
 
 typedef struct
 {
@@ -48,29 +51,29 @@ typedef struct
   guint64 dropped_unverified; /* sender not registered from this address */
   guint64 dropped_limit;
   guint64 dropped_malformed;
-  guint64 dropped_send;       /* the kernel did not take it */
+  guint64 dropped_send; /* the kernel did not take it */
 } PilotBeaconStatistics;
 
 /* (transfer full): bound to `address` (port 0: any). `policy` NULL serves every id. */
-PilotBeacon   *pilot_beacon_new            (PilotReactor              *reactor,
-                                            const PilotEndpoint       *address,
-                                            const PilotBeaconLimits   *limits,
-                                            const PilotBeaconPolicy   *policy,
-                                            gpointer                   user_data,
-                                            GError                   **error);
-void           pilot_beacon_free           (PilotBeacon               *beacon);
+PilotBeacon *pilot_beacon_new (PilotReactor *reactor,
+                               const PilotEndpoint *address,
+                               const PilotBeaconLimits *limits,
+                               const PilotBeaconPolicy *policy,
+                               gpointer user_data,
+                               GError **error);
+void pilot_beacon_free (PilotBeacon *beacon);
 /* As bound: the port is the real one. */
-void           pilot_beacon_get_address    (PilotBeacon               *beacon,
-                                            PilotEndpoint             *address);
+void pilot_beacon_get_address (PilotBeacon *beacon,
+                               PilotEndpoint *address);
 /* Where the beacon saw this node last. FALSE when it did not lately. */
-gboolean       pilot_beacon_find           (PilotBeacon               *beacon,
-                                            guint32                    node,
-                                            PilotEndpoint             *endpoint);
+gboolean pilot_beacon_find (PilotBeacon *beacon,
+                            guint32 node,
+                            PilotEndpoint *endpoint);
 /* Tells a node that something waits for it in the registry (0A 01): best effort, once a second and node at most. */
-void           pilot_beacon_notify         (PilotBeacon               *beacon,
-                                            guint32                    node);
+void pilot_beacon_notify (PilotBeacon *beacon,
+                          guint32 node);
 /* Drops registrations that are too old. Call now and then. */
-void           pilot_beacon_expire         (PilotBeacon               *beacon);
+void pilot_beacon_expire (PilotBeacon *beacon);
 const PilotBeaconStatistics *pilot_beacon_get_statistics (PilotBeacon *beacon);
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (PilotBeacon, pilot_beacon_free)

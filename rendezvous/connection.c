@@ -16,34 +16,33 @@
 #define MODEST_REQUEST 4096
 
 static void process (PilotConnection *self,
-                     const guint8    *data,
-                     gsize            length);
+                     const guint8 *data,
+                     gsize length);
 
 static guint32
 events_of (PilotConnection *self)
 {
-  switch (self->state)
-    {
-    case PILOT_CONNECTION_ANONYMOUS:
-    case PILOT_CONNECTION_IDLE:
-      return EPOLLIN;
-    case PILOT_CONNECTION_FRAME:
-      if (self->handshaking && gnutls_record_get_direction (self->tls) == 1)
-        return EPOLLOUT;
-      return EPOLLIN;
-    case PILOT_CONNECTION_WRITE:
+  switch (self->state) {
+  case PILOT_CONNECTION_ANONYMOUS:
+  case PILOT_CONNECTION_IDLE:
+    return EPOLLIN;
+  case PILOT_CONNECTION_FRAME:
+    if (self->handshaking && gnutls_record_get_direction (self->tls) == 1)
       return EPOLLOUT;
-    case PILOT_CONNECTION_COMMIT:
-    case PILOT_CONNECTION_PAUSE:
-    case PILOT_CONNECTION_N_STATES:
-    default:
-      return 0;
-    }
+    return EPOLLIN;
+  case PILOT_CONNECTION_WRITE:
+    return EPOLLOUT;
+  case PILOT_CONNECTION_COMMIT:
+  case PILOT_CONNECTION_PAUSE:
+  case PILOT_CONNECTION_N_STATES:
+  default:
+    return 0;
+  }
 }
 
 static void
-enter (PilotConnection      *self,
-       PilotConnectionState  state)
+enter (PilotConnection *self,
+       PilotConnectionState state)
 {
   PilotServer *server = self->server;
 
@@ -104,12 +103,11 @@ pilot_connection_close (PilotConnection *self)
   g_queue_unlink (&server->states[self->state], &self->link);
   server->n_connections--;
   pilot_reactor_remove (server->reactor, &self->watch);
-  if (self->tls != NULL)
-    {
-      if (!self->handshaking)
-        gnutls_bye (self->tls, GNUTLS_SHUT_WR); /* not blocking; what cannot be sent is not */
-      gnutls_deinit (self->tls);
-    }
+  if (self->tls != NULL) {
+    if (!self->handshaking)
+      gnutls_bye (self->tls, GNUTLS_SHUT_WR); /* not blocking; what cannot be sent is not */
+    gnutls_deinit (self->tls);
+  }
   close (self->watch.fd);
   g_clear_pointer (&self->out, g_bytes_unref);
   g_clear_pointer (&self->held, g_byte_array_unref);
@@ -119,8 +117,8 @@ pilot_connection_close (PilotConnection *self)
 /* Bytes moved; 0 for end of file; -1 with EAGAIN or another errno. */
 static gssize
 receive (PilotConnection *self,
-         guint8          *data,
-         gsize            size)
+         guint8 *data,
+         gsize size)
 {
   gssize n;
 
@@ -129,14 +127,15 @@ receive (PilotConnection *self,
   n = gnutls_record_recv (self->tls, data, size);
   if (n >= 0)
     return n;
-  errno = n == GNUTLS_E_AGAIN ? EAGAIN : n == GNUTLS_E_INTERRUPTED ? EINTR : EIO;
+  errno = n == GNUTLS_E_AGAIN ? EAGAIN : n == GNUTLS_E_INTERRUPTED ? EINTR
+                                                                   : EIO;
   return -1;
 }
 
 static gssize
 transmit (PilotConnection *self,
-          const guint8    *data,
-          gsize            size)
+          const guint8 *data,
+          gsize size)
 {
   gssize n;
 
@@ -145,7 +144,8 @@ transmit (PilotConnection *self,
   n = gnutls_record_send (self->tls, data, size);
   if (n >= 0)
     return n;
-  errno = n == GNUTLS_E_AGAIN ? EAGAIN : n == GNUTLS_E_INTERRUPTED ? EINTR : EIO;
+  errno = n == GNUTLS_E_AGAIN ? EAGAIN : n == GNUTLS_E_INTERRUPTED ? EINTR
+                                                                   : EIO;
   return -1;
 }
 
@@ -156,26 +156,23 @@ write_out (PilotConnection *self)
   gsize size;
   const guint8 *data = g_bytes_get_data (self->out, &size);
 
-  while (self->out_sent < size)
-    {
-      gssize n = transmit (self, data + self->out_sent, size - self->out_sent);
+  while (self->out_sent < size) {
+    gssize n = transmit (self, data + self->out_sent, size - self->out_sent);
 
-      if (n >= 0)
-        {
-          self->out_sent += (gsize) n;
-          continue;
-        }
-      if (errno == EINTR)
-        continue;
-      if (errno == EAGAIN)
-        {
-          if (self->state != PILOT_CONNECTION_WRITE)
-            enter (self, PILOT_CONNECTION_WRITE);
-          return TRUE;
-        }
-      pilot_connection_close (self);
-      return FALSE;
+    if (n >= 0) {
+      self->out_sent += (gsize) n;
+      continue;
     }
+    if (errno == EINTR)
+      continue;
+    if (errno == EAGAIN) {
+      if (self->state != PILOT_CONNECTION_WRITE)
+        enter (self, PILOT_CONNECTION_WRITE);
+      return TRUE;
+    }
+    pilot_connection_close (self);
+    return FALSE;
+  }
   g_clear_pointer (&self->out, g_bytes_unref);
   return TRUE;
 }
@@ -193,15 +190,13 @@ continue_reading (PilotConnection *self)
 
 void
 pilot_connection_release (PilotConnection *self,
-                          gboolean         ok)
+                          gboolean ok)
 {
-  if (!ok)
-    {
-      pilot_service_lost (self->server->service, &self->session);
-      g_bytes_unref (self->out);
-      self->out = pilot_registry_frame_error ("request failed: the registry cannot save its state");
-    }
-  else if (self->notify != 0 && self->server->beacon != NULL)
+  if (!ok) {
+    pilot_service_lost (self->server->service, &self->session);
+    g_bytes_unref (self->out);
+    self->out = pilot_registry_frame_error ("request failed: the registry cannot save its state");
+  } else if (self->notify != 0 && self->server->beacon != NULL)
     pilot_beacon_notify (self->server->beacon, self->notify);
   if (write_out (self) && self->out == NULL)
     continue_reading (self);
@@ -223,7 +218,7 @@ take_token (PilotConnection *self)
 
 static void
 answer (PilotConnection *self,
-        JsonObject      *request)
+        JsonObject *request)
 {
   PilotServer *server = self->server;
   PilotAnswer result = { 0 };
@@ -240,9 +235,9 @@ answer (PilotConnection *self,
 /* One message from `data`, or its beginning. FALSE when the connection was closed. */
 static gboolean
 take_bytes (PilotConnection *self,
-            const guint8    *data,
-            gsize            length,
-            gsize           *consumed)
+            const guint8 *data,
+            gsize length,
+            gsize *consumed)
 {
   PilotServer *server = self->server;
   g_autoptr (JsonObject) request = NULL;
@@ -251,36 +246,32 @@ take_bytes (PilotConnection *self,
 
   if (self->reader == NULL)
     self->reader = pilot_registry_reader_new (PILOT_REGISTRY_MAX_REQUEST);
-  if (!pilot_registry_reader_push (self->reader, data, length, consumed, &request, NULL))
-    {
-      /* Rubbish, or more than anybody needs to say. The pending bytes that were counted are those before the push. */
-      server->frame_memory -= before;
-      g_clear_pointer (&self->reader, pilot_registry_reader_free);
-      pilot_connection_close (self);
-      return FALSE;
-    }
+  if (!pilot_registry_reader_push (self->reader, data, length, consumed, &request, NULL)) {
+    /* Rubbish, or more than anybody needs to say. The pending bytes that were counted are those before the push. */
+    server->frame_memory -= before;
+    g_clear_pointer (&self->reader, pilot_registry_reader_free);
+    pilot_connection_close (self);
+    return FALSE;
+  }
   pending = get_pending (self);
   server->frame_memory += pending;
   server->frame_memory -= before;
-  if (pending > MODEST_REQUEST && server->frame_memory > server->limits.frame_memory)
-    {
-      pilot_connection_close (self);
-      return FALSE;
-    }
-  if (request != NULL)
-    {
-      drop_reader (self);
-      answer (self, request);
-    }
-  else if (self->state != PILOT_CONNECTION_FRAME)
+  if (pending > MODEST_REQUEST && server->frame_memory > server->limits.frame_memory) {
+    pilot_connection_close (self);
+    return FALSE;
+  }
+  if (request != NULL) {
+    drop_reader (self);
+    answer (self, request);
+  } else if (self->state != PILOT_CONNECTION_FRAME)
     enter (self, PILOT_CONNECTION_FRAME); /* its deadline runs from the first byte, whatever follows */
   return TRUE;
 }
 
 static void
 hold (PilotConnection *self,
-      const guint8    *data,
-      gsize            length)
+      const guint8 *data,
+      gsize length)
 {
   if (length == 0)
     return;
@@ -291,34 +282,31 @@ hold (PilotConnection *self,
 /* Handles what was read, until an answer cannot go out at once; the rest is held. */
 static void
 process (PilotConnection *self,
-         const guint8    *data,
-         gsize            length)
+         const guint8 *data,
+         gsize length)
 {
-  while (length > 0)
-    {
-      gsize consumed = 0;
+  while (length > 0) {
+    gsize consumed = 0;
 
-      if (self->reader == NULL && !take_token (self))
-        {
-          hold (self, data, length);
-          enter (self, PILOT_CONNECTION_PAUSE);
-          return;
-        }
-      if (!take_bytes (self, data, length, &consumed))
-        return;
-      data += consumed;
-      length -= consumed;
-      if (self->out == NULL)
-        continue;
-      if (self->state != PILOT_CONNECTION_COMMIT && !write_out (self))
-        return;
-      if (self->out != NULL)
-        {
-          hold (self, data, length); /* until the journal has it, or the peer has taken it */
-          return;
-        }
-      enter_idle (self);
+    if (self->reader == NULL && !take_token (self)) {
+      hold (self, data, length);
+      enter (self, PILOT_CONNECTION_PAUSE);
+      return;
     }
+    if (!take_bytes (self, data, length, &consumed))
+      return;
+    data += consumed;
+    length -= consumed;
+    if (self->out == NULL)
+      continue;
+    if (self->state != PILOT_CONNECTION_COMMIT && !write_out (self))
+      return;
+    if (self->out != NULL) {
+      hold (self, data, length); /* until the journal has it, or the peer has taken it */
+      return;
+    }
+    enter_idle (self);
+  }
 }
 
 void
@@ -335,16 +323,14 @@ shake_hands (PilotConnection *self)
   do
     result = gnutls_handshake (self->tls);
   while (result == GNUTLS_E_INTERRUPTED || result == GNUTLS_E_WARNING_ALERT_RECEIVED);
-  if (result == GNUTLS_E_AGAIN)
-    {
-      pilot_reactor_modify (self->server->reactor, &self->watch, events_of (self));
-      return FALSE;
-    }
-  if (result < 0)
-    {
-      pilot_connection_close (self);
-      return FALSE;
-    }
+  if (result == GNUTLS_E_AGAIN) {
+    pilot_reactor_modify (self->server->reactor, &self->watch, events_of (self));
+    return FALSE;
+  }
+  if (result < 0) {
+    pilot_connection_close (self);
+    return FALSE;
+  }
   self->handshaking = FALSE;
   enter_idle (self);
   return TRUE;
@@ -362,16 +348,14 @@ read_some (PilotConnection *self)
 
   if (n < 0 && (errno == EAGAIN || errno == EINTR))
     return;
-  if (n <= 0)
-    {
-      pilot_connection_close (self);
-      return;
-    }
-  if (self->tls == NULL || gnutls_record_check_pending (self->tls) == 0)
-    {
-      process (self, server->buffer, (gsize) n);
-      return;
-    }
+  if (n <= 0) {
+    pilot_connection_close (self);
+    return;
+  }
+  if (self->tls == NULL || gnutls_record_check_pending (self->tls) == 0) {
+    process (self, server->buffer, (gsize) n);
+    return;
+  }
   rest = g_byte_array_sized_new (4 * PILOT_SERVER_READ_SIZE); /* a record has 16 KiB at most */
   do
     g_byte_array_append (rest, server->buffer, (guint) n);
@@ -381,7 +365,7 @@ read_some (PilotConnection *self)
 
 static void
 connection_ready (PilotReactorWatch *watch,
-                  guint32            events)
+                  guint32 events)
 {
   PilotConnection *self = (PilotConnection *) watch;
 
@@ -389,19 +373,17 @@ connection_ready (PilotReactorWatch *watch,
     return;
   if (is_reading (self))
     read_some (self);
-  else if (self->state == PILOT_CONNECTION_WRITE)
-    {
-      if (write_out (self) && self->out == NULL)
-        continue_reading (self);
-    }
-  else if (events & (EPOLLHUP | EPOLLERR))
+  else if (self->state == PILOT_CONNECTION_WRITE) {
+    if (write_out (self) && self->out == NULL)
+      continue_reading (self);
+  } else if (events & (EPOLLHUP | EPOLLERR))
     pilot_connection_close (self); /* nobody is left to wait for the answer */
 }
 
 void
-pilot_connection_open (PilotServer         *server,
-                       PilotTls            *tls,
-                       int                  fd,
+pilot_connection_open (PilotServer *server,
+                       PilotTls *tls,
+                       int fd,
                        const PilotEndpoint *remote)
 {
   static const int on = 1;
@@ -419,14 +401,13 @@ pilot_connection_open (PilotServer         *server,
   if (setsockopt (fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) != 0 ||
       setsockopt (fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on) != 0 ||
       (tls != NULL && (self->tls = pilot_tls_session_new (tls, fd)) == NULL) ||
-      !pilot_reactor_add (server->reactor, &self->watch, fd, EPOLLIN, NULL))
-    {
-      if (self->tls != NULL)
-        gnutls_deinit (self->tls);
-      close (fd);
-      g_free (self);
-      return;
-    }
+      !pilot_reactor_add (server->reactor, &self->watch, fd, EPOLLIN, NULL)) {
+    if (self->tls != NULL)
+      gnutls_deinit (self->tls);
+    close (fd);
+    g_free (self);
+    return;
+  }
   self->handshaking = tls != NULL;
   self->state = self->handshaking ? PILOT_CONNECTION_FRAME : PILOT_CONNECTION_ANONYMOUS;
   g_queue_push_tail_link (&server->states[self->state], &self->link);

@@ -13,13 +13,12 @@ key_hash (gconstpointer key)
 
   /* A public key is as good as random, but its owner chooses it: fold more than one word. */
   memcpy (&hash, key, sizeof hash);
-  for (guint i = 1; i < PILOT_KEY_SIZE / sizeof hash; i++)
-    {
-      guint word;
+  for (guint i = 1; i < PILOT_KEY_SIZE / sizeof hash; i++) {
+    guint word;
 
-      memcpy (&word, (const guint8 *) key + i * sizeof word, sizeof word);
-      hash = hash * 33 + word;
-    }
+    memcpy (&word, (const guint8 *) key + i * sizeof word, sizeof word);
+    hash = hash * 33 + word;
+  }
   return hash;
 }
 
@@ -48,13 +47,13 @@ request_free (PilotDirectoryRequest *request)
 
 PilotDirectoryNode *
 pilot_directory_lookup (PilotDirectory *self,
-                        guint32         id)
+                        guint32 id)
 {
   return g_hash_table_lookup (self->nodes, GUINT_TO_POINTER (id));
 }
 
 static PilotDirectoryNode *
-node_new (PilotDirectory        *self,
+node_new (PilotDirectory *self,
           const PilotNodeRecord *record)
 {
   PilotDirectoryNode *node = g_new0 (PilotDirectoryNode, 1);
@@ -70,13 +69,13 @@ node_new (PilotDirectory        *self,
 
 void
 pilot_directory_add_change (PilotDirectory *self,
-                            PilotChange    *change)
+                            PilotChange *change)
 {
   pilot_journal_add (self->journal, change);
 }
 
 void
-pilot_directory_save (PilotDirectory     *self,
+pilot_directory_save (PilotDirectory *self,
                       PilotDirectoryNode *node)
 {
   node->seen_changed = FALSE;
@@ -86,18 +85,17 @@ pilot_directory_save (PilotDirectory     *self,
 /* Loading */
 
 static gboolean
-load_node (const PilotNodeRecord  *record,
-           gpointer                user_data,
-           GError                **error)
+load_node (const PilotNodeRecord *record,
+           gpointer user_data,
+           GError **error)
 {
   PilotDirectory *self = user_data;
   PilotDirectoryNode *node;
 
-  if (g_hash_table_contains (self->keys, record->key) || pilot_directory_lookup (self, record->id) != NULL)
-    {
-      g_set_error (error, PILOT_ERROR, PILOT_ERROR_CORRUPT, "the store has node %u or its key twice", record->id);
-      return FALSE;
-    }
+  if (g_hash_table_contains (self->keys, record->key) || pilot_directory_lookup (self, record->id) != NULL) {
+    g_set_error (error, PILOT_ERROR, PILOT_ERROR_CORRUPT, "the store has node %u or its key twice", record->id);
+    return FALSE;
+  }
   node = node_new (self, record);
   if (!record->live)
     return TRUE;
@@ -108,18 +106,18 @@ load_node (const PilotNodeRecord  *record,
 }
 
 static gboolean
-load_edge (const PilotEdgeRecord  *record,
-           gpointer                user_data,
-           GError                **error)
+load_edge (const PilotEdgeRecord *record,
+           gpointer user_data,
+           GError **error)
 {
   pilot_directory_put_edge (user_data, record->source, record->target, record->consent);
   return TRUE;
 }
 
 static gboolean
-load_request (const PilotRequestRecord  *record,
-              gpointer                   user_data,
-              GError                   **error)
+load_request (const PilotRequestRecord *record,
+              gpointer user_data,
+              GError **error)
 {
   PilotDirectory *self = user_data;
   PilotDirectoryNode *node = pilot_directory_lookup (self, record->target);
@@ -130,9 +128,9 @@ load_request (const PilotRequestRecord  *record,
 }
 
 static gboolean
-load_response (const PilotResponseRecord  *record,
-               gpointer                    user_data,
-               GError                    **error)
+load_response (const PilotResponseRecord *record,
+               gpointer user_data,
+               GError **error)
 {
   PilotDirectory *self = user_data;
   PilotDirectoryNode *node = pilot_directory_lookup (self, record->requester);
@@ -155,8 +153,8 @@ clear (PilotDirectory *self)
 }
 
 static gboolean
-load (PilotDirectory  *self,
-      GError         **error)
+load (PilotDirectory *self,
+      GError **error)
 {
   static const PilotStoreVisitor visitor = { load_node, load_edge, load_request, load_response };
 
@@ -164,9 +162,9 @@ load (PilotDirectory  *self,
 }
 
 PilotDirectory *
-pilot_directory_new (PilotStore  *store,
-                     gboolean     reference_consent,
-                     GError     **error)
+pilot_directory_new (PilotStore *store,
+                     gboolean reference_consent,
+                     GError **error)
 {
   g_autoptr (PilotDirectory) self = g_new0 (PilotDirectory, 1);
 
@@ -196,14 +194,14 @@ pilot_directory_free (PilotDirectory *self)
 
 void
 pilot_directory_set_journal (PilotDirectory *self,
-                             PilotJournal   *journal)
+                             PilotJournal *journal)
 {
   self->journal = journal;
 }
 
 gboolean
-pilot_directory_reload (PilotDirectory  *self,
-                        GError         **error)
+pilot_directory_reload (PilotDirectory *self,
+                        GError **error)
 {
   g_autoptr (GHashTable) old = g_steal_pointer (&self->nodes);
   GHashTableIter iter;
@@ -215,17 +213,16 @@ pilot_directory_reload (PilotDirectory  *self,
     return FALSE;
   /* What was never meant for the disk survives: where nodes are, and that they are alive. */
   g_hash_table_iter_init (&iter, self->nodes);
-  while (g_hash_table_iter_next (&iter, NULL, &value))
-    {
-      PilotDirectoryNode *node = value;
-      PilotDirectoryNode *before = g_hash_table_lookup (old, GUINT_TO_POINTER (node->record->id));
+  while (g_hash_table_iter_next (&iter, NULL, &value)) {
+    PilotDirectoryNode *node = value;
+    PilotDirectoryNode *before = g_hash_table_lookup (old, GUINT_TO_POINTER (node->record->id));
 
-      if (before == NULL || !key_equal (before->record->key, node->record->key))
-        continue;
-      node->source = before->source;
-      node->record->last_seen = MAX (node->record->last_seen, before->record->last_seen);
-      node->seen_changed = TRUE;
-    }
+    if (before == NULL || !key_equal (before->record->key, node->record->key))
+      continue;
+    node->source = before->source;
+    node->record->last_seen = MAX (node->record->last_seen, before->record->last_seen);
+    node->seen_changed = TRUE;
+  }
   return TRUE;
 }
 
@@ -233,7 +230,7 @@ pilot_directory_reload (PilotDirectory  *self,
 
 const PilotNodeRecord *
 pilot_directory_find (PilotDirectory *self,
-                      guint32         id)
+                      guint32 id)
 {
   PilotDirectoryNode *node = pilot_directory_lookup (self, id);
 
@@ -241,9 +238,9 @@ pilot_directory_find (PilotDirectory *self,
 }
 
 const PilotNodeRecord *
-pilot_directory_require (PilotDirectory  *self,
-                         guint32          id,
-                         GError         **error)
+pilot_directory_require (PilotDirectory *self,
+                         guint32 id,
+                         GError **error)
 {
   const PilotNodeRecord *record = pilot_directory_find (self, id);
 
@@ -254,16 +251,16 @@ pilot_directory_require (PilotDirectory  *self,
 }
 
 PilotDirectoryNode *
-pilot_directory_require_node (PilotDirectory  *self,
-                              guint32          id,
-                              GError         **error)
+pilot_directory_require_node (PilotDirectory *self,
+                              guint32 id,
+                              GError **error)
 {
   return pilot_directory_require (self, id, error) == NULL ? NULL : pilot_directory_lookup (self, id);
 }
 
 const PilotNodeRecord *
 pilot_directory_find_hostname (PilotDirectory *self,
-                               const gchar    *hostname)
+                               const gchar *hostname)
 {
   PilotDirectoryNode *node = g_hash_table_lookup (self->hostnames, hostname);
 
@@ -272,7 +269,7 @@ pilot_directory_find_hostname (PilotDirectory *self,
 
 const PilotNodeRecord *
 pilot_directory_find_key (PilotDirectory *self,
-                          const guint8   *key)
+                          const guint8 *key)
 {
   PilotDirectoryNode *node = g_hash_table_lookup (self->keys, key);
 
@@ -290,21 +287,20 @@ compare_ids (gconstpointer a,
 
 GPtrArray *
 pilot_directory_list (PilotDirectory *self,
-                      guint32         after,
-                      guint           max)
+                      guint32 after,
+                      guint max)
 {
   GPtrArray *records = g_ptr_array_new ();
   GHashTableIter iter;
   gpointer value;
 
   g_hash_table_iter_init (&iter, self->nodes);
-  while (g_hash_table_iter_next (&iter, NULL, &value))
-    {
-      PilotDirectoryNode *node = value;
+  while (g_hash_table_iter_next (&iter, NULL, &value)) {
+    PilotDirectoryNode *node = value;
 
-      if (node->record->live && node->record->id > after)
-        g_ptr_array_add (records, node->record);
-    }
+    if (node->record->live && node->record->id > after)
+      g_ptr_array_add (records, node->record);
+  }
   g_ptr_array_sort (records, compare_ids);
   if (records->len > max)
     g_ptr_array_set_size (records, (gint) max);
@@ -319,7 +315,7 @@ pilot_directory_count_live (PilotDirectory *self)
 
 const PilotEndpoint *
 pilot_directory_get_source (PilotDirectory *self,
-                            guint32         id)
+                            guint32 id)
 {
   PilotDirectoryNode *node = pilot_directory_lookup (self, id);
 
@@ -327,10 +323,10 @@ pilot_directory_get_source (PilotDirectory *self,
 }
 
 void
-pilot_directory_touch (PilotDirectory      *self,
-                       guint32              id,
+pilot_directory_touch (PilotDirectory *self,
+                       guint32 id,
                        const PilotEndpoint *source,
-                       gint64               now)
+                       gint64 now)
 {
   PilotDirectoryNode *node = pilot_directory_lookup (self, id);
 
@@ -338,11 +334,10 @@ pilot_directory_touch (PilotDirectory      *self,
     return;
   if (source != NULL)
     node->source = *source;
-  if (now != node->record->last_seen)
-    {
-      node->record->last_seen = now;
-      node->seen_changed = TRUE;
-    }
+  if (now != node->record->last_seen) {
+    node->record->last_seen = now;
+    node->seen_changed = TRUE;
+  }
 }
 
 void
@@ -352,15 +347,14 @@ pilot_directory_write_seen (PilotDirectory *self)
   gpointer value;
 
   g_hash_table_iter_init (&iter, self->nodes);
-  while (g_hash_table_iter_next (&iter, NULL, &value))
-    {
-      PilotDirectoryNode *node = value;
+  while (g_hash_table_iter_next (&iter, NULL, &value)) {
+    PilotDirectoryNode *node = value;
 
-      if (!node->seen_changed)
-        continue;
-      node->seen_changed = FALSE;
-      pilot_journal_add_lazy (self->journal, pilot_change_seen (node->record->id, node->record->last_seen));
-    }
+    if (!node->seen_changed)
+      continue;
+    node->seen_changed = FALSE;
+    pilot_journal_add_lazy (self->journal, pilot_change_seen (node->record->id, node->record->last_seen));
+  }
 }
 
 /* Registering */
@@ -378,17 +372,16 @@ stored_endpoint (const PilotDirectoryRegistration *registration)
 
   if (text == NULL || *text == '\0')
     return pilot_endpoint_to_string (&endpoint);
-  if (pilot_endpoint_parse (text, &claimed, NULL))
-    {
-      gboolean usable = !pilot_endpoint_is_any (&claimed) && !pilot_endpoint_is_loopback (&claimed) &&
-                        !pilot_endpoint_is_private (&claimed) && !pilot_endpoint_is_link_local (&claimed) &&
-                        !pilot_endpoint_is_multicast (&claimed);
+  if (pilot_endpoint_parse (text, &claimed, NULL)) {
+    gboolean usable = !pilot_endpoint_is_any (&claimed) && !pilot_endpoint_is_loopback (&claimed) &&
+                      !pilot_endpoint_is_private (&claimed) && !pilot_endpoint_is_link_local (&claimed) &&
+                      !pilot_endpoint_is_multicast (&claimed);
 
-      if (usable && (registration->is_signed || pilot_endpoint_equal_host (&claimed, &endpoint)))
-        return pilot_endpoint_to_string (&claimed);
-      endpoint.port = claimed.port;
-      return pilot_endpoint_to_string (&endpoint);
-    }
+    if (usable && (registration->is_signed || pilot_endpoint_equal_host (&claimed, &endpoint)))
+      return pilot_endpoint_to_string (&claimed);
+    endpoint.port = claimed.port;
+    return pilot_endpoint_to_string (&endpoint);
+  }
   /* ":4000" and "name:4000" */
   colon = strrchr (text, ':');
   if (colon != NULL && g_ascii_string_to_unsigned (colon + 1, 10, 0, G_MAXUINT16, &port, NULL))
@@ -402,14 +395,13 @@ stored_lan_addrs (const gchar *const *lan_addrs)
 {
   g_autoptr (GPtrArray) kept = g_ptr_array_new_with_free_func (g_free);
 
-  for (guint i = 0; lan_addrs != NULL && lan_addrs[i] != NULL && kept->len < PILOT_DIRECTORY_MAX_LAN_ADDRS; i++)
-    {
-      PilotEndpoint endpoint;
+  for (guint i = 0; lan_addrs != NULL && lan_addrs[i] != NULL && kept->len < PILOT_DIRECTORY_MAX_LAN_ADDRS; i++) {
+    PilotEndpoint endpoint;
 
-      if (strlen (lan_addrs[i]) <= PILOT_DIRECTORY_MAX_LAN_ADDR && pilot_endpoint_parse (lan_addrs[i], &endpoint, NULL) &&
-          (pilot_endpoint_is_private (&endpoint) || pilot_endpoint_is_link_local (&endpoint)))
-        g_ptr_array_add (kept, g_strdup (lan_addrs[i]));
-    }
+    if (strlen (lan_addrs[i]) <= PILOT_DIRECTORY_MAX_LAN_ADDR && pilot_endpoint_parse (lan_addrs[i], &endpoint, NULL) &&
+        (pilot_endpoint_is_private (&endpoint) || pilot_endpoint_is_link_local (&endpoint)))
+      g_ptr_array_add (kept, g_strdup (lan_addrs[i]));
+  }
   if (kept->len == 0)
     return NULL;
   g_ptr_array_add (kept, NULL);
@@ -417,31 +409,29 @@ stored_lan_addrs (const gchar *const *lan_addrs)
 }
 
 static PilotDirectoryNode *
-create_node (PilotDirectory  *self,
-             const guint8    *key,
-             GError         **error)
+create_node (PilotDirectory *self,
+             const guint8 *key,
+             GError **error)
 {
   PilotNodeRecord record = { 0 };
 
-  if (g_hash_table_size (self->nodes) >= PILOT_DIRECTORY_MAX_NODES)
-    {
-      g_set_error_literal (error, PILOT_ERROR, PILOT_ERROR_EXHAUSTED, "registry full");
-      return NULL;
-    }
-  if (self->next_id >= G_MAXUINT32)
-    {
-      g_set_error_literal (error, PILOT_ERROR, PILOT_ERROR_EXHAUSTED, "node ID space exhausted");
-      return NULL;
-    }
+  if (g_hash_table_size (self->nodes) >= PILOT_DIRECTORY_MAX_NODES) {
+    g_set_error_literal (error, PILOT_ERROR, PILOT_ERROR_EXHAUSTED, "registry full");
+    return NULL;
+  }
+  if (self->next_id >= G_MAXUINT32) {
+    g_set_error_literal (error, PILOT_ERROR, PILOT_ERROR_EXHAUSTED, "node ID space exhausted");
+    return NULL;
+  }
   record.id = (guint32) self->next_id;
   memcpy (record.key, key, PILOT_KEY_SIZE);
   return node_new (self, &record);
 }
 
 static void
-set_hostname (PilotDirectory     *self,
+set_hostname (PilotDirectory *self,
               PilotDirectoryNode *node,
-              const gchar        *hostname)
+              const gchar *hostname)
 {
   if (node->record->hostname != NULL)
     g_hash_table_remove (self->hostnames, node->record->hostname);
@@ -453,9 +443,9 @@ set_hostname (PilotDirectory     *self,
 
 /* A node that was away comes back with its id, its trust and nothing else (notes, 7.1). */
 static void
-revive (PilotDirectory     *self,
+revive (PilotDirectory *self,
         PilotDirectoryNode *node,
-        gint64              now)
+        gint64 now)
 {
   PilotNodeRecord *record = node->record;
 
@@ -467,10 +457,10 @@ revive (PilotDirectory     *self,
 }
 
 static void
-take_hostname (PilotDirectory      *self,
-               PilotDirectoryNode  *node,
-               const gchar         *hostname,
-               gchar              **hostname_error)
+take_hostname (PilotDirectory *self,
+               PilotDirectoryNode *node,
+               const gchar *hostname,
+               gchar **hostname_error)
 {
   g_autoptr (GError) error = NULL;
   const PilotNodeRecord *holder = pilot_directory_find_hostname (self, hostname);
@@ -484,22 +474,21 @@ take_hostname (PilotDirectory      *self,
 }
 
 const PilotNodeRecord *
-pilot_directory_register (PilotDirectory                    *self,
-                          const PilotDirectoryRegistration  *registration,
-                          gint64                             now,
-                          gchar                            **hostname_error,
-                          GError                           **error)
+pilot_directory_register (PilotDirectory *self,
+                          const PilotDirectoryRegistration *registration,
+                          gint64 now,
+                          gchar **hostname_error,
+                          GError **error)
 {
   PilotDirectoryNode *node = g_hash_table_lookup (self->keys, registration->key);
   PilotNodeRecord *record;
 
   /* The latch holds for reaped nodes too, and across restarts (notes, 17.5). */
-  if (node != NULL && node->record->latched && !registration->is_signed)
-    {
-      g_set_error (error, PILOT_ERROR, PILOT_ERROR_REFUSED,
-                   "node %u: unsigned registration cannot modify a signature-verified key", node->record->id);
-      return NULL;
-    }
+  if (node != NULL && node->record->latched && !registration->is_signed) {
+    g_set_error (error, PILOT_ERROR, PILOT_ERROR_REFUSED,
+                 "node %u: unsigned registration cannot modify a signature-verified key", node->record->id);
+    return NULL;
+  }
   if (node == NULL && (node = create_node (self, registration->key, error)) == NULL)
     return NULL;
   record = node->record;
@@ -513,11 +502,10 @@ pilot_directory_register (PilotDirectory                    *self,
   record->endpoint = stored_endpoint (registration);
   g_strfreev (record->lan_addrs);
   record->lan_addrs = stored_lan_addrs (registration->lan_addrs);
-  if (registration->version != NULL && *registration->version != '\0')
-    {
-      g_free (record->version);
-      record->version = g_strdup (registration->version);
-    }
+  if (registration->version != NULL && *registration->version != '\0') {
+    g_free (record->version);
+    record->version = g_strdup (registration->version);
+  }
   if (record->owner == NULL && registration->owner != NULL && *registration->owner != '\0')
     record->owner = g_strdup (registration->owner);
   if (registration->hostname != NULL && *registration->hostname != '\0')
@@ -529,10 +517,10 @@ pilot_directory_register (PilotDirectory                    *self,
 /* Changing */
 
 gboolean
-pilot_directory_set_visibility (PilotDirectory  *self,
-                                guint32          id,
-                                gboolean         is_public,
-                                GError         **error)
+pilot_directory_set_visibility (PilotDirectory *self,
+                                guint32 id,
+                                gboolean is_public,
+                                GError **error)
 {
   PilotDirectoryNode *node = pilot_directory_require_node (self, id, error);
 
@@ -546,10 +534,10 @@ pilot_directory_set_visibility (PilotDirectory  *self,
 }
 
 gboolean
-pilot_directory_set_hostname (PilotDirectory  *self,
-                              guint32          id,
-                              const gchar     *hostname,
-                              GError         **error)
+pilot_directory_set_hostname (PilotDirectory *self,
+                              guint32 id,
+                              const gchar *hostname,
+                              GError **error)
 {
   PilotDirectoryNode *node = pilot_directory_require_node (self, id, error);
   const PilotNodeRecord *holder;
@@ -559,27 +547,25 @@ pilot_directory_set_hostname (PilotDirectory  *self,
   /* Newer Go daemons announce their name every minute: that is not a change. */
   if (g_strcmp0 (node->record->hostname, *hostname == '\0' ? NULL : hostname) == 0)
     return TRUE;
-  if (*hostname != '\0' && !pilot_hostname_check (hostname, error))
-    {
-      g_prefix_error (error, "invalid hostname: ");
-      return FALSE;
-    }
+  if (*hostname != '\0' && !pilot_hostname_check (hostname, error)) {
+    g_prefix_error (error, "invalid hostname: ");
+    return FALSE;
+  }
   holder = pilot_directory_find_hostname (self, hostname);
-  if (holder != NULL)
-    {
-      g_set_error (error, PILOT_ERROR, PILOT_ERROR_ALREADY_EXISTS, "hostname \"%s\" already in use by node %u", hostname, holder->id);
-      return FALSE;
-    }
+  if (holder != NULL) {
+    g_set_error (error, PILOT_ERROR, PILOT_ERROR_ALREADY_EXISTS, "hostname \"%s\" already in use by node %u", hostname, holder->id);
+    return FALSE;
+  }
   set_hostname (self, node, hostname);
   pilot_directory_save (self, node);
   return TRUE;
 }
 
 gboolean
-pilot_directory_set_tags (PilotDirectory      *self,
-                          guint32              id,
-                          const gchar *const  *tags,
-                          GError             **error)
+pilot_directory_set_tags (PilotDirectory *self,
+                          guint32 id,
+                          const gchar *const *tags,
+                          GError **error)
 {
   PilotDirectoryNode *node = pilot_directory_require_node (self, id, error);
   gchar **kept;
@@ -593,7 +579,7 @@ pilot_directory_set_tags (PilotDirectory      *self,
 }
 
 static void
-retire (PilotDirectory     *self,
+retire (PilotDirectory *self,
         PilotDirectoryNode *node)
 {
   set_hostname (self, node, NULL);
@@ -605,7 +591,7 @@ retire (PilotDirectory     *self,
 
 void
 pilot_directory_deregister (PilotDirectory *self,
-                            guint32         id)
+                            guint32 id)
 {
   if (pilot_directory_find (self, id) != NULL)
     retire (self, pilot_directory_lookup (self, id));
@@ -613,45 +599,43 @@ pilot_directory_deregister (PilotDirectory *self,
 
 guint
 pilot_directory_reap (PilotDirectory *self,
-                      gint64          now,
-                      gint64          threshold)
+                      gint64 now,
+                      gint64 threshold)
 {
   GHashTableIter iter;
   gpointer value;
   guint n = 0;
 
   g_hash_table_iter_init (&iter, self->nodes);
-  while (g_hash_table_iter_next (&iter, NULL, &value))
-    {
-      PilotDirectoryNode *node = value;
+  while (g_hash_table_iter_next (&iter, NULL, &value)) {
+    PilotDirectoryNode *node = value;
 
-      if (!node->record->live || now - node->record->last_seen < threshold)
-        continue;
-      retire (self, node);
-      n++;
-    }
+    if (!node->record->live || now - node->record->last_seen < threshold)
+      continue;
+    retire (self, node);
+    n++;
+  }
   return n;
 }
 
 gboolean
-pilot_directory_rotate_key (PilotDirectory  *self,
-                            guint32          id,
-                            const guint8    *new_key,
-                            gint64           now,
-                            GError         **error)
+pilot_directory_rotate_key (PilotDirectory *self,
+                            guint32 id,
+                            const guint8 *new_key,
+                            gint64 now,
+                            GError **error)
 {
   PilotDirectoryNode *node = pilot_directory_require_node (self, id, error);
   PilotDirectoryNode *holder = g_hash_table_lookup (self->keys, new_key);
 
   if (node == NULL)
     return FALSE;
-  if (holder != NULL)
-    {
-      /* A duplicate of this request, after a lost answer, is signed with the old key and fails before it comes here. */
-      g_set_error (error, PILOT_ERROR, PILOT_ERROR_ALREADY_EXISTS,
-                   "invalid new_public_key: already in use by node %u", holder->record->id);
-      return FALSE;
-    }
+  if (holder != NULL) {
+    /* A duplicate of this request, after a lost answer, is signed with the old key and fails before it comes here. */
+    g_set_error (error, PILOT_ERROR, PILOT_ERROR_ALREADY_EXISTS,
+                 "invalid new_public_key: already in use by node %u", holder->record->id);
+    return FALSE;
+  }
   g_hash_table_remove (self->keys, node->record->key);
   memcpy (node->record->key, new_key, PILOT_KEY_SIZE);
   g_hash_table_insert (self->keys, node->record->key, node);

@@ -5,25 +5,24 @@
 typedef struct
 {
   GPtrArray *changes;
-  guint64    ticket;
-  GError    *error;
+  guint64 ticket;
+  GError *error;
 } Batch;
 
-struct _PilotJournal
-{
-  PilotStore       *store;     /* in use by the thread while in_flight */
-  PilotJournalFunc  callback;
-  gpointer          user_data;
-  GThread          *thread;
-  GSource          *results;   /* made ready by the thread */
-  GAsyncQueue      *to_thread; /* of Batch; a batch without changes ends the thread */
-  GAsyncQueue      *done;      /* of Batch */
+struct _PilotJournal {
+  PilotStore *store; /* in use by the thread while in_flight */
+  PilotJournalFunc callback;
+  gpointer user_data;
+  GThread *thread;
+  GSource *results;       /* made ready by the thread */
+  GAsyncQueue *to_thread; /* of Batch; a batch without changes ends the thread */
+  GAsyncQueue *done;      /* of Batch */
 
-  GPtrArray        *pending;   /* changes of the next batch */
-  guint64           newest;
-  guint64           durable;
-  gboolean          in_flight;
-  gboolean          urgent;    /* somebody waits for something in `pending` */
+  GPtrArray *pending; /* changes of the next batch */
+  guint64 newest;
+  guint64 durable;
+  gboolean in_flight;
+  gboolean urgent; /* somebody waits for something in `pending` */
 };
 
 static void
@@ -48,18 +47,17 @@ batch_new (PilotJournal *self)
 
 static void
 apply_result (PilotJournal *self,
-              Batch        *batch)
+              Batch *batch)
 {
   self->in_flight = FALSE;
   if (batch->error == NULL)
     self->durable = batch->ticket;
-  else
-    {
-      /* What is pending was made on top of what was lost. No ticket is left to wait for. */
-      g_ptr_array_set_size (self->pending, 0);
-      self->urgent = FALSE;
-      self->durable = self->newest;
-    }
+  else {
+    /* What is pending was made on top of what was lost. No ticket is left to wait for. */
+    g_ptr_array_set_size (self->pending, 0);
+    self->urgent = FALSE;
+    self->durable = self->newest;
+  }
   self->callback (self, batch->ticket, batch->error, self->user_data);
   batch_free (batch);
   if (self->urgent)
@@ -67,9 +65,9 @@ apply_result (PilotJournal *self,
 }
 
 static gboolean
-results_dispatch (GSource     *source,
-                  GSourceFunc  callback,
-                  gpointer     user_data)
+results_dispatch (GSource *source,
+                  GSourceFunc callback,
+                  gpointer user_data)
 {
   PilotJournal *self = user_data;
   Batch *batch;
@@ -93,25 +91,23 @@ commit_batches (gpointer user_data)
 {
   PilotJournal *self = user_data;
 
-  while (TRUE)
-    {
-      Batch *batch = g_async_queue_pop (self->to_thread);
+  while (TRUE) {
+    Batch *batch = g_async_queue_pop (self->to_thread);
 
-      if (batch->changes == NULL)
-        {
-          batch_free (batch);
-          return NULL;
-        }
-      pilot_store_apply (self->store, batch->changes, &batch->error);
-      g_async_queue_push (self->done, batch);
-      g_source_set_ready_time (self->results, 0);
+    if (batch->changes == NULL) {
+      batch_free (batch);
+      return NULL;
     }
+    pilot_store_apply (self->store, batch->changes, &batch->error);
+    g_async_queue_push (self->done, batch);
+    g_source_set_ready_time (self->results, 0);
+  }
 }
 
 PilotJournal *
-pilot_journal_new (PilotStore       *store,
-                   PilotJournalFunc  callback,
-                   gpointer          user_data)
+pilot_journal_new (PilotStore *store,
+                   PilotJournalFunc callback,
+                   gpointer user_data)
 {
   PilotJournal *self = g_new0 (PilotJournal, 1);
 
@@ -132,7 +128,7 @@ pilot_journal_new (PilotStore       *store,
 
 guint64
 pilot_journal_add (PilotJournal *self,
-                   PilotChange  *change)
+                   PilotChange *change)
 {
   g_ptr_array_add (self->pending, change);
   self->urgent = TRUE;
@@ -141,7 +137,7 @@ pilot_journal_add (PilotJournal *self,
 
 void
 pilot_journal_add_lazy (PilotJournal *self,
-                        PilotChange  *change)
+                        PilotChange *change)
 {
   g_ptr_array_add (self->pending, change);
 }
@@ -169,8 +165,8 @@ pilot_journal_durable (PilotJournal *self)
 
 /* Waits for the batch in the thread, if there is one. */
 static gboolean
-wait_for_result (PilotJournal  *self,
-                 GError       **error)
+wait_for_result (PilotJournal *self,
+                 GError **error)
 {
   Batch *batch;
   gboolean ok;
@@ -187,16 +183,15 @@ wait_for_result (PilotJournal  *self,
 }
 
 gboolean
-pilot_journal_close (PilotJournal  *self,
-                     GError       **error)
+pilot_journal_close (PilotJournal *self,
+                     GError **error)
 {
   gboolean ok = wait_for_result (self, error);
 
-  if (ok)
-    {
-      pilot_journal_flush (self);
-      ok = wait_for_result (self, error);
-    }
+  if (ok) {
+    pilot_journal_flush (self);
+    ok = wait_for_result (self, error);
+  }
   g_async_queue_push (self->to_thread, g_new0 (Batch, 1));
   g_thread_join (self->thread);
   g_source_destroy (self->results);

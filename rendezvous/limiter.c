@@ -8,15 +8,14 @@
 typedef struct
 {
   gdouble tokens;
-  gint64  time; /* when `tokens` was right */
+  gint64 time; /* when `tokens` was right */
 } Bucket;
 
-struct _PilotLimiter
-{
-  gdouble     burst;
-  gdouble     rate;    /* a second */
+struct _PilotLimiter {
+  gdouble burst;
+  gdouble rate;        /* a second */
   GHashTable *buckets; /* PilotEndpoint -> Bucket */
-  gint64      swept;
+  gint64 swept;
 };
 
 PilotLimiter *
@@ -42,8 +41,8 @@ pilot_limiter_free (PilotLimiter *self)
 
 static void
 refill (PilotLimiter *self,
-        Bucket       *bucket,
-        gint64        now)
+        Bucket *bucket,
+        gint64 now)
 {
   bucket->tokens = MIN (self->burst, bucket->tokens + MAX (0, now - bucket->time) * self->rate);
   bucket->time = now;
@@ -51,7 +50,7 @@ refill (PilotLimiter *self,
 
 static void
 sweep (PilotLimiter *self,
-       gint64        now)
+       gint64 now)
 {
   GHashTableIter iter;
   gpointer value;
@@ -60,18 +59,17 @@ sweep (PilotLimiter *self,
     return;
   self->swept = now;
   g_hash_table_iter_init (&iter, self->buckets);
-  while (g_hash_table_iter_next (&iter, NULL, &value))
-    {
-      refill (self, value, now);
-      if (((Bucket *) value)->tokens >= self->burst)
-        g_hash_table_iter_remove (&iter);
-    }
+  while (g_hash_table_iter_next (&iter, NULL, &value)) {
+    refill (self, value, now);
+    if (((Bucket *) value)->tokens >= self->burst)
+      g_hash_table_iter_remove (&iter);
+  }
 }
 
 gboolean
-pilot_limiter_take (PilotLimiter        *self,
+pilot_limiter_take (PilotLimiter *self,
                     const PilotEndpoint *host,
-                    gint64               now)
+                    gint64 now)
 {
   PilotEndpoint key = *host;
   Bucket *bucket;
@@ -81,17 +79,16 @@ pilot_limiter_take (PilotLimiter        *self,
   if (key.family == PILOT_ENDPOINT_IPV6)
     memset (key.address + 8, 0, 8);
   bucket = g_hash_table_lookup (self->buckets, &key);
-  if (bucket == NULL)
-    {
-      if (g_hash_table_size (self->buckets) >= MAX_HOSTS)
-        sweep (self, now);
-      if (g_hash_table_size (self->buckets) >= MAX_HOSTS)
-        return FALSE;
-      bucket = g_new (Bucket, 1);
-      bucket->tokens = self->burst;
-      bucket->time = now;
-      g_hash_table_insert (self->buckets, g_memdup2 (&key, sizeof key), bucket);
-    }
+  if (bucket == NULL) {
+    if (g_hash_table_size (self->buckets) >= MAX_HOSTS)
+      sweep (self, now);
+    if (g_hash_table_size (self->buckets) >= MAX_HOSTS)
+      return FALSE;
+    bucket = g_new (Bucket, 1);
+    bucket->tokens = self->burst;
+    bucket->time = now;
+    g_hash_table_insert (self->buckets, g_memdup2 (&key, sizeof key), bucket);
+  }
   refill (self, bucket, now);
   if (bucket->tokens < 1.0)
     return FALSE;

@@ -10,12 +10,12 @@ G_BEGIN_DECLS
 typedef struct _PilotLimiter PilotLimiter;
 
 /* (transfer full): `burst` at once, then `rate` a minute, both at least 1. */
-PilotLimiter *pilot_limiter_new  (guint                burst,
-                                  guint                rate);
-void          pilot_limiter_free (PilotLimiter        *limiter);
+PilotLimiter *pilot_limiter_new (guint burst,
+                                 guint rate);
+void pilot_limiter_free (PilotLimiter *limiter);
 /* Takes one token. FALSE when the host has none left. `now` in seconds. */
-gboolean      pilot_limiter_take (PilotLimiter        *limiter,
-                                  const PilotEndpoint *host,
-                                  gint64               now);
+gboolean pilot_limiter_take (PilotLimiter *limiter,
+                             const PilotEndpoint *host,
+                             gint64 now);
 
 G_END_DECLS

@@ -13,8 +13,7 @@
 #include "rendezvous/socket.h"
 
 /* In the manual page too. */
-enum
-{
+enum {
   EXIT_OK = 0,
   EXIT_FAILED = 1,
   EXIT_USAGE = 2,
@@ -26,28 +25,28 @@ enum
 
 typedef struct
 {
-  gchar   *registry_addr;
-  gchar   *registry_plain_addr;
-  gchar   *beacon_addr;
-  gchar   *store;
-  gchar   *tls_cert;
-  gchar   *tls_key;
-  gchar   *advertise_beacon;
-  gchar   *admin_token_file;
-  gchar   *stale_threshold;
+  gchar *registry_addr;
+  gchar *registry_plain_addr;
+  gchar *beacon_addr;
+  gchar *store;
+  gchar *tls_cert;
+  gchar *tls_key;
+  gchar *advertise_beacon;
+  gchar *admin_token_file;
+  gchar *stale_threshold;
   gboolean tls_generate;
   gboolean reference_consent;
   gboolean relay_unverified;
   gboolean beacon_open;
   gboolean version;
-  gint     relay_limit;
-  gint     registration_limit;
+  gint relay_limit;
+  gint registration_limit;
 } Flags;
 
 typedef struct
 {
   GMainLoop *loop;
-  gint       exit_code;
+  gint exit_code;
 } Run;
 
 static void
@@ -67,9 +66,9 @@ flags_clear (Flags *flags)
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Flags, flags_clear)
 
 static gboolean
-parse_flags (Flags   *flags,
-             int     *argc,
-             char  ***argv,
+parse_flags (Flags *flags,
+             int *argc,
+             char ***argv,
              GError **error)
 {
   const GOptionEntry entries[] = {
@@ -97,37 +96,37 @@ parse_flags (Flags   *flags,
   g_option_context_add_main_entries (context, entries, NULL);
   if (!g_option_context_parse (context, argc, argv, error))
     return FALSE;
-  if (*argc > 1)
-    {
-      g_set_error (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT, "unexpected argument \"%s\"", (*argv)[1]);
-      return FALSE;
-    }
+  if (*argc > 1) {
+    g_set_error (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT, "unexpected argument \"%s\"", (*argv)[1]);
+    return FALSE;
+  }
   return TRUE;
 }
 
 /* "90", "90s", "30m", "2h" */
 static gboolean
-parse_duration (const gchar  *text,
-                guint        *seconds,
-                GError      **error)
+parse_duration (const gchar *text,
+                guint *seconds,
+                GError **error)
 {
   gchar *end;
   guint64 value = g_ascii_strtoull (text, &end, 10);
-  guint64 unit = strcmp (end, "h") == 0 ? 3600 : strcmp (end, "m") == 0 ? 60 : *end == '\0' || strcmp (end, "s") == 0 ? 1 : 0;
+  guint64 unit = strcmp (end, "h") == 0 ? 3600 : strcmp (end, "m") == 0               ? 60
+                                             : *end == '\0' || strcmp (end, "s") == 0 ? 1
+                                                                                      : 0;
 
-  if (!g_ascii_isdigit (*text) || unit == 0 || value < 1 || value > 365 * 24 * 3600 || value * unit > 365 * 24 * 3600)
-    {
-      g_set_error (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT, "invalid time \"%s\": give something like 90s, 30m or 2h", text);
-      return FALSE;
-    }
+  if (!g_ascii_isdigit (*text) || unit == 0 || value < 1 || value > 365 * 24 * 3600 || value * unit > 365 * 24 * 3600) {
+    g_set_error (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT, "invalid time \"%s\": give something like 90s, 30m or 2h", text);
+    return FALSE;
+  }
   *seconds = (guint) (value * unit);
   return TRUE;
 }
 
 static gboolean
-load_token (const gchar  *path,
-            gchar       **token,
-            GError      **error)
+load_token (const gchar *path,
+            gchar **token,
+            GError **error)
 {
   if (!pilot_file_load (path, MAX_TOKEN_FILE, 077, token, NULL, error))
     return FALSE;
@@ -139,17 +138,16 @@ load_token (const gchar  *path,
 }
 
 static gboolean
-load_tls (const Flags  *flags,
-          PilotTls    **tls,
-          GError      **error)
+load_tls (const Flags *flags,
+          PilotTls **tls,
+          GError **error)
 {
   if (flags->tls_cert == NULL && flags->tls_key == NULL && !flags->tls_generate)
     return TRUE;
-  if (flags->tls_cert == NULL || flags->tls_key == NULL)
-    {
-      g_set_error_literal (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT, "TLS needs both --tls-cert and --tls-key");
-      return FALSE;
-    }
+  if (flags->tls_cert == NULL || flags->tls_key == NULL) {
+    g_set_error_literal (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT, "TLS needs both --tls-cert and --tls-key");
+    return FALSE;
+  }
   if (flags->tls_generate && !g_file_test (flags->tls_cert, G_FILE_TEST_EXISTS) &&
       !g_file_test (flags->tls_key, G_FILE_TEST_EXISTS) && !pilot_tls_generate (flags->tls_cert, flags->tls_key, error))
     return FALSE;
@@ -178,10 +176,10 @@ raise_descriptor_limit (void)
 }
 
 static gboolean
-make_options (const Flags             *flags,
-              PilotRendezvousOptions  *options,
-              PilotTls               **tls,
-              GError                 **error)
+make_options (const Flags *flags,
+              PilotRendezvousOptions *options,
+              PilotTls **tls,
+              GError **error)
 {
   pilot_rendezvous_options_init (options);
   if (!pilot_socket_parse (flags->registry_addr != NULL ? flags->registry_addr : ":9000", &options->registry, error) ||
@@ -189,17 +187,15 @@ make_options (const Flags             *flags,
       (flags->registry_plain_addr != NULL && !pilot_socket_parse (flags->registry_plain_addr, &options->registry_plain, error)) ||
       (flags->stale_threshold != NULL && !parse_duration (flags->stale_threshold, &options->stale_threshold, error)))
     return FALSE;
-  if (flags->relay_limit < 0 || flags->registration_limit < 1)
-    {
-      g_set_error_literal (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT, "a limit must be a positive number");
-      return FALSE;
-    }
-  if (flags->advertise_beacon != NULL && strchr (flags->advertise_beacon, ':') == NULL)
-    {
-      g_set_error (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT, "invalid --advertise-beacon \"%s\": give HOST:PORT",
-                   flags->advertise_beacon);
-      return FALSE;
-    }
+  if (flags->relay_limit < 0 || flags->registration_limit < 1) {
+    g_set_error_literal (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT, "a limit must be a positive number");
+    return FALSE;
+  }
+  if (flags->advertise_beacon != NULL && strchr (flags->advertise_beacon, ':') == NULL) {
+    g_set_error (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT, "invalid --advertise-beacon \"%s\": give HOST:PORT",
+                 flags->advertise_beacon);
+    return FALSE;
+  }
   if (flags->admin_token_file != NULL && !load_token (flags->admin_token_file, &options->service.admin_token, error))
     return FALSE;
   if (!load_tls (flags, tls, error))
@@ -217,7 +213,7 @@ make_options (const Flags             *flags,
 
 static void
 rendezvous_failed (const GError *error,
-                   gpointer      user_data)
+                   gpointer user_data)
 {
   Run *run = user_data;
 
@@ -235,7 +231,7 @@ signal_received (gpointer user_data)
 
 static void
 print_ready (PilotRendezvous *rendezvous,
-             PilotTls        *tls)
+             PilotTls *tls)
 {
   g_autoptr (GString) line = g_string_new ("ready: registry ");
   gchar text[PILOT_ENDPOINT_TEXT_SIZE];
@@ -255,9 +251,9 @@ print_ready (PilotRendezvous *rendezvous,
 }
 
 static gint
-serve (PilotStore                   *store,
+serve (PilotStore *store,
        const PilotRendezvousOptions *options,
-       GError                      **error)
+       GError **error)
 {
   g_autoptr (GMainLoop) loop = g_main_loop_new (NULL, FALSE);
   g_autoptr (GError) notify_error = NULL;
@@ -279,7 +275,7 @@ serve (PilotStore                   *store,
 }
 
 int
-main (int    argc,
+main (int argc,
       char **argv)
 {
   g_auto (Flags) flags = { .relay_limit = 200000, .registration_limit = 100 };
@@ -292,20 +288,17 @@ main (int    argc,
   setlocale (LC_ALL, "");
   if (!parse_flags (&flags, &argc, &argv, &error))
     ;
-  else if (flags.version)
-    {
-      g_print ("pilot-rendezvous %s\n", PILOT_VERSION);
-      return EXIT_OK;
-    }
-  else if (flags.store == NULL)
+  else if (flags.version) {
+    g_print ("pilot-rendezvous %s\n", PILOT_VERSION);
+    return EXIT_OK;
+  } else if (flags.store == NULL)
     g_set_error_literal (&error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT, "no store: give --store FILE");
-  else if (make_options (&flags, &options, &tls, &error))
-    {
-      exit_code = EXIT_FAILED;
-      store = pilot_store_sqlite_new (flags.store, &error);
-      if (store != NULL)
-        exit_code = serve (store, &options, &error);
-    }
+  else if (make_options (&flags, &options, &tls, &error)) {
+    exit_code = EXIT_FAILED;
+    store = pilot_store_sqlite_new (flags.store, &error);
+    if (store != NULL)
+      exit_code = serve (store, &options, &error);
+  }
   if (error != NULL)
     g_printerr ("pilot-rendezvous: %s\n", error->message);
   g_free (options.service.admin_token);

@@ -11,8 +11,8 @@
 #include "libpilot/pilot-error.h"
 
 gboolean
-pilot_notify (const gchar  *state,
-              GError      **error)
+pilot_notify (const gchar *state,
+              GError **error)
 {
   struct sockaddr_un address = { .sun_family = AF_UNIX };
   const gchar *path = g_getenv ("NOTIFY_SOCKET");
@@ -23,11 +23,10 @@ pilot_notify (const gchar  *state,
   if (path == NULL || *path == '\0')
     return TRUE;
   length = strlen (path);
-  if ((*path != '/' && *path != '@') || length >= sizeof address.sun_path)
-    {
-      g_set_error (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT, "NOTIFY_SOCKET \"%s\" is not a socket address", path);
-      return FALSE;
-    }
+  if ((*path != '/' && *path != '@') || length >= sizeof address.sun_path) {
+    g_set_error (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT, "NOTIFY_SOCKET \"%s\" is not a socket address", path);
+    return FALSE;
+  }
   memcpy (address.sun_path, path, length);
   if (*path == '@')
     address.sun_path[0] = '\0'; /* abstract */

@@ -6,7 +6,7 @@
 G_BEGIN_DECLS
 
 /* sd_notify(3) without libsystemd: one datagram to $NOTIFY_SOCKET. TRUE when there is no such socket, too. */
-gboolean pilot_notify (const gchar  *state,
-                       GError      **error);
+gboolean pilot_notify (const gchar *state,
+                       GError **error);
 
 G_END_DECLS

@@ -8,47 +8,44 @@
 
 #define BATCH 128
 
-struct _PilotReactor
-{
-  int                  fd;
-  GSource             *source;
-  void               (*turn) (gpointer user_data);
-  gpointer             user_data;
-  guint                n_watches;
-  struct epoll_event   events[BATCH]; /* of this turn */
-  guint                n_events;
-  guint                position;      /* in events */
+struct _PilotReactor {
+  int fd;
+  GSource *source;
+  void (*turn) (gpointer user_data);
+  gpointer user_data;
+  guint n_watches;
+  struct epoll_event events[BATCH]; /* of this turn */
+  guint n_events;
+  guint position; /* in events */
 };
 
 typedef struct
 {
-  GSource       base;
+  GSource base;
   PilotReactor *reactor;
 } ReactorSource;
 
 static gboolean
-reactor_dispatch (GSource     *source,
-                  GSourceFunc  callback,
-                  gpointer     user_data)
+reactor_dispatch (GSource *source,
+                  GSourceFunc callback,
+                  gpointer user_data)
 {
   PilotReactor *self = ((ReactorSource *) source)->reactor;
   int n = epoll_wait (self->fd, self->events, BATCH, 0);
 
-  if (n < 0)
-    {
-      if (errno != EINTR)
-        g_critical ("cannot wait for descriptors: %s", g_strerror (errno));
-      return G_SOURCE_CONTINUE;
-    }
+  if (n < 0) {
+    if (errno != EINTR)
+      g_critical ("cannot wait for descriptors: %s", g_strerror (errno));
+    return G_SOURCE_CONTINUE;
+  }
   self->n_events = (guint) n;
-  for (self->position = 0; self->position < self->n_events; self->position++)
-    {
-      struct epoll_event *event = &self->events[self->position];
-      PilotReactorWatch *watch = event->data.ptr;
+  for (self->position = 0; self->position < self->n_events; self->position++) {
+    struct epoll_event *event = &self->events[self->position];
+    PilotReactorWatch *watch = event->data.ptr;
 
-      if (watch != NULL)
-        watch->ready (watch, event->events);
-    }
+    if (watch != NULL)
+      watch->ready (watch, event->events);
+  }
   self->n_events = 0;
   if (self->turn != NULL)
     self->turn (self->user_data);
@@ -63,11 +60,10 @@ pilot_reactor_new (GError **error)
   PilotReactor *self;
   int fd = epoll_create1 (EPOLL_CLOEXEC);
 
-  if (fd < 0)
-    {
-      g_set_error (error, PILOT_ERROR, PILOT_ERROR_IO, "cannot make an epoll descriptor: %s", g_strerror (errno));
-      return NULL;
-    }
+  if (fd < 0) {
+    g_set_error (error, PILOT_ERROR, PILOT_ERROR_IO, "cannot make an epoll descriptor: %s", g_strerror (errno));
+    return NULL;
+  }
   self = g_new0 (PilotReactor, 1);
   self->fd = fd;
   self->source = g_source_new (&reactor_funcs, sizeof (ReactorSource));
@@ -92,27 +88,26 @@ pilot_reactor_free (PilotReactor *self)
 
 void
 pilot_reactor_set_turn_func (PilotReactor *self,
-                             void        (*turn) (gpointer user_data),
-                             gpointer      user_data)
+                             void (*turn) (gpointer user_data),
+                             gpointer user_data)
 {
   self->turn = turn;
   self->user_data = user_data;
 }
 
 gboolean
-pilot_reactor_add (PilotReactor       *self,
-                   PilotReactorWatch  *watch,
-                   int                 fd,
-                   guint32             events,
-                   GError            **error)
+pilot_reactor_add (PilotReactor *self,
+                   PilotReactorWatch *watch,
+                   int fd,
+                   guint32 events,
+                   GError **error)
 {
   struct epoll_event event = { .events = events, .data.ptr = watch };
 
-  if (epoll_ctl (self->fd, EPOLL_CTL_ADD, fd, &event) != 0)
-    {
-      g_set_error (error, PILOT_ERROR, PILOT_ERROR_IO, "cannot watch a descriptor: %s", g_strerror (errno));
-      return FALSE;
-    }
+  if (epoll_ctl (self->fd, EPOLL_CTL_ADD, fd, &event) != 0) {
+    g_set_error (error, PILOT_ERROR, PILOT_ERROR_IO, "cannot watch a descriptor: %s", g_strerror (errno));
+    return FALSE;
+  }
   watch->fd = fd;
   watch->events = events;
   watch->added = TRUE;
@@ -121,9 +116,9 @@ pilot_reactor_add (PilotReactor       *self,
 }
 
 void
-pilot_reactor_modify (PilotReactor      *self,
+pilot_reactor_modify (PilotReactor *self,
                       PilotReactorWatch *watch,
-                      guint32            events)
+                      guint32 events)
 {
   struct epoll_event event = { .events = events, .data.ptr = watch };
 
@@ -135,7 +130,7 @@ pilot_reactor_modify (PilotReactor      *self,
 }
 
 void
-pilot_reactor_remove (PilotReactor      *self,
+pilot_reactor_remove (PilotReactor *self,
                       PilotReactorWatch *watch)
 {
   if (!watch->added)

@@ -2,7 +2,7 @@
 #include "rendezvous/record.h"
 
 static void
-node_record_assign (PilotNodeRecord       *record,
+node_record_assign (PilotNodeRecord *record,
                     const PilotNodeRecord *source)
 {
   *record = *source;
@@ -82,7 +82,7 @@ pilot_change_node (const PilotNodeRecord *record)
 
 PilotChange *
 pilot_change_seen (guint32 id,
-                   gint64  last_seen)
+                   gint64 last_seen)
 {
   PilotChange *change = change_new (PILOT_CHANGE_SEEN);
 

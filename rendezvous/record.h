@@ -12,66 +12,64 @@ G_BEGIN_DECLS
 /* A node. The record is never deleted: a node id belongs to its key for ever (registry notes, section 9). */
 typedef struct
 {
-  guint32  id;
-  guint8   key[PILOT_KEY_SIZE];
-  gboolean live;          /* registered and not reaped */
-  gboolean latched;       /* this key once signed a register: unsigned ones are refused from then on (notes, 17.5) */
+  guint32 id;
+  guint8 key[PILOT_KEY_SIZE];
+  gboolean live;    /* registered and not reaped */
+  gboolean latched; /* this key once signed a register: unsigned ones are refused from then on (notes, 17.5) */
   gboolean is_public;
   gboolean relay_only;
-  gchar   *hostname;      /* NULL when none */
-  gchar   *endpoint;      /* "ip:port" of its tunnel socket, as registered */
-  gchar   *version;       /* NULL when none */
-  gchar   *owner;         /* a label, never a credential; NULL when none */
-  gchar  **lan_addrs;     /* NULL when none */
-  gchar  **tags;          /* NULL when none */
-  gint64   last_seen;     /* Unix seconds, like all times here */
-  gint64   key_created;
-  gint64   key_rotated;   /* 0 when never */
-  guint32  rotate_count;
+  gchar *hostname;   /* NULL when none */
+  gchar *endpoint;   /* "ip:port" of its tunnel socket, as registered */
+  gchar *version;    /* NULL when none */
+  gchar *owner;      /* a label, never a credential; NULL when none */
+  gchar **lan_addrs; /* NULL when none */
+  gchar **tags;      /* NULL when none */
+  gint64 last_seen;  /* Unix seconds, like all times here */
+  gint64 key_created;
+  gint64 key_rotated; /* 0 when never */
+  guint32 rotate_count;
 } PilotNodeRecord;
 
 /* What made `source` consent to talk with `target` (notes, 17.1). */
-typedef enum
-{
-  PILOT_CONSENT_REPORT  = 1 << 0, /* source sent report_trust */
+typedef enum {
+  PILOT_CONSENT_REPORT = 1 << 0,  /* source sent report_trust */
   PILOT_CONSENT_REQUEST = 1 << 1, /* source asked, and the answer is open or yes */
   PILOT_CONSENT_RESPOND = 1 << 2, /* source accepted target's request */
 } PilotConsent;
 
 typedef struct
 {
-  guint32      source;
-  guint32      target;
-  PilotConsent consent;   /* 0: there is no edge */
+  guint32 source;
+  guint32 target;
+  PilotConsent consent; /* 0: there is no edge */
 } PilotEdgeRecord;
 
 /* A request for trust: it lives until it is accepted. Undelivered ones are the target's inbox. */
 typedef struct
 {
-  guint32  target;
-  guint32  requester;
-  gchar   *justification;
-  gint64   time;
+  guint32 target;
+  guint32 requester;
+  gchar *justification;
+  gint64 time;
   gboolean delivered;
 } PilotRequestRecord;
 
 /* An answer that waits for the requester to poll it. */
 typedef struct
 {
-  guint32  requester;
-  guint32  responder;
+  guint32 requester;
+  guint32 responder;
   gboolean accept;
-  gint64   time;
+  gint64 time;
 } PilotResponseRecord;
 
-typedef enum
-{
-  PILOT_CHANGE_NODE,           /* put */
-  PILOT_CHANGE_SEEN,           /* node.id and node.last_seen only */
-  PILOT_CHANGE_EDGE,           /* put; consent 0 removes */
-  PILOT_CHANGE_REQUEST,        /* put */
+typedef enum {
+  PILOT_CHANGE_NODE,    /* put */
+  PILOT_CHANGE_SEEN,    /* node.id and node.last_seen only */
+  PILOT_CHANGE_EDGE,    /* put; consent 0 removes */
+  PILOT_CHANGE_REQUEST, /* put */
   PILOT_CHANGE_REQUEST_GONE,
-  PILOT_CHANGE_RESPONSE,       /* put */
+  PILOT_CHANGE_RESPONSE, /* put */
   PILOT_CHANGE_RESPONSE_GONE,
 } PilotChangeKind;
 
@@ -79,32 +77,31 @@ typedef enum
 typedef struct
 {
   PilotChangeKind kind;
-  union
-  {
-    PilotNodeRecord     node;
-    PilotEdgeRecord     edge;
-    PilotRequestRecord  request;
+  union {
+    PilotNodeRecord node;
+    PilotEdgeRecord edge;
+    PilotRequestRecord request;
     PilotResponseRecord response;
   };
 } PilotChange;
 
-PilotNodeRecord    *pilot_node_record_copy     (const PilotNodeRecord     *record);
-void                pilot_node_record_free     (PilotNodeRecord           *record);
-PilotRequestRecord *pilot_request_record_copy  (const PilotRequestRecord  *record);
-void                pilot_request_record_free  (PilotRequestRecord        *record);
+PilotNodeRecord *pilot_node_record_copy (const PilotNodeRecord *record);
+void pilot_node_record_free (PilotNodeRecord *record);
+PilotRequestRecord *pilot_request_record_copy (const PilotRequestRecord *record);
+void pilot_request_record_free (PilotRequestRecord *record);
 
 /* (transfer full): each takes copies of what it is given. */
-PilotChange        *pilot_change_node          (const PilotNodeRecord     *record);
-PilotChange        *pilot_change_seen          (guint32                    id,
-                                                gint64                     last_seen);
-PilotChange        *pilot_change_edge          (const PilotEdgeRecord     *record);
-PilotChange        *pilot_change_request       (const PilotRequestRecord  *record);
-PilotChange        *pilot_change_request_gone  (guint32                    target,
-                                                guint32                    requester);
-PilotChange        *pilot_change_response      (const PilotResponseRecord *record);
-PilotChange        *pilot_change_response_gone (guint32                    requester,
-                                                guint32                    responder);
-void                pilot_change_free          (PilotChange               *change);
+PilotChange *pilot_change_node (const PilotNodeRecord *record);
+PilotChange *pilot_change_seen (guint32 id,
+                                gint64 last_seen);
+PilotChange *pilot_change_edge (const PilotEdgeRecord *record);
+PilotChange *pilot_change_request (const PilotRequestRecord *record);
+PilotChange *pilot_change_request_gone (guint32 target,
+                                        guint32 requester);
+PilotChange *pilot_change_response (const PilotResponseRecord *record);
+PilotChange *pilot_change_response_gone (guint32 requester,
+                                         guint32 responder);
+void pilot_change_free (PilotChange *change);
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (PilotNodeRecord, pilot_node_record_free)
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (PilotRequestRecord, pilot_request_record_free)

@@ -3,33 +3,32 @@
 
 #include "libpilot/pilot-error.h"
 
-#define SWEEP_INTERVAL 1   /* seconds */
+#define SWEEP_INTERVAL 1 /* seconds */
 #define REAP_INTERVAL 10
 #define SEEN_INTERVAL 30
 
-struct _PilotRendezvous
-{
+struct _PilotRendezvous {
   PilotRendezvousOptions options;
-  PilotRendezvousFailed  failed;
-  gpointer               user_data;
-  PilotStore            *store;
-  PilotReactor          *reactor;
-  PilotDirectory        *directory;
-  PilotJournal          *journal;
-  PilotBeacon           *beacon;
-  PilotService          *service;
-  PilotServer           *server;
-  PilotEndpoint          registry;
-  PilotEndpoint          registry_plain;
-  GSource               *timer;
-  guint                  ticks;      /* of the timer */
-  gint64                 reap_after; /* Unix seconds: nobody is reaped before */
+  PilotRendezvousFailed failed;
+  gpointer user_data;
+  PilotStore *store;
+  PilotReactor *reactor;
+  PilotDirectory *directory;
+  PilotJournal *journal;
+  PilotBeacon *beacon;
+  PilotService *service;
+  PilotServer *server;
+  PilotEndpoint registry;
+  PilotEndpoint registry_plain;
+  GSource *timer;
+  guint ticks;       /* of the timer */
+  gint64 reap_after; /* Unix seconds: nobody is reaped before */
 };
 
 void
 pilot_rendezvous_options_init (PilotRendezvousOptions *options)
 {
-  *options = (PilotRendezvousOptions) {
+  *options = (PilotRendezvousOptions){
     .stale_threshold = 30 * 60,
     .service = { .registration_burst = 100, .registration_rate = 10 },
     .server = PILOT_SERVER_LIMITS_INIT,
@@ -40,7 +39,7 @@ pilot_rendezvous_options_init (PilotRendezvousOptions *options)
 /* What the beacon asks the registry */
 
 static gboolean
-is_known (guint32  node,
+is_known (guint32 node,
           gpointer user_data)
 {
   PilotRendezvous *self = user_data;
@@ -49,7 +48,7 @@ is_known (guint32  node,
 }
 
 static const PilotEndpoint *
-get_source (guint32  node,
+get_source (guint32 node,
             gpointer user_data)
 {
   PilotRendezvous *self = user_data;
@@ -58,8 +57,8 @@ get_source (guint32  node,
 }
 
 static gboolean
-may_punch (guint32  requester,
-           guint32  target,
+may_punch (guint32 requester,
+           guint32 target,
            gpointer user_data)
 {
   PilotRendezvous *self = user_data;
@@ -74,26 +73,24 @@ static const PilotBeaconPolicy beacon_policy = { is_known, get_source, may_punch
 
 static void
 journal_settled (PilotJournal *journal,
-                 guint64       ticket,
+                 guint64 ticket,
                  const GError *error,
-                 gpointer      user_data)
+                 gpointer user_data)
 {
   PilotRendezvous *self = user_data;
   g_autoptr (GError) reload_error = NULL;
 
-  if (error == NULL)
-    {
-      pilot_server_committed (self->server);
-      return;
-    }
+  if (error == NULL) {
+    pilot_server_committed (self->server);
+    return;
+  }
   g_warning ("cannot save: %s; what was asked for meanwhile is refused", error->message);
   /* Last-seen times may now be old: nobody shall be reaped for that. */
   self->reap_after = pilot_service_now (self->service) + self->options.stale_threshold;
-  if (!pilot_directory_reload (self->directory, &reload_error))
-    {
-      self->failed (reload_error, self->user_data);
-      return;
-    }
+  if (!pilot_directory_reload (self->directory, &reload_error)) {
+    self->failed (reload_error, self->user_data);
+    return;
+  }
   pilot_server_commit_failed (self->server);
 }
 
@@ -113,13 +110,12 @@ tick (gpointer user_data)
 
   self->ticks++;
   pilot_server_sweep (self->server);
-  if (self->ticks % REAP_INTERVAL == 0)
-    {
-      pilot_service_settle (self->service);
-      pilot_beacon_expire (self->beacon);
-      if (now >= self->reap_after)
-        pilot_directory_reap (self->directory, now, self->options.stale_threshold);
-    }
+  if (self->ticks % REAP_INTERVAL == 0) {
+    pilot_service_settle (self->service);
+    pilot_beacon_expire (self->beacon);
+    if (now >= self->reap_after)
+      pilot_directory_reap (self->directory, now, self->options.stale_threshold);
+  }
   if (self->ticks % SEEN_INTERVAL == 0)
     pilot_directory_write_seen (self->directory);
   pilot_journal_flush (self->journal);
@@ -129,8 +125,8 @@ tick (gpointer user_data)
 /* Life */
 
 static gboolean
-start (PilotRendezvous  *self,
-       GError          **error)
+start (PilotRendezvous *self,
+       GError **error)
 {
   PilotRendezvousOptions *options = &self->options;
   PilotEndpoint bound;
@@ -165,11 +161,11 @@ start (PilotRendezvous  *self,
 }
 
 PilotRendezvous *
-pilot_rendezvous_new (PilotStore                    *store,
-                      const PilotRendezvousOptions  *options,
-                      PilotRendezvousFailed          failed,
-                      gpointer                       user_data,
-                      GError                       **error)
+pilot_rendezvous_new (PilotStore *store,
+                      const PilotRendezvousOptions *options,
+                      PilotRendezvousFailed failed,
+                      gpointer user_data,
+                      GError **error)
 {
   PilotRendezvous *self = g_new0 (PilotRendezvous, 1);
 
@@ -184,16 +180,15 @@ pilot_rendezvous_new (PilotStore                    *store,
 }
 
 gboolean
-pilot_rendezvous_close (PilotRendezvous  *self,
-                        GError          **error)
+pilot_rendezvous_close (PilotRendezvous *self,
+                        GError **error)
 {
   gboolean ok = TRUE;
 
-  if (self->timer != NULL)
-    {
-      g_source_destroy (self->timer);
-      g_source_unref (self->timer);
-    }
+  if (self->timer != NULL) {
+    g_source_destroy (self->timer);
+    g_source_unref (self->timer);
+  }
   /* Connections first: what they handed out is settled while there is a journal. */
   pilot_server_free (self->server);
   if (self->timer != NULL)
@@ -210,21 +205,21 @@ pilot_rendezvous_close (PilotRendezvous  *self,
 
 void
 pilot_rendezvous_get_registry (PilotRendezvous *self,
-                               PilotEndpoint   *address)
+                               PilotEndpoint *address)
 {
   *address = self->registry;
 }
 
 void
 pilot_rendezvous_get_registry_plain (PilotRendezvous *self,
-                                     PilotEndpoint   *address)
+                                     PilotEndpoint *address)
 {
   *address = self->registry_plain;
 }
 
 void
 pilot_rendezvous_get_beacon (PilotRendezvous *self,
-                             PilotEndpoint   *address)
+                             PilotEndpoint *address)
 {
   pilot_beacon_get_address (self->beacon, address);
 }

@@ -13,9 +13,9 @@
 
 typedef struct
 {
-  PilotReactorWatch  watch; /* first: the watch is the listener */
-  PilotServer       *server;
-  PilotTls          *tls;
+  PilotReactorWatch watch; /* first: the watch is the listener */
+  PilotServer *server;
+  PilotTls *tls;
 } Listener;
 
 static void
@@ -27,10 +27,10 @@ listener_free (Listener *listener)
 }
 
 PilotServer *
-pilot_server_new (PilotReactor            *reactor,
-                  PilotJournal            *journal,
-                  PilotService            *service,
-                  PilotBeacon             *beacon,
+pilot_server_new (PilotReactor *reactor,
+                  PilotJournal *journal,
+                  PilotService *service,
+                  PilotBeacon *beacon,
                   const PilotServerLimits *limits)
 {
   PilotServer *self = g_new0 (PilotServer, 1);
@@ -66,21 +66,20 @@ evict (PilotServer *self)
 {
   static const PilotConnectionState order[] = { PILOT_CONNECTION_ANONYMOUS, PILOT_CONNECTION_FRAME, PILOT_CONNECTION_IDLE };
 
-  for (guint i = 0; i < G_N_ELEMENTS (order); i++)
-    {
-      PilotConnection *connection = g_queue_peek_head (&self->states[order[i]]);
+  for (guint i = 0; i < G_N_ELEMENTS (order); i++) {
+    PilotConnection *connection = g_queue_peek_head (&self->states[order[i]]);
 
-      if (connection == NULL)
-        continue;
-      pilot_connection_close (connection);
-      return TRUE;
-    }
+    if (connection == NULL)
+      continue;
+    pilot_connection_close (connection);
+    return TRUE;
+  }
   return FALSE;
 }
 
 static void
 complain (PilotServer *self,
-          int          code)
+          int code)
 {
   gint64 now = g_get_monotonic_time ();
 
@@ -92,46 +91,41 @@ complain (PilotServer *self,
 
 static void
 listener_ready (PilotReactorWatch *watch,
-                guint32            events)
+                guint32 events)
 {
   Listener *listener = (Listener *) watch;
   PilotServer *self = listener->server;
 
-  for (guint i = 0; i < ACCEPTS_PER_TURN; i++)
-    {
-      struct sockaddr_storage name;
-      socklen_t length = sizeof name;
-      PilotEndpoint remote;
-      int fd = accept4 (watch->fd, (struct sockaddr *) &name, &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
+  for (guint i = 0; i < ACCEPTS_PER_TURN; i++) {
+    struct sockaddr_storage name;
+    socklen_t length = sizeof name;
+    PilotEndpoint remote;
+    int fd = accept4 (watch->fd, (struct sockaddr *) &name, &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
-      if (fd < 0)
-        {
-          /* One failed accept never ends the listener; with no descriptor left, somebody has to go. */
-          if (errno == EMFILE || errno == ENFILE)
-            {
-              complain (self, errno);
-              evict (self);
-            }
-          else if (errno != EAGAIN && errno != ECONNABORTED && errno != EINTR)
-            complain (self, errno);
-          return;
-        }
-      if ((self->n_connections >= self->limits.max_connections && !evict (self)) ||
-          !pilot_endpoint_from_sockaddr (&remote, (struct sockaddr *) &name, length))
-        {
-          close (fd);
-          continue;
-        }
-      pilot_connection_open (self, listener->tls, fd, &remote);
+    if (fd < 0) {
+      /* One failed accept never ends the listener; with no descriptor left, somebody has to go. */
+      if (errno == EMFILE || errno == ENFILE) {
+        complain (self, errno);
+        evict (self);
+      } else if (errno != EAGAIN && errno != ECONNABORTED && errno != EINTR)
+        complain (self, errno);
+      return;
     }
+    if ((self->n_connections >= self->limits.max_connections && !evict (self)) ||
+        !pilot_endpoint_from_sockaddr (&remote, (struct sockaddr *) &name, length)) {
+      close (fd);
+      continue;
+    }
+    pilot_connection_open (self, listener->tls, fd, &remote);
+  }
 }
 
 gboolean
-pilot_server_listen (PilotServer          *self,
-                     const PilotEndpoint  *address,
-                     PilotTls             *tls,
-                     PilotEndpoint        *bound,
-                     GError              **error)
+pilot_server_listen (PilotServer *self,
+                     const PilotEndpoint *address,
+                     PilotTls *tls,
+                     PilotEndpoint *bound,
+                     GError **error)
 {
   Listener *listener;
   gboolean is_ipv6;
@@ -139,22 +133,20 @@ pilot_server_listen (PilotServer          *self,
 
   if (fd < 0)
     return FALSE;
-  if (listen (fd, BACKLOG) != 0)
-    {
-      g_set_error (error, PILOT_ERROR, PILOT_ERROR_IO, "cannot listen: %s", g_strerror (errno));
-      close (fd);
-      return FALSE;
-    }
+  if (listen (fd, BACKLOG) != 0) {
+    g_set_error (error, PILOT_ERROR, PILOT_ERROR_IO, "cannot listen: %s", g_strerror (errno));
+    close (fd);
+    return FALSE;
+  }
   listener = g_new0 (Listener, 1);
   listener->watch.ready = listener_ready;
   listener->server = self;
   listener->tls = tls;
-  if (!pilot_reactor_add (self->reactor, &listener->watch, fd, EPOLLIN, error))
-    {
-      close (fd);
-      g_free (listener);
-      return FALSE;
-    }
+  if (!pilot_reactor_add (self->reactor, &listener->watch, fd, EPOLLIN, error)) {
+    close (fd);
+    g_free (listener);
+    return FALSE;
+  }
   g_ptr_array_add (self->listeners, listener);
   pilot_socket_get_address (fd, bound);
   return TRUE;
@@ -175,21 +167,20 @@ void
 pilot_server_commit_failed (PilotServer *self)
 {
   /* Only those that wait now: what they send next is judged anew. */
-  for (guint n = self->states[PILOT_CONNECTION_COMMIT].length; n > 0; n--)
-    {
-      PilotConnection *connection = g_queue_peek_head (&self->states[PILOT_CONNECTION_COMMIT]);
+  for (guint n = self->states[PILOT_CONNECTION_COMMIT].length; n > 0; n--) {
+    PilotConnection *connection = g_queue_peek_head (&self->states[PILOT_CONNECTION_COMMIT]);
 
-      if (connection == NULL)
-        break;
-      pilot_connection_release (connection, FALSE);
-    }
+    if (connection == NULL)
+      break;
+    pilot_connection_release (connection, FALSE);
+  }
 }
 
 static void
-close_late (PilotServer          *self,
-            PilotConnectionState  state,
-            guint                 timeout,
-            gint64                now)
+close_late (PilotServer *self,
+            PilotConnectionState state,
+            guint timeout,
+            gint64 now)
 {
   PilotConnection *connection;
 
@@ -208,14 +199,13 @@ pilot_server_sweep (PilotServer *self)
   close_late (self, PILOT_CONNECTION_FRAME, self->limits.frame_timeout, now);
   close_late (self, PILOT_CONNECTION_WRITE, self->limits.write_timeout, now);
   /* Those that come back to the list in this sweep wait for the next. */
-  for (guint n = self->states[PILOT_CONNECTION_PAUSE].length; n > 0; n--)
-    {
-      PilotConnection *connection = g_queue_peek_head (&self->states[PILOT_CONNECTION_PAUSE]);
+  for (guint n = self->states[PILOT_CONNECTION_PAUSE].length; n > 0; n--) {
+    PilotConnection *connection = g_queue_peek_head (&self->states[PILOT_CONNECTION_PAUSE]);
 
-      if (connection == NULL)
-        break;
-      pilot_connection_resume (connection);
-    }
+    if (connection == NULL)
+      break;
+    pilot_connection_resume (connection);
+  }
 }
 
 guint

@@ -9,17 +9,17 @@
 
 #define BEACON_LIFETIME 60 /* seconds */
 #define MAX_BEACONS 64
-#define MAX_LISTED 10000   /* nodes: the answer stays below 4 MiB */
+#define MAX_LISTED 10000 /* nodes: the answer stays below 4 MiB */
 
 typedef struct
 {
-  gchar  addr[256];
+  gchar addr[256];
   gint64 seen;
 } OtherBeacon;
 
 static gboolean
-check_network (PilotCall  *call,
-               GError    **error)
+check_network (PilotCall *call,
+               GError **error)
 {
   guint16 network = pilot_json_get_uint16 (call->request, "network_id");
 
@@ -30,8 +30,8 @@ check_network (PilotCall  *call,
 }
 
 static JsonObject *
-handle_list_networks (PilotCall  *call,
-                      GError    **error)
+handle_list_networks (PilotCall *call,
+                      GError **error)
 {
   JsonObject *response = json_object_new ();
   JsonObject *backbone = json_object_new ();
@@ -51,8 +51,8 @@ handle_list_networks (PilotCall  *call,
 }
 
 static JsonObject *
-handle_get_network_policy (PilotCall  *call,
-                           GError    **error)
+handle_get_network_policy (PilotCall *call,
+                           GError **error)
 {
   JsonObject *response;
 
@@ -67,8 +67,8 @@ handle_get_network_policy (PilotCall  *call,
 }
 
 static JsonObject *
-handle_poll_invites (PilotCall  *call,
-                     GError    **error)
+handle_poll_invites (PilotCall *call,
+                     GError **error)
 {
   JsonObject *response;
 
@@ -100,8 +100,8 @@ make_listed_node (const PilotNodeRecord *record)
 }
 
 static JsonObject *
-handle_list_nodes (PilotCall  *call,
-                   GError    **error)
+handle_list_nodes (PilotCall *call,
+                   GError **error)
 {
   g_autoptr (GPtrArray) records = NULL;
   JsonObject *response;
@@ -109,12 +109,11 @@ handle_list_nodes (PilotCall  *call,
 
   if (!check_network (call, error))
     return NULL;
-  if (*pilot_json_get_string (call->request, "admin_token") == '\0')
-    {
-      g_set_error_literal (error, PILOT_ERROR, PILOT_ERROR_PERMISSION_DENIED,
-                           "listing backbone nodes is not permitted (use lookup with a specific node_id)");
-      return NULL;
-    }
+  if (*pilot_json_get_string (call->request, "admin_token") == '\0') {
+    g_set_error_literal (error, PILOT_ERROR, PILOT_ERROR_PERMISSION_DENIED,
+                         "listing backbone nodes is not permitted (use lookup with a specific node_id)");
+    return NULL;
+  }
   if (!pilot_call_check_admin (call, error))
     return NULL;
   /* "after" is ours: it continues a list that was cut. */
@@ -136,8 +135,8 @@ is_gone (gpointer key,
 }
 
 static void
-add_beacon (JsonArray   *beacons,
-            guint32      id,
+add_beacon (JsonArray *beacons,
+            guint32 id,
             const gchar *addr)
 {
   JsonObject *beacon = json_object_new ();
@@ -148,8 +147,8 @@ add_beacon (JsonArray   *beacons,
 }
 
 static JsonObject *
-handle_beacon_list (PilotCall  *call,
-                    GError    **error)
+handle_beacon_list (PilotCall *call,
+                    GError **error)
 {
   JsonObject *response = json_object_new ();
   JsonArray *beacons = json_array_new ();
@@ -168,8 +167,8 @@ handle_beacon_list (PilotCall  *call,
 }
 
 static JsonObject *
-handle_beacon_register (PilotCall  *call,
-                        GError    **error)
+handle_beacon_register (PilotCall *call,
+                        GError **error)
 {
   guint32 id = pilot_json_get_uint32 (call->request, "beacon_id");
   const gchar *addr = pilot_json_get_string (call->request, "addr");
@@ -188,16 +187,15 @@ handle_beacon_register (PilotCall  *call,
     g_set_error_literal (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT, "beacon addr invalid: want host:port");
   else if (g_hash_table_size (beacons) >= MAX_BEACONS && !g_hash_table_contains (beacons, GUINT_TO_POINTER (id)))
     g_set_error (error, PILOT_ERROR, PILOT_ERROR_EXHAUSTED, "too many beacons (max %d)", MAX_BEACONS);
-  else
-    {
-      beacon = g_new0 (OtherBeacon, 1);
-      g_strlcpy (beacon->addr, addr, sizeof beacon->addr);
-      beacon->seen = call->now;
-      g_hash_table_insert (beacons, GUINT_TO_POINTER (id), beacon);
-      response = json_object_new ();
-      json_object_set_int_member (response, "beacon_id", id);
-      return response;
-    }
+  else {
+    beacon = g_new0 (OtherBeacon, 1);
+    g_strlcpy (beacon->addr, addr, sizeof beacon->addr);
+    beacon->seen = call->now;
+    g_hash_table_insert (beacons, GUINT_TO_POINTER (id), beacon);
+    response = json_object_new ();
+    json_object_set_int_member (response, "beacon_id", id);
+    return response;
+  }
   return NULL;
 }
 

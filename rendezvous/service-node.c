@@ -6,11 +6,10 @@
 #include "libpilot/pilot-error.h"
 #include "protocol/crypto.h"
 
-
 static void
-set_strv (JsonObject   *response,
-          const gchar  *name,
-          gchar       **strv)
+set_strv (JsonObject *response,
+          const gchar *name,
+          gchar **strv)
 {
   JsonArray *array;
 
@@ -23,7 +22,7 @@ set_strv (JsonObject   *response,
 }
 
 static void
-set_key (JsonObject   *response,
+set_key (JsonObject *response,
          const guint8 *key)
 {
   gchar text[PILOT_BASE64_KEY_TEXT_SIZE];
@@ -42,7 +41,7 @@ format_time (gint64 time)
 /* Where others reach the node. The beacon knows the tunnel's own socket, which a Go daemon's registration does not; but
  * anybody can send a discover, so its word counts only for the host that the registry has authenticated (verified-live.md). */
 static gchar *
-get_endpoint (PilotCall             *call,
+get_endpoint (PilotCall *call,
               const PilotNodeRecord *record)
 {
   const PilotEndpoint *source = pilot_directory_get_source (call->service->directory, record->id);
@@ -60,34 +59,33 @@ get_endpoint (PilotCall             *call,
 
 /* FALSE, with an error, for a signature that is there and wrong. */
 static gboolean
-check_register_signature (PilotCall     *call,
-                          const guint8  *key,
-                          gboolean      *is_signed,
-                          GError       **error)
+check_register_signature (PilotCall *call,
+                          const guint8 *key,
+                          gboolean *is_signed,
+                          GError **error)
 {
-  switch (pilot_registry_message_verify (call->request, key))
-    {
-    case PILOT_REGISTRY_SIGNATURE_VALID:
-      *is_signed = TRUE;
-      return TRUE;
-    case PILOT_REGISTRY_SIGNATURE_MISSING:
-      *is_signed = FALSE; /* v1.9 daemons do not sign */
-      return TRUE;
-    case PILOT_REGISTRY_SIGNATURE_ENCODING:
-      g_set_error_literal (error, PILOT_ERROR, PILOT_ERROR_PERMISSION_DENIED, "registration: invalid signature encoding");
-      return FALSE;
-    case PILOT_REGISTRY_SIGNATURE_WRONG:
-    case PILOT_REGISTRY_SIGNATURE_NONE:
-    default:
-      g_set_error_literal (error, PILOT_ERROR, PILOT_ERROR_PERMISSION_DENIED, "registration: signature verification failed");
-      return FALSE;
-    }
+  switch (pilot_registry_message_verify (call->request, key)) {
+  case PILOT_REGISTRY_SIGNATURE_VALID:
+    *is_signed = TRUE;
+    return TRUE;
+  case PILOT_REGISTRY_SIGNATURE_MISSING:
+    *is_signed = FALSE; /* v1.9 daemons do not sign */
+    return TRUE;
+  case PILOT_REGISTRY_SIGNATURE_ENCODING:
+    g_set_error_literal (error, PILOT_ERROR, PILOT_ERROR_PERMISSION_DENIED, "registration: invalid signature encoding");
+    return FALSE;
+  case PILOT_REGISTRY_SIGNATURE_WRONG:
+  case PILOT_REGISTRY_SIGNATURE_NONE:
+  default:
+    g_set_error_literal (error, PILOT_ERROR, PILOT_ERROR_PERMISSION_DENIED, "registration: signature verification failed");
+    return FALSE;
+  }
 }
 
 static gboolean
-get_register_key (PilotCall  *call,
-                  guint8     *key,
-                  GError    **error)
+get_register_key (PilotCall *call,
+                  guint8 *key,
+                  GError **error)
 {
   const gchar *text = pilot_json_get_string (call->request, "public_key");
 
@@ -102,27 +100,26 @@ get_register_key (PilotCall  *call,
 }
 
 static gchar **
-get_strings (JsonObject  *request,
+get_strings (JsonObject *request,
              const gchar *name)
 {
   JsonArray *array = pilot_json_get_array (request, name);
   g_autoptr (GPtrArray) strings = g_ptr_array_new ();
 
-  for (guint i = 0; array != NULL && i < json_array_get_length (array); i++)
-    {
-      const gchar *text = pilot_json_array_get_string (array, i);
+  for (guint i = 0; array != NULL && i < json_array_get_length (array); i++) {
+    const gchar *text = pilot_json_array_get_string (array, i);
 
-      g_ptr_array_add (strings, g_strdup (text != NULL ? text : ""));
-    }
+    g_ptr_array_add (strings, g_strdup (text != NULL ? text : ""));
+  }
   g_ptr_array_add (strings, NULL);
   return (gchar **) g_ptr_array_free (g_steal_pointer (&strings), FALSE);
 }
 
 /* The string, or NULL when it is longer than a label may be. */
 static const gchar *
-get_label (PilotCall   *call,
+get_label (PilotCall *call,
            const gchar *name,
-           gsize        max)
+           gsize max)
 {
   const gchar *text = pilot_json_get_string (call->request, name);
 
@@ -130,8 +127,8 @@ get_label (PilotCall   *call,
 }
 
 static JsonObject *
-handle_register (PilotCall  *call,
-                 GError    **error)
+handle_register (PilotCall *call,
+                 GError **error)
 {
   guint8 key[PILOT_KEY_SIZE];
   g_auto (GStrv) lan_addrs = get_strings (call->request, "lan_addrs");
@@ -152,11 +149,10 @@ handle_register (PilotCall  *call,
   if (!get_register_key (call, key, error) || !check_register_signature (call, key, &registration.is_signed, error))
     return NULL;
   if (pilot_directory_find_key (call->service->directory, key) == NULL &&
-      !pilot_limiter_take (call->service->registrations, &call->session->remote, call->now))
-    {
-      g_set_error_literal (error, PILOT_ERROR, PILOT_ERROR_BUSY, "rate limited: too many registrations from this host");
-      return NULL;
-    }
+      !pilot_limiter_take (call->service->registrations, &call->session->remote, call->now)) {
+    g_set_error_literal (error, PILOT_ERROR, PILOT_ERROR_BUSY, "rate limited: too many registrations from this host");
+    return NULL;
+  }
   record = pilot_directory_register (call->service->directory, &registration, call->now, &hostname_error, error);
   if (record == NULL)
     return NULL;
@@ -178,8 +174,8 @@ handle_register (PilotCall  *call,
 /* Reading */
 
 static JsonObject *
-handle_heartbeat (PilotCall  *call,
-                  GError    **error)
+handle_heartbeat (PilotCall *call,
+                  GError **error)
 {
   JsonObject *response;
 
@@ -200,8 +196,8 @@ set_networks (JsonObject *response)
 }
 
 static JsonObject *
-handle_lookup (PilotCall  *call,
-               GError    **error)
+handle_lookup (PilotCall *call,
+               GError **error)
 {
   const PilotNodeRecord *record = pilot_directory_require (call->service->directory,
                                                            pilot_json_get_uint32 (call->request, "node_id"), error);
@@ -221,21 +217,20 @@ handle_lookup (PilotCall  *call,
   set_strv (response, "tags", record->tags);
   if (record->version != NULL)
     json_object_set_string_member (response, "version", record->version);
-  if (record->is_public)
-    {
-      g_autofree gchar *endpoint = get_endpoint (call, record);
+  if (record->is_public) {
+    g_autofree gchar *endpoint = get_endpoint (call, record);
 
-      json_object_set_string_member (response, "real_addr", endpoint);
-      json_object_set_string_member (response, "endpoint", endpoint);
-      if (record->relay_only)
-        json_object_set_boolean_member (response, "relay_only", TRUE);
-    }
+    json_object_set_string_member (response, "real_addr", endpoint);
+    json_object_set_string_member (response, "endpoint", endpoint);
+    if (record->relay_only)
+      json_object_set_boolean_member (response, "relay_only", TRUE);
+  }
   return response;
 }
 
 static JsonObject *
-handle_resolve (PilotCall  *call,
-                GError    **error)
+handle_resolve (PilotCall *call,
+                GError **error)
 {
   guint32 requester = pilot_json_get_uint32 (call->request, "requester_id");
   guint32 target = pilot_json_get_uint32 (call->request, "node_id");
@@ -243,20 +238,18 @@ handle_resolve (PilotCall  *call,
   const PilotNodeRecord *record;
   JsonObject *response;
 
-  if (pilot_directory_find (call->service->directory, requester) == NULL)
-    {
-      g_set_error (error, PILOT_ERROR, PILOT_ERROR_PERMISSION_DENIED, "resolve denied: requester node %u is not registered", requester);
-      return NULL;
-    }
+  if (pilot_directory_find (call->service->directory, requester) == NULL) {
+    g_set_error (error, PILOT_ERROR, PILOT_ERROR_PERMISSION_DENIED, "resolve denied: requester node %u is not registered", requester);
+    return NULL;
+  }
   if (!pilot_call_authenticate (call, requester, NULL, FALSE, error) ||
       (record = pilot_directory_require (call->service->directory, target, error)) == NULL)
     return NULL;
-  if (!pilot_directory_may_resolve (call->service->directory, requester, target))
-    {
-      g_set_error (error, PILOT_ERROR, PILOT_ERROR_PERMISSION_DENIED,
-                   "resolve denied: node %u is private (establish mutual trust first)", target);
-      return NULL;
-    }
+  if (!pilot_directory_may_resolve (call->service->directory, requester, target)) {
+    g_set_error (error, PILOT_ERROR, PILOT_ERROR_PERMISSION_DENIED,
+                 "resolve denied: node %u is private (establish mutual trust first)", target);
+    return NULL;
+  }
   endpoint = get_endpoint (call, record);
   response = json_object_new ();
   json_object_set_int_member (response, "node_id", record->id);
@@ -273,7 +266,7 @@ handle_resolve (PilotCall  *call,
 /* Go daemons do not say who asks; who authenticated last on this connection does (notes, 17.17). A claimed id without a
  * signature counts for nothing. */
 static gboolean
-may_find (PilotCall             *call,
+may_find (PilotCall *call,
           const PilotNodeRecord *record)
 {
   guint32 requester = pilot_json_get_uint32 (call->request, "requester_id");
@@ -288,26 +281,24 @@ may_find (PilotCall             *call,
 }
 
 static JsonObject *
-handle_resolve_hostname (PilotCall  *call,
-                         GError    **error)
+handle_resolve_hostname (PilotCall *call,
+                         GError **error)
 {
   const gchar *hostname = pilot_json_get_string (call->request, "hostname");
   g_autofree gchar *quoted = NULL;
   const PilotNodeRecord *record;
   JsonObject *response;
 
-  if (*hostname == '\0')
-    {
-      g_set_error_literal (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT, "hostname required");
-      return NULL;
-    }
+  if (*hostname == '\0') {
+    g_set_error_literal (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT, "hostname required");
+    return NULL;
+  }
   record = pilot_directory_find_hostname (call->service->directory, hostname);
-  if (record == NULL || !may_find (call, record))
-    {
-      quoted = pilot_error_quote (hostname, -1);
-      g_set_error (error, PILOT_ERROR, PILOT_ERROR_NOT_FOUND, "hostname \"%s\" not found", quoted);
-      return NULL;
-    }
+  if (record == NULL || !may_find (call, record)) {
+    quoted = pilot_error_quote (hostname, -1);
+    g_set_error (error, PILOT_ERROR, PILOT_ERROR_NOT_FOUND, "hostname \"%s\" not found", quoted);
+    return NULL;
+  }
   response = json_object_new ();
   pilot_response_set_node (response, record->id);
   json_object_set_boolean_member (response, "public", record->is_public);
@@ -317,8 +308,8 @@ handle_resolve_hostname (PilotCall  *call,
 }
 
 static JsonObject *
-handle_get_key_info (PilotCall  *call,
-                     GError    **error)
+handle_get_key_info (PilotCall *call,
+                     GError **error)
 {
   const PilotNodeRecord *record = pilot_directory_require (call->service->directory,
                                                            pilot_json_get_uint32 (call->request, "node_id"), error);
@@ -332,12 +323,11 @@ handle_get_key_info (PilotCall  *call,
   json_object_set_int_member (response, "node_id", record->id);
   json_object_set_string_member (response, "created_at", created);
   json_object_set_int_member (response, "rotate_count", record->rotate_count);
-  if (record->key_rotated != 0)
-    {
-      g_autofree gchar *rotated = format_time (record->key_rotated);
+  if (record->key_rotated != 0) {
+    g_autofree gchar *rotated = format_time (record->key_rotated);
 
-      json_object_set_string_member (response, "rotated_at", rotated);
-    }
+    json_object_set_string_member (response, "rotated_at", rotated);
+  }
   json_object_set_int_member (response, "key_age_days", MAX (0, call->now - record->key_created) / (24 * 60 * 60));
   return response;
 }
@@ -345,8 +335,8 @@ handle_get_key_info (PilotCall  *call,
 /* Changing */
 
 static JsonObject *
-handle_set_visibility (PilotCall  *call,
-                       GError    **error)
+handle_set_visibility (PilotCall *call,
+                       GError **error)
 {
   guint32 node = pilot_json_get_uint32 (call->request, "node_id");
   gboolean is_public = pilot_json_get_boolean (call->request, "public");
@@ -362,8 +352,8 @@ handle_set_visibility (PilotCall  *call,
 }
 
 static JsonObject *
-handle_set_hostname (PilotCall  *call,
-                     GError    **error)
+handle_set_hostname (PilotCall *call,
+                     GError **error)
 {
   guint32 node = pilot_json_get_uint32 (call->request, "node_id");
   const gchar *hostname = pilot_json_get_string (call->request, "hostname");
@@ -379,8 +369,8 @@ handle_set_hostname (PilotCall  *call,
 }
 
 static JsonObject *
-handle_set_tags (PilotCall  *call,
-                 GError    **error)
+handle_set_tags (PilotCall *call,
+                 GError **error)
 {
   guint32 node = pilot_json_get_uint32 (call->request, "node_id");
   g_auto (GStrv) tags = get_strings (call->request, "tags");
@@ -399,24 +389,23 @@ handle_set_tags (PilotCall  *call,
 }
 
 static JsonObject *
-handle_deregister (PilotCall  *call,
-                   GError    **error)
+handle_deregister (PilotCall *call,
+                   GError **error)
 {
   guint32 node = pilot_json_get_uint32 (call->request, "node_id");
 
   /* Unknown nodes are gone already: that is what was asked for. */
-  if (pilot_directory_find (call->service->directory, node) != NULL)
-    {
-      if (!pilot_call_authenticate (call, node, NULL, TRUE, error))
-        return NULL;
-      pilot_directory_deregister (call->service->directory, node);
-    }
+  if (pilot_directory_find (call->service->directory, node) != NULL) {
+    if (!pilot_call_authenticate (call, node, NULL, TRUE, error))
+      return NULL;
+    pilot_directory_deregister (call->service->directory, node);
+  }
   return json_object_new ();
 }
 
 static JsonObject *
-handle_rotate_key (PilotCall  *call,
-                   GError    **error)
+handle_rotate_key (PilotCall *call,
+                   GError **error)
 {
   guint32 node = pilot_json_get_uint32 (call->request, "node_id");
   const gchar *text = pilot_json_get_string (call->request, "new_public_key");
@@ -434,13 +423,12 @@ handle_rotate_key (PilotCall  *call,
     g_set_error_literal (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT,
                          "invalid new_public_key: want canonical standard base64 of 32 bytes");
   else if (pilot_call_authenticate (call, node, NULL, FALSE, error) &&
-           pilot_directory_rotate_key (call->service->directory, node, key, call->now, error))
-    {
-      response = json_object_new ();
-      pilot_response_set_node (response, node);
-      set_key (response, key);
-      return response;
-    }
+           pilot_directory_rotate_key (call->service->directory, node, key, call->now, error)) {
+    response = json_object_new ();
+    pilot_response_set_node (response, node);
+    set_key (response, key);
+    return response;
+  }
   return NULL;
 }
 

@@ -6,8 +6,8 @@
 #include "libpilot/pilot-error.h"
 
 static JsonObject *
-handle_report_trust (PilotCall  *call,
-                     GError    **error)
+handle_report_trust (PilotCall *call,
+                     GError **error)
 {
   guint32 node = pilot_json_get_uint32 (call->request, "node_id");
 
@@ -18,8 +18,8 @@ handle_report_trust (PilotCall  *call,
 }
 
 static JsonObject *
-handle_revoke_trust (PilotCall  *call,
-                     GError    **error)
+handle_revoke_trust (PilotCall *call,
+                     GError **error)
 {
   guint32 node = pilot_json_get_uint32 (call->request, "node_id");
 
@@ -30,8 +30,8 @@ handle_revoke_trust (PilotCall  *call,
 }
 
 static JsonObject *
-handle_check_trust (PilotCall  *call,
-                    GError    **error)
+handle_check_trust (PilotCall *call,
+                    GError **error)
 {
   PilotDirectory *directory = call->service->directory;
   guint32 a = pilot_json_get_uint32 (call->request, "node_id"), b = pilot_json_get_uint32 (call->request, "peer_id");
@@ -39,13 +39,13 @@ handle_check_trust (PilotCall  *call,
 
   json_object_set_boolean_member (response, "trusted",
                                   pilot_directory_find (directory, a) != NULL && pilot_directory_find (directory, b) != NULL &&
-                                  pilot_directory_is_trusted (directory, a, b));
+                                      pilot_directory_is_trusted (directory, a, b));
   return response;
 }
 
 static JsonObject *
-handle_request_handshake (PilotCall  *call,
-                          GError    **error)
+handle_request_handshake (PilotCall *call,
+                          GError **error)
 {
   guint32 from = pilot_json_get_uint32 (call->request, "from_node_id");
   guint32 to = pilot_json_get_uint32 (call->request, "to_node_id");
@@ -65,8 +65,8 @@ handle_request_handshake (PilotCall  *call,
 }
 
 static JsonObject *
-handle_respond_handshake (PilotCall  *call,
-                          GError    **error)
+handle_respond_handshake (PilotCall *call,
+                          GError **error)
 {
   guint32 node = pilot_json_get_uint32 (call->request, "node_id");
   guint32 peer = pilot_json_get_uint32 (call->request, "peer_id");
@@ -86,7 +86,7 @@ handle_respond_handshake (PilotCall  *call,
 }
 
 static JsonObject *
-make_item (PilotCall                *call,
+make_item (PilotCall *call,
            const PilotDirectoryItem *item)
 {
   const PilotNodeRecord *record = pilot_directory_find (call->service->directory, item->peer);
@@ -94,14 +94,12 @@ make_item (PilotCall                *call,
   gchar key[PILOT_BASE64_KEY_TEXT_SIZE];
 
   json_object_set_int_member (object, "from_node_id", item->peer);
-  if (item->is_request)
-    {
-      json_object_set_string_member (object, "justification", item->justification);
-      /* Some v1.9 servers tell the key too; others pass it over. It spares the target a look-up. */
-      if (record != NULL)
-        json_object_set_string_member (object, "public_key", pilot_base64_encode_to (record->key, PILOT_KEY_SIZE, key));
-    }
-  else
+  if (item->is_request) {
+    json_object_set_string_member (object, "justification", item->justification);
+    /* Some v1.9 servers tell the key too; others pass it over. It spares the target a look-up. */
+    if (record != NULL)
+      json_object_set_string_member (object, "public_key", pilot_base64_encode_to (record->key, PILOT_KEY_SIZE, key));
+  } else
     json_object_set_boolean_member (object, "accept", item->accept);
   json_object_set_int_member (object, "timestamp", item->time);
   return object;
@@ -111,8 +109,8 @@ make_item (PilotCall                *call,
  * answer has not arrived gives way: it is handed out again here, since twice is better than never. */
 static void
 begin_delivery (PilotCall *call,
-                guint32    node,
-                GArray    *items)
+                guint32 node,
+                GArray *items)
 {
   GHashTable *polls = call->service->polls;
   PilotSession *before = g_hash_table_lookup (polls, GUINT_TO_POINTER (node));
@@ -130,8 +128,8 @@ begin_delivery (PilotCall *call,
 }
 
 static JsonObject *
-handle_poll_handshakes (PilotCall  *call,
-                        GError    **error)
+handle_poll_handshakes (PilotCall *call,
+                        GError **error)
 {
   guint32 node = pilot_json_get_uint32 (call->request, "node_id");
   g_autoptr (GArray) items = NULL;
@@ -144,12 +142,11 @@ handle_poll_handshakes (PilotCall  *call,
   items = pilot_directory_poll (call->service->directory, node);
   requests = json_array_new ();
   responses = json_array_new ();
-  for (guint i = 0; i < items->len; i++)
-    {
-      const PilotDirectoryItem *item = &g_array_index (items, PilotDirectoryItem, i);
+  for (guint i = 0; i < items->len; i++) {
+    const PilotDirectoryItem *item = &g_array_index (items, PilotDirectoryItem, i);
 
-      json_array_add_object_element (item->is_request ? requests : responses, make_item (call, item));
-    }
+    json_array_add_object_element (item->is_request ? requests : responses, make_item (call, item));
+  }
   begin_delivery (call, node, items);
   response = json_object_new ();
   json_object_set_array_member (response, "requests", requests);

@@ -13,11 +13,11 @@ real_now (void)
 }
 
 PilotService *
-pilot_service_new (PilotDirectory            *directory,
-                   PilotJournal              *journal,
-                   PilotBeacon               *beacon,
+pilot_service_new (PilotDirectory *directory,
+                   PilotJournal *journal,
+                   PilotBeacon *beacon,
                    const PilotServiceOptions *options,
-                   gint64                   (*now) (void))
+                   gint64 (*now) (void))
 {
   PilotService *self = g_new0 (PilotService, 1);
 
@@ -52,17 +52,16 @@ pilot_service_now (PilotService *self)
 /* Who asks */
 
 gboolean
-pilot_call_check_admin (PilotCall  *call,
-                        GError    **error)
+pilot_call_check_admin (PilotCall *call,
+                        GError **error)
 {
   const gchar *token = pilot_json_get_string (call->request, "admin_token");
   guint8 given[PILOT_SHA256_SIZE], wanted[PILOT_SHA256_SIZE];
 
-  if (call->service->options->admin_token == NULL)
-    {
-      g_set_error_literal (error, PILOT_ERROR, PILOT_ERROR_PERMISSION_DENIED, "invalid admin token: this registry has none");
-      return FALSE;
-    }
+  if (call->service->options->admin_token == NULL) {
+    g_set_error_literal (error, PILOT_ERROR, PILOT_ERROR_PERMISSION_DENIED, "invalid admin token: this registry has none");
+    return FALSE;
+  }
   /* Of equal length, so that the time taken tells nothing about the token. */
   pilot_crypto_sha256 (token, strlen (token), given);
   pilot_crypto_sha256 (call->service->options->admin_token, strlen (call->service->options->admin_token), wanted);
@@ -73,53 +72,51 @@ pilot_call_check_admin (PilotCall  *call,
 }
 
 static gboolean
-check_signature (PilotCall              *call,
-                 const PilotNodeRecord  *record,
-                 const gchar            *prefix,
-                 GError                **error)
+check_signature (PilotCall *call,
+                 const PilotNodeRecord *record,
+                 const gchar *prefix,
+                 GError **error)
 {
-  switch (pilot_registry_message_verify (call->request, record->key))
-    {
-    case PILOT_REGISTRY_SIGNATURE_VALID:
-      return TRUE;
-    case PILOT_REGISTRY_SIGNATURE_MISSING:
-      if (prefix != NULL)
-        g_set_error (error, PILOT_ERROR, PILOT_ERROR_PERMISSION_DENIED, "%s requires signature", prefix);
-      else
-        g_set_error_literal (error, PILOT_ERROR, PILOT_ERROR_PERMISSION_DENIED, "signature required for authenticated node");
-      return FALSE;
-    case PILOT_REGISTRY_SIGNATURE_ENCODING:
-      g_set_error_literal (error, PILOT_ERROR, PILOT_ERROR_PERMISSION_DENIED,
-                           "invalid signature encoding: want standard base64 of 64 bytes");
-      return FALSE;
-    case PILOT_REGISTRY_SIGNATURE_WRONG:
-    case PILOT_REGISTRY_SIGNATURE_NONE:
-    default:
-      g_set_error (error, PILOT_ERROR, PILOT_ERROR_PERMISSION_DENIED, "%s%ssignature verification failed",
-                   prefix == NULL ? "" : prefix, prefix == NULL ? "" : " ");
-      return FALSE;
-    }
+  switch (pilot_registry_message_verify (call->request, record->key)) {
+  case PILOT_REGISTRY_SIGNATURE_VALID:
+    return TRUE;
+  case PILOT_REGISTRY_SIGNATURE_MISSING:
+    if (prefix != NULL)
+      g_set_error (error, PILOT_ERROR, PILOT_ERROR_PERMISSION_DENIED, "%s requires signature", prefix);
+    else
+      g_set_error_literal (error, PILOT_ERROR, PILOT_ERROR_PERMISSION_DENIED, "signature required for authenticated node");
+    return FALSE;
+  case PILOT_REGISTRY_SIGNATURE_ENCODING:
+    g_set_error_literal (error, PILOT_ERROR, PILOT_ERROR_PERMISSION_DENIED,
+                         "invalid signature encoding: want standard base64 of 64 bytes");
+    return FALSE;
+  case PILOT_REGISTRY_SIGNATURE_WRONG:
+  case PILOT_REGISTRY_SIGNATURE_NONE:
+  default:
+    g_set_error (error, PILOT_ERROR, PILOT_ERROR_PERMISSION_DENIED, "%s%ssignature verification failed",
+                 prefix == NULL ? "" : prefix, prefix == NULL ? "" : " ");
+    return FALSE;
+  }
 }
 
 gboolean
-pilot_call_authenticate (PilotCall    *call,
-                         guint32       node,
-                         const gchar  *prefix,
-                         gboolean      admin,
-                         GError      **error)
+pilot_call_authenticate (PilotCall *call,
+                         guint32 node,
+                         const gchar *prefix,
+                         gboolean admin,
+                         GError **error)
 {
   const PilotNodeRecord *record = pilot_directory_require (call->service->directory, node, error);
 
   if (record == NULL)
     return FALSE;
   /* Every time: the reference skips the check for two minutes after a good one (notes, 17.3). */
-  if (!check_signature (call, record, prefix, error))
-    {
-      if (!admin || *pilot_json_get_string (call->request, "admin_token") == '\0' || !pilot_call_check_admin (call, NULL))
-        return FALSE;
-      g_clear_error (error);
-      return TRUE;
-    }
+  if (!check_signature (call, record, prefix, error)) {
+    if (!admin || *pilot_json_get_string (call->request, "admin_token") == '\0' || !pilot_call_check_admin (call, NULL))
+      return FALSE;
+    g_clear_error (error);
+    return TRUE;
+  }
   call->session->node = node;
   pilot_directory_touch (call->service->directory, node, &call->session->remote, call->now);
   return TRUE;
@@ -149,7 +146,7 @@ settle (PilotService *self,
 
 void
 pilot_service_settle_node (PilotService *self,
-                           guint32       node)
+                           guint32 node)
 {
   PilotSession *session = g_hash_table_lookup (self->polls, GUINT_TO_POINTER (node));
 
@@ -185,7 +182,7 @@ pilot_service_end (PilotService *self,
 
 void
 pilot_response_set_node (JsonObject *response,
-                         guint32     node)
+                         guint32 node)
 {
   gchar text[PILOT_ADDRESS_TEXT_SIZE];
   PilotAddress address = { 0, node };
@@ -209,7 +206,9 @@ static PilotHandler
 find_handler (const gchar *type)
 {
   static const PilotHandlerEntry *const tables[] = {
-    pilot_service_node_handlers, pilot_service_trust_handlers, pilot_service_network_handlers,
+    pilot_service_node_handlers,
+    pilot_service_trust_handlers,
+    pilot_service_network_handlers,
   };
 
   for (guint i = 0; i < G_N_ELEMENTS (tables); i++)
@@ -220,21 +219,20 @@ find_handler (const gchar *type)
 }
 
 static JsonObject *
-call_handler (PilotCall    *call,
-              const gchar  *type,
-              GError      **error)
+call_handler (PilotCall *call,
+              const gchar *type,
+              GError **error)
 {
   PilotHandler handler = find_handler (type);
   g_autofree gchar *quoted = NULL;
   g_autofree gchar *ok = NULL;
   JsonObject *response;
 
-  if (handler == NULL)
-    {
-      quoted = pilot_error_quote (type, -1);
-      g_set_error (error, PILOT_ERROR, PILOT_ERROR_NOT_SUPPORTED, "unknown message type: \"%s\"", quoted);
-      return NULL;
-    }
+  if (handler == NULL) {
+    quoted = pilot_error_quote (type, -1);
+    g_set_error (error, PILOT_ERROR, PILOT_ERROR_NOT_SUPPORTED, "unknown message type: \"%s\"", quoted);
+    return NULL;
+  }
   response = handler (call, error);
   if (response == NULL)
     return NULL;
@@ -246,8 +244,8 @@ call_handler (PilotCall    *call,
 void
 pilot_service_handle (PilotService *self,
                       PilotSession *session,
-                      JsonObject   *request,
-                      PilotAnswer  *answer)
+                      JsonObject *request,
+                      PilotAnswer *answer)
 {
   PilotCall call = { self, session, request, self->now (), 0 };
   g_autoptr (GError) error = NULL;

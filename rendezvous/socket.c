@@ -10,9 +10,9 @@
 #include "libpilot/pilot-error.h"
 
 gboolean
-pilot_socket_parse (const gchar    *text,
-                    PilotEndpoint  *address,
-                    GError        **error)
+pilot_socket_parse (const gchar *text,
+                    PilotEndpoint *address,
+                    GError **error)
 {
   g_autofree gchar *whole = NULL;
   const gchar *port = text;
@@ -33,8 +33,8 @@ pilot_socket_parse (const gchar    *text,
 
 static int
 bind_as (const PilotEndpoint *address,
-         gboolean             is_ipv6,
-         int                  type)
+         gboolean is_ipv6,
+         int type)
 {
   static const int on = 1, off = 0;
   struct sockaddr_storage name;
@@ -43,12 +43,11 @@ bind_as (const PilotEndpoint *address,
 
   if (is_ipv6)
     length = pilot_endpoint_to_sockaddr (address, TRUE, &name);
-  else
-    {
-      PilotEndpoint ipv4 = { .family = PILOT_ENDPOINT_IPV4, .port = address->port };
+  else {
+    PilotEndpoint ipv4 = { .family = PILOT_ENDPOINT_IPV4, .port = address->port };
 
-      length = pilot_endpoint_to_sockaddr (address->family == PILOT_ENDPOINT_IPV4 ? address : &ipv4, FALSE, &name);
-    }
+    length = pilot_endpoint_to_sockaddr (address->family == PILOT_ENDPOINT_IPV4 ? address : &ipv4, FALSE, &name);
+  }
   fd = socket (is_ipv6 ? AF_INET6 : AF_INET, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (fd < 0)
     return -1;
@@ -63,21 +62,20 @@ bind_as (const PilotEndpoint *address,
 }
 
 int
-pilot_socket_bind (const PilotEndpoint  *address,
-                   int                   type,
-                   gboolean             *is_ipv6,
-                   GError              **error)
+pilot_socket_bind (const PilotEndpoint *address,
+                   int type,
+                   gboolean *is_ipv6,
+                   GError **error)
 {
   gchar text[PILOT_ENDPOINT_TEXT_SIZE];
   int fd;
 
   *is_ipv6 = address->family == PILOT_ENDPOINT_IPV6;
   fd = bind_as (address, *is_ipv6, type);
-  if (fd < 0 && *is_ipv6 && pilot_endpoint_is_any (address) && (errno == EAFNOSUPPORT || errno == EADDRNOTAVAIL))
-    {
-      *is_ipv6 = FALSE;
-      fd = bind_as (address, FALSE, type);
-    }
+  if (fd < 0 && *is_ipv6 && pilot_endpoint_is_any (address) && (errno == EAFNOSUPPORT || errno == EADDRNOTAVAIL)) {
+    *is_ipv6 = FALSE;
+    fd = bind_as (address, FALSE, type);
+  }
   if (fd < 0)
     g_set_error (error, PILOT_ERROR, errno == EADDRINUSE ? PILOT_ERROR_ALREADY_EXISTS : PILOT_ERROR_IO,
                  "cannot listen on %s %s: %s", type == SOCK_STREAM ? "TCP" : "UDP", pilot_endpoint_format (address, text),
@@ -86,7 +84,7 @@ pilot_socket_bind (const PilotEndpoint  *address,
 }
 
 void
-pilot_socket_get_address (int            fd,
+pilot_socket_get_address (int fd,
                           PilotEndpoint *address)
 {
   struct sockaddr_storage name;

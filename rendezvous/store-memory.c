@@ -5,12 +5,12 @@
 
 typedef struct
 {
-  PilotStore  base;
+  PilotStore base;
   GHashTable *nodes;     /* id -> PilotNodeRecord */
   GHashTable *edges;     /* source, target -> PilotEdgeRecord */
   GHashTable *requests;  /* target, requester -> PilotRequestRecord */
   GHashTable *responses; /* requester, responder -> PilotResponseRecord */
-  guint       fail;      /* apply() calls left to fail */
+  guint fail;            /* apply() calls left to fail */
 } MemoryStore;
 
 static gint64 *
@@ -25,8 +25,8 @@ pair_key (guint32 a,
 
 static void
 remove_pair (GHashTable *table,
-             guint32     a,
-             guint32     b)
+             guint32 a,
+             guint32 b)
 {
   g_autofree gint64 *key = pair_key (a, b);
 
@@ -34,10 +34,10 @@ remove_pair (GHashTable *table,
 }
 
 static gboolean
-memory_load (PilotStore              *store,
+memory_load (PilotStore *store,
              const PilotStoreVisitor *visitor,
-             gpointer                 user_data,
-             GError                 **error)
+             gpointer user_data,
+             GError **error)
 {
   MemoryStore *self = (MemoryStore *) store;
   GHashTableIter iter;
@@ -63,60 +63,58 @@ memory_load (PilotStore              *store,
 }
 
 static void
-apply_one (MemoryStore       *self,
+apply_one (MemoryStore *self,
            const PilotChange *change)
 {
   PilotNodeRecord *node;
 
-  switch (change->kind)
-    {
-    case PILOT_CHANGE_NODE:
-      g_hash_table_insert (self->nodes, GUINT_TO_POINTER (change->node.id), pilot_node_record_copy (&change->node));
-      break;
-    case PILOT_CHANGE_SEEN:
-      node = g_hash_table_lookup (self->nodes, GUINT_TO_POINTER (change->node.id));
-      if (node != NULL)
-        node->last_seen = change->node.last_seen;
-      break;
-    case PILOT_CHANGE_EDGE:
-      if (change->edge.consent == 0)
-        remove_pair (self->edges, change->edge.source, change->edge.target);
-      else
-        g_hash_table_insert (self->edges, pair_key (change->edge.source, change->edge.target),
-                             g_memdup2 (&change->edge, sizeof change->edge));
-      break;
-    case PILOT_CHANGE_REQUEST:
-      g_hash_table_insert (self->requests, pair_key (change->request.target, change->request.requester),
-                           pilot_request_record_copy (&change->request));
-      break;
-    case PILOT_CHANGE_REQUEST_GONE:
-      remove_pair (self->requests, change->request.target, change->request.requester);
-      break;
-    case PILOT_CHANGE_RESPONSE:
-      g_hash_table_insert (self->responses, pair_key (change->response.requester, change->response.responder),
-                           g_memdup2 (&change->response, sizeof change->response));
-      break;
-    case PILOT_CHANGE_RESPONSE_GONE:
-      remove_pair (self->responses, change->response.requester, change->response.responder);
-      break;
-    default:
-      g_assert_not_reached ();
-    }
+  switch (change->kind) {
+  case PILOT_CHANGE_NODE:
+    g_hash_table_insert (self->nodes, GUINT_TO_POINTER (change->node.id), pilot_node_record_copy (&change->node));
+    break;
+  case PILOT_CHANGE_SEEN:
+    node = g_hash_table_lookup (self->nodes, GUINT_TO_POINTER (change->node.id));
+    if (node != NULL)
+      node->last_seen = change->node.last_seen;
+    break;
+  case PILOT_CHANGE_EDGE:
+    if (change->edge.consent == 0)
+      remove_pair (self->edges, change->edge.source, change->edge.target);
+    else
+      g_hash_table_insert (self->edges, pair_key (change->edge.source, change->edge.target),
+                           g_memdup2 (&change->edge, sizeof change->edge));
+    break;
+  case PILOT_CHANGE_REQUEST:
+    g_hash_table_insert (self->requests, pair_key (change->request.target, change->request.requester),
+                         pilot_request_record_copy (&change->request));
+    break;
+  case PILOT_CHANGE_REQUEST_GONE:
+    remove_pair (self->requests, change->request.target, change->request.requester);
+    break;
+  case PILOT_CHANGE_RESPONSE:
+    g_hash_table_insert (self->responses, pair_key (change->response.requester, change->response.responder),
+                         g_memdup2 (&change->response, sizeof change->response));
+    break;
+  case PILOT_CHANGE_RESPONSE_GONE:
+    remove_pair (self->responses, change->response.requester, change->response.responder);
+    break;
+  default:
+    g_assert_not_reached ();
+  }
 }
 
 static gboolean
-memory_apply (PilotStore  *store,
-              GPtrArray   *changes,
-              GError     **error)
+memory_apply (PilotStore *store,
+              GPtrArray *changes,
+              GError **error)
 {
   MemoryStore *self = (MemoryStore *) store;
 
-  if (self->fail > 0)
-    {
-      self->fail--;
-      g_set_error_literal (error, PILOT_ERROR, PILOT_ERROR_IO, "the store in memory was told to fail");
-      return FALSE;
-    }
+  if (self->fail > 0) {
+    self->fail--;
+    g_set_error_literal (error, PILOT_ERROR, PILOT_ERROR_IO, "the store in memory was told to fail");
+    return FALSE;
+  }
   for (guint i = 0; i < changes->len; i++)
     apply_one (self, g_ptr_array_index (changes, i));
   return TRUE;
@@ -152,7 +150,7 @@ pilot_store_memory_new (void)
 
 void
 pilot_store_memory_fail (PilotStore *store,
-                         guint       n)
+                         guint n)
 {
   ((MemoryStore *) store)->fail = n;
 }

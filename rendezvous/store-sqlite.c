@@ -15,8 +15,7 @@
 #define APPLICATION_ID 0x504C5452
 #define SCHEMA_VERSION 1
 
-enum
-{
+enum {
   STATEMENT_NODE,
   STATEMENT_SEEN,
   STATEMENT_EDGE,
@@ -47,47 +46,46 @@ static const gchar *const statement_text[N_STATEMENTS] = {
 };
 
 static const gchar schema[] =
-  "BEGIN;"
-  "CREATE TABLE meta (created INTEGER NOT NULL);"
-  "CREATE TABLE node (id INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE, live INTEGER NOT NULL, latched INTEGER NOT NULL,"
-  " public INTEGER NOT NULL, relay_only INTEGER NOT NULL, hostname TEXT, endpoint TEXT, version TEXT, owner TEXT,"
-  " lan_addrs TEXT, tags TEXT, last_seen INTEGER NOT NULL, key_created INTEGER NOT NULL, key_rotated INTEGER NOT NULL,"
-  " rotate_count INTEGER NOT NULL);"
-  "CREATE TABLE edge (source INTEGER, target INTEGER, consent INTEGER NOT NULL, PRIMARY KEY (source, target)) WITHOUT ROWID;"
-  "CREATE TABLE request (target INTEGER, requester INTEGER, justification TEXT NOT NULL, time INTEGER NOT NULL,"
-  " delivered INTEGER NOT NULL, PRIMARY KEY (target, requester)) WITHOUT ROWID;"
-  "CREATE TABLE response (requester INTEGER, responder INTEGER, accept INTEGER NOT NULL, time INTEGER NOT NULL,"
-  " PRIMARY KEY (requester, responder)) WITHOUT ROWID;"
-  "COMMIT;";
+    "BEGIN;"
+    "CREATE TABLE meta (created INTEGER NOT NULL);"
+    "CREATE TABLE node (id INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE, live INTEGER NOT NULL, latched INTEGER NOT NULL,"
+    " public INTEGER NOT NULL, relay_only INTEGER NOT NULL, hostname TEXT, endpoint TEXT, version TEXT, owner TEXT,"
+    " lan_addrs TEXT, tags TEXT, last_seen INTEGER NOT NULL, key_created INTEGER NOT NULL, key_rotated INTEGER NOT NULL,"
+    " rotate_count INTEGER NOT NULL);"
+    "CREATE TABLE edge (source INTEGER, target INTEGER, consent INTEGER NOT NULL, PRIMARY KEY (source, target)) WITHOUT ROWID;"
+    "CREATE TABLE request (target INTEGER, requester INTEGER, justification TEXT NOT NULL, time INTEGER NOT NULL,"
+    " delivered INTEGER NOT NULL, PRIMARY KEY (target, requester)) WITHOUT ROWID;"
+    "CREATE TABLE response (requester INTEGER, responder INTEGER, accept INTEGER NOT NULL, time INTEGER NOT NULL,"
+    " PRIMARY KEY (requester, responder)) WITHOUT ROWID;"
+    "COMMIT;";
 
 typedef struct
 {
-  PilotStore    base;
-  gchar        *path;
-  sqlite3      *db;
+  PilotStore base;
+  gchar *path;
+  sqlite3 *db;
   sqlite3_stmt *statements[N_STATEMENTS];
 } SqliteStore;
 
 static PilotError
 code_of (int result)
 {
-  switch (result & 0xff)
-    {
-    case SQLITE_CORRUPT:
-    case SQLITE_NOTADB:
-      return PILOT_ERROR_CORRUPT;
-    case SQLITE_BUSY:
-    case SQLITE_LOCKED:
-      return PILOT_ERROR_BUSY;
-    default:
-      return PILOT_ERROR_IO;
-    }
+  switch (result & 0xff) {
+  case SQLITE_CORRUPT:
+  case SQLITE_NOTADB:
+    return PILOT_ERROR_CORRUPT;
+  case SQLITE_BUSY:
+  case SQLITE_LOCKED:
+    return PILOT_ERROR_BUSY;
+  default:
+    return PILOT_ERROR_IO;
+  }
 }
 
 static gboolean
-fail (SqliteStore  *self,
-      const gchar  *what,
-      GError      **error)
+fail (SqliteStore *self,
+      const gchar *what,
+      GError **error)
 {
   int result = sqlite3_extended_errcode (self->db);
 
@@ -99,10 +97,10 @@ fail (SqliteStore  *self,
 }
 
 static gboolean
-execute (SqliteStore  *self,
-         const gchar  *sql,
-         const gchar  *what,
-         GError      **error)
+execute (SqliteStore *self,
+         const gchar *sql,
+         const gchar *what,
+         GError **error)
 {
   if (sqlite3_exec (self->db, sql, NULL, NULL, NULL) != SQLITE_OK)
     return fail (self, what, error);
@@ -111,10 +109,10 @@ execute (SqliteStore  *self,
 
 /* One value of one row. */
 static gboolean
-query_int (SqliteStore  *self,
-           const gchar  *sql,
-           gint64       *value,
-           GError      **error)
+query_int (SqliteStore *self,
+           const gchar *sql,
+           gint64 *value,
+           GError **error)
 {
   sqlite3_stmt *statement = NULL;
   gboolean ok;
@@ -131,9 +129,9 @@ query_int (SqliteStore  *self,
 }
 
 static void
-bind_strv (sqlite3_stmt  *statement,
-           int            index,
-           gchar        **strv)
+bind_strv (sqlite3_stmt *statement,
+           int index,
+           gchar **strv)
 {
   if (strv == NULL || strv[0] == NULL)
     sqlite3_bind_null (statement, index);
@@ -143,14 +141,14 @@ bind_strv (sqlite3_stmt  *statement,
 
 static void
 bind_text (sqlite3_stmt *statement,
-           int           index,
-           const gchar  *text)
+           int index,
+           const gchar *text)
 {
   sqlite3_bind_text (statement, index, text, -1, SQLITE_STATIC);
 }
 
 static void
-bind_node (sqlite3_stmt          *statement,
+bind_node (sqlite3_stmt *statement,
            const PilotNodeRecord *node)
 {
   sqlite3_bind_int64 (statement, 1, node->id);
@@ -172,74 +170,70 @@ bind_node (sqlite3_stmt          *statement,
 }
 
 static sqlite3_stmt *
-bind_change (SqliteStore       *self,
+bind_change (SqliteStore *self,
              const PilotChange *change)
 {
   sqlite3_stmt **s = self->statements;
 
-  switch (change->kind)
-    {
-    case PILOT_CHANGE_NODE:
-      bind_node (s[STATEMENT_NODE], &change->node);
-      return s[STATEMENT_NODE];
-    case PILOT_CHANGE_SEEN:
-      sqlite3_bind_int64 (s[STATEMENT_SEEN], 1, change->node.id);
-      sqlite3_bind_int64 (s[STATEMENT_SEEN], 2, change->node.last_seen);
-      return s[STATEMENT_SEEN];
-    case PILOT_CHANGE_EDGE:
-      s += change->edge.consent == 0 ? STATEMENT_EDGE_GONE : STATEMENT_EDGE;
-      sqlite3_bind_int64 (*s, 1, change->edge.source);
-      sqlite3_bind_int64 (*s, 2, change->edge.target);
-      if (change->edge.consent != 0)
-        sqlite3_bind_int (*s, 3, change->edge.consent);
-      return *s;
-    case PILOT_CHANGE_REQUEST:
-    case PILOT_CHANGE_REQUEST_GONE:
-      s += change->kind == PILOT_CHANGE_REQUEST ? STATEMENT_REQUEST : STATEMENT_REQUEST_GONE;
-      sqlite3_bind_int64 (*s, 1, change->request.target);
-      sqlite3_bind_int64 (*s, 2, change->request.requester);
-      if (change->kind == PILOT_CHANGE_REQUEST)
-        {
-          bind_text (*s, 3, change->request.justification);
-          sqlite3_bind_int64 (*s, 4, change->request.time);
-          sqlite3_bind_int (*s, 5, change->request.delivered);
-        }
-      return *s;
-    case PILOT_CHANGE_RESPONSE:
-    case PILOT_CHANGE_RESPONSE_GONE:
-      s += change->kind == PILOT_CHANGE_RESPONSE ? STATEMENT_RESPONSE : STATEMENT_RESPONSE_GONE;
-      sqlite3_bind_int64 (*s, 1, change->response.requester);
-      sqlite3_bind_int64 (*s, 2, change->response.responder);
-      if (change->kind == PILOT_CHANGE_RESPONSE)
-        {
-          sqlite3_bind_int (*s, 3, change->response.accept);
-          sqlite3_bind_int64 (*s, 4, change->response.time);
-        }
-      return *s;
-    default:
-      g_assert_not_reached ();
+  switch (change->kind) {
+  case PILOT_CHANGE_NODE:
+    bind_node (s[STATEMENT_NODE], &change->node);
+    return s[STATEMENT_NODE];
+  case PILOT_CHANGE_SEEN:
+    sqlite3_bind_int64 (s[STATEMENT_SEEN], 1, change->node.id);
+    sqlite3_bind_int64 (s[STATEMENT_SEEN], 2, change->node.last_seen);
+    return s[STATEMENT_SEEN];
+  case PILOT_CHANGE_EDGE:
+    s += change->edge.consent == 0 ? STATEMENT_EDGE_GONE : STATEMENT_EDGE;
+    sqlite3_bind_int64 (*s, 1, change->edge.source);
+    sqlite3_bind_int64 (*s, 2, change->edge.target);
+    if (change->edge.consent != 0)
+      sqlite3_bind_int (*s, 3, change->edge.consent);
+    return *s;
+  case PILOT_CHANGE_REQUEST:
+  case PILOT_CHANGE_REQUEST_GONE:
+    s += change->kind == PILOT_CHANGE_REQUEST ? STATEMENT_REQUEST : STATEMENT_REQUEST_GONE;
+    sqlite3_bind_int64 (*s, 1, change->request.target);
+    sqlite3_bind_int64 (*s, 2, change->request.requester);
+    if (change->kind == PILOT_CHANGE_REQUEST) {
+      bind_text (*s, 3, change->request.justification);
+      sqlite3_bind_int64 (*s, 4, change->request.time);
+      sqlite3_bind_int (*s, 5, change->request.delivered);
     }
+    return *s;
+  case PILOT_CHANGE_RESPONSE:
+  case PILOT_CHANGE_RESPONSE_GONE:
+    s += change->kind == PILOT_CHANGE_RESPONSE ? STATEMENT_RESPONSE : STATEMENT_RESPONSE_GONE;
+    sqlite3_bind_int64 (*s, 1, change->response.requester);
+    sqlite3_bind_int64 (*s, 2, change->response.responder);
+    if (change->kind == PILOT_CHANGE_RESPONSE) {
+      sqlite3_bind_int (*s, 3, change->response.accept);
+      sqlite3_bind_int64 (*s, 4, change->response.time);
+    }
+    return *s;
+  default:
+    g_assert_not_reached ();
+  }
 }
 
 static gboolean
-sqlite_apply (PilotStore  *store,
-              GPtrArray   *changes,
-              GError     **error)
+sqlite_apply (PilotStore *store,
+              GPtrArray *changes,
+              GError **error)
 {
   SqliteStore *self = (SqliteStore *) store;
   gboolean ok = TRUE;
 
   if (!execute (self, "BEGIN IMMEDIATE", "write", error))
     return FALSE;
-  for (guint i = 0; ok && i < changes->len; i++)
-    {
-      sqlite3_stmt *statement = bind_change (self, g_ptr_array_index (changes, i));
+  for (guint i = 0; ok && i < changes->len; i++) {
+    sqlite3_stmt *statement = bind_change (self, g_ptr_array_index (changes, i));
 
-      if (sqlite3_step (statement) != SQLITE_DONE)
-        ok = fail (self, "write", error);
-      sqlite3_reset (statement);
-      sqlite3_clear_bindings (statement);
-    }
+    if (sqlite3_step (statement) != SQLITE_DONE)
+      ok = fail (self, "write", error);
+    sqlite3_reset (statement);
+    sqlite3_clear_bindings (statement);
+  }
   /* With synchronous=FULL the commit returns when the write-ahead log is on the disk. */
   ok = ok && execute (self, "COMMIT", "write", error);
   /* After some failures SQLite has rolled back by itself. */
@@ -250,7 +244,7 @@ sqlite_apply (PilotStore  *store,
 
 static gchar **
 column_strv (sqlite3_stmt *statement,
-             int           column)
+             int column)
 {
   const gchar *text = (const gchar *) sqlite3_column_text (statement, column);
 
@@ -259,9 +253,9 @@ column_strv (sqlite3_stmt *statement,
 
 /* A row that cannot be ours stops the start: a registry that guesses would give somebody's id to another key. */
 static gboolean
-corrupt (SqliteStore  *self,
-         const gchar  *table,
-         GError      **error)
+corrupt (SqliteStore *self,
+         const gchar *table,
+         GError **error)
 {
   g_set_error (error, PILOT_ERROR, PILOT_ERROR_CORRUPT, "store \"%s\" is damaged: a row of table \"%s\" makes no sense",
                self->path, table);
@@ -270,8 +264,8 @@ corrupt (SqliteStore  *self,
 
 static gboolean
 column_id (sqlite3_stmt *statement,
-           int           column,
-           guint32      *id)
+           int column,
+           guint32 *id)
 {
   gint64 value = sqlite3_column_int64 (statement, column);
 
@@ -280,11 +274,11 @@ column_id (sqlite3_stmt *statement,
 }
 
 static gboolean
-load_node (SqliteStore             *self,
-           sqlite3_stmt            *s,
+load_node (SqliteStore *self,
+           sqlite3_stmt *s,
            const PilotStoreVisitor *visitor,
-           gpointer                 user_data,
-           GError                 **error)
+           gpointer user_data,
+           GError **error)
 {
   PilotNodeRecord node = { 0 };
   g_auto (GStrv) lan_addrs = column_strv (s, 10);
@@ -311,11 +305,11 @@ load_node (SqliteStore             *self,
 }
 
 static gboolean
-load_edge (SqliteStore             *self,
-           sqlite3_stmt            *s,
+load_edge (SqliteStore *self,
+           sqlite3_stmt *s,
            const PilotStoreVisitor *visitor,
-           gpointer                 user_data,
-           GError                 **error)
+           gpointer user_data,
+           GError **error)
 {
   PilotEdgeRecord edge = { 0 };
 
@@ -326,11 +320,11 @@ load_edge (SqliteStore             *self,
 }
 
 static gboolean
-load_request (SqliteStore             *self,
-              sqlite3_stmt            *s,
+load_request (SqliteStore *self,
+              sqlite3_stmt *s,
               const PilotStoreVisitor *visitor,
-              gpointer                 user_data,
-              GError                 **error)
+              gpointer user_data,
+              GError **error)
 {
   PilotRequestRecord request = { 0 };
 
@@ -343,11 +337,11 @@ load_request (SqliteStore             *self,
 }
 
 static gboolean
-load_response (SqliteStore             *self,
-               sqlite3_stmt            *s,
+load_response (SqliteStore *self,
+               sqlite3_stmt *s,
                const PilotStoreVisitor *visitor,
-               gpointer                 user_data,
-               GError                 **error)
+               gpointer user_data,
+               GError **error)
 {
   PilotResponseRecord response = { 0 };
 
@@ -364,36 +358,36 @@ static const struct
   gboolean (*load) (SqliteStore *, sqlite3_stmt *, const PilotStoreVisitor *, gpointer, GError **);
 } loaders[] = {
   { "SELECT id, key, live, latched, public, relay_only, hostname, endpoint, version, owner, lan_addrs, tags, last_seen,"
-    " key_created, key_rotated, rotate_count FROM node ORDER BY id", load_node },
+    " key_created, key_rotated, rotate_count FROM node ORDER BY id",
+    load_node },
   { "SELECT source, target, consent FROM edge", load_edge },
   { "SELECT target, requester, justification, time, delivered FROM request ORDER BY time", load_request },
   { "SELECT requester, responder, accept, time FROM response ORDER BY time", load_response },
 };
 
 static gboolean
-sqlite_load (PilotStore              *store,
+sqlite_load (PilotStore *store,
              const PilotStoreVisitor *visitor,
-             gpointer                 user_data,
-             GError                 **error)
+             gpointer user_data,
+             GError **error)
 {
   SqliteStore *self = (SqliteStore *) store;
 
-  for (guint i = 0; i < G_N_ELEMENTS (loaders); i++)
-    {
-      sqlite3_stmt *statement = NULL;
-      gboolean ok = TRUE;
-      int result;
+  for (guint i = 0; i < G_N_ELEMENTS (loaders); i++) {
+    sqlite3_stmt *statement = NULL;
+    gboolean ok = TRUE;
+    int result;
 
-      if (sqlite3_prepare_v2 (self->db, loaders[i].sql, -1, &statement, NULL) != SQLITE_OK)
-        return fail (self, "read", error);
-      while (ok && (result = sqlite3_step (statement)) == SQLITE_ROW)
-        ok = loaders[i].load (self, statement, visitor, user_data, error);
-      if (ok && result != SQLITE_DONE)
-        ok = fail (self, "read", error);
-      sqlite3_finalize (statement);
-      if (!ok)
-        return FALSE;
-    }
+    if (sqlite3_prepare_v2 (self->db, loaders[i].sql, -1, &statement, NULL) != SQLITE_OK)
+      return fail (self, "read", error);
+    while (ok && (result = sqlite3_step (statement)) == SQLITE_ROW)
+      ok = loaders[i].load (self, statement, visitor, user_data, error);
+    if (ok && result != SQLITE_DONE)
+      ok = fail (self, "read", error);
+    sqlite3_finalize (statement);
+    if (!ok)
+      return FALSE;
+  }
   return TRUE;
 }
 
@@ -411,19 +405,18 @@ sqlite_close (PilotStore *store)
 }
 
 static gboolean
-sync_folder (const gchar  *path,
-             GError      **error)
+sync_folder (const gchar *path,
+             GError **error)
 {
   g_autofree gchar *folder = g_path_get_dirname (path);
   int fd = open (folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
-  if (fd < 0 || fsync (fd) != 0)
-    {
-      g_set_error (error, PILOT_ERROR, PILOT_ERROR_IO, "cannot write folder \"%s\": %s", folder, g_strerror (errno));
-      if (fd >= 0)
-        close (fd);
-      return FALSE;
-    }
+  if (fd < 0 || fsync (fd) != 0) {
+    g_set_error (error, PILOT_ERROR, PILOT_ERROR_IO, "cannot write folder \"%s\": %s", folder, g_strerror (errno));
+    if (fd >= 0)
+      close (fd);
+    return FALSE;
+  }
   close (fd);
   return TRUE;
 }
@@ -431,21 +424,21 @@ sync_folder (const gchar  *path,
 /* A new database is made under another name and moved into place whole, so that a file at `path` is always a complete
  * one: what is empty or cut short is damage, and never silently replaced by an empty registry (notes, 17.16). */
 static gboolean
-create (SqliteStore  *self,
-        GError      **error)
+create (SqliteStore *self,
+        GError **error)
 {
   g_autofree gchar *temporary = g_strconcat (self->path, ".new", NULL);
   g_autofree gchar *pragmas = g_strdup_printf ("PRAGMA application_id = %d; PRAGMA user_version = %d;"
-                                               "INSERT INTO meta VALUES (%" G_GINT64_FORMAT ")", APPLICATION_ID,
+                                               "INSERT INTO meta VALUES (%" G_GINT64_FORMAT ")",
+                                               APPLICATION_ID,
                                                SCHEMA_VERSION, g_get_real_time () / G_USEC_PER_SEC);
   mode_t mask;
   int result;
 
-  if (g_unlink (temporary) != 0 && errno != ENOENT)
-    {
-      g_set_error (error, PILOT_ERROR, PILOT_ERROR_IO, "cannot remove \"%s\": %s", temporary, g_strerror (errno));
-      return FALSE;
-    }
+  if (g_unlink (temporary) != 0 && errno != ENOENT) {
+    g_set_error (error, PILOT_ERROR, PILOT_ERROR_IO, "cannot remove \"%s\": %s", temporary, g_strerror (errno));
+    return FALSE;
+  }
   /* Who trusts whom is nobody else's business. */
   mask = umask (0077);
   result = sqlite3_open_v2 (temporary, &self->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, NULL);
@@ -458,17 +451,16 @@ create (SqliteStore  *self,
   sqlite3_close (self->db);
   self->db = NULL;
   /* No overwriting: another process may have made one meanwhile. */
-  if (link (temporary, self->path) != 0 || g_unlink (temporary) != 0)
-    {
-      g_set_error (error, PILOT_ERROR, PILOT_ERROR_IO, "cannot create store \"%s\": %s", self->path, g_strerror (errno));
-      return FALSE;
-    }
+  if (link (temporary, self->path) != 0 || g_unlink (temporary) != 0) {
+    g_set_error (error, PILOT_ERROR, PILOT_ERROR_IO, "cannot create store \"%s\": %s", self->path, g_strerror (errno));
+    return FALSE;
+  }
   return sync_folder (self->path, error);
 }
 
 static gboolean
-check (SqliteStore  *self,
-       GError      **error)
+check (SqliteStore *self,
+       GError **error)
 {
   g_autoptr (GError) local_error = NULL;
   sqlite3_stmt *statement = NULL;
@@ -477,17 +469,14 @@ check (SqliteStore  *self,
 
   if (!query_int (self, "PRAGMA application_id", &id, error) || !query_int (self, "PRAGMA user_version", &version, error))
     return FALSE;
-  if (id != APPLICATION_ID)
-    {
-      g_set_error (error, PILOT_ERROR, PILOT_ERROR_CORRUPT, "\"%s\" is not a store of pilot-rendezvous", self->path);
-      return FALSE;
-    }
-  if (version != SCHEMA_VERSION)
-    {
-      g_set_error (error, PILOT_ERROR, PILOT_ERROR_CORRUPT, "store \"%s\" has format %" G_GINT64_FORMAT
-                   ", this program reads format %d", self->path, version, SCHEMA_VERSION);
-      return FALSE;
-    }
+  if (id != APPLICATION_ID) {
+    g_set_error (error, PILOT_ERROR, PILOT_ERROR_CORRUPT, "\"%s\" is not a store of pilot-rendezvous", self->path);
+    return FALSE;
+  }
+  if (version != SCHEMA_VERSION) {
+    g_set_error (error, PILOT_ERROR, PILOT_ERROR_CORRUPT, "store \"%s\" has format %" G_GINT64_FORMAT ", this program reads format %d", self->path, version, SCHEMA_VERSION);
+    return FALSE;
+  }
   if (sqlite3_prepare_v2 (self->db, "PRAGMA quick_check(1)", -1, &statement, NULL) != SQLITE_OK)
     return fail (self, "check", error);
   sound = sqlite3_step (statement) == SQLITE_ROW && g_strcmp0 ((const gchar *) sqlite3_column_text (statement, 0), "ok") == 0;
@@ -499,40 +488,39 @@ check (SqliteStore  *self,
 }
 
 static gboolean
-open_existing (SqliteStore  *self,
-               GError      **error)
+open_existing (SqliteStore *self,
+               GError **error)
 {
   struct stat status;
 
-  if (stat (self->path, &status) != 0 || !S_ISREG (status.st_mode))
-    {
-      g_set_error (error, PILOT_ERROR, PILOT_ERROR_IO, "store \"%s\" is not a regular file", self->path);
-      return FALSE;
-    }
-  if (status.st_size == 0)
-    {
-      g_set_error (error, PILOT_ERROR, PILOT_ERROR_CORRUPT, "store \"%s\" is empty: restore it from a copy, or remove it to "
-                   "start a new network", self->path);
-      return FALSE;
-    }
+  if (stat (self->path, &status) != 0 || !S_ISREG (status.st_mode)) {
+    g_set_error (error, PILOT_ERROR, PILOT_ERROR_IO, "store \"%s\" is not a regular file", self->path);
+    return FALSE;
+  }
+  if (status.st_size == 0) {
+    g_set_error (error, PILOT_ERROR, PILOT_ERROR_CORRUPT, "store \"%s\" is empty: restore it from a copy, or remove it to "
+                                                          "start a new network",
+                 self->path);
+    return FALSE;
+  }
   if (sqlite3_open_v2 (self->path, &self->db, SQLITE_OPEN_READWRITE, NULL) != SQLITE_OK)
     return fail (self, "open", error);
   /* SQLite falls back to reading only without a word. */
-  if (sqlite3_db_readonly (self->db, "main") != 0)
-    {
-      g_set_error (error, PILOT_ERROR, PILOT_ERROR_IO, "store \"%s\" cannot be written", self->path);
-      return FALSE;
-    }
+  if (sqlite3_db_readonly (self->db, "main") != 0) {
+    g_set_error (error, PILOT_ERROR, PILOT_ERROR_IO, "store \"%s\" cannot be written", self->path);
+    return FALSE;
+  }
   /* Exclusive: two registries on one store would give out the same ids. It also needs no shared memory file. */
   return execute (self, "PRAGMA locking_mode = EXCLUSIVE", "open", error) && check (self, error) &&
          execute (self, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 1000;"
-                  "BEGIN IMMEDIATE; UPDATE meta SET created = created; COMMIT", "write", error) &&
+                        "BEGIN IMMEDIATE; UPDATE meta SET created = created; COMMIT",
+                  "write", error) &&
          query_int (self, "SELECT created FROM meta", &self->base.created, error);
 }
 
 PilotStore *
-pilot_store_sqlite_new (const gchar  *path,
-                        GError      **error)
+pilot_store_sqlite_new (const gchar *path,
+                        GError **error)
 {
   SqliteStore *self = g_new0 (SqliteStore, 1);
   g_autoptr (PilotStore) store = &self->base;
@@ -543,32 +531,29 @@ pilot_store_sqlite_new (const gchar  *path,
   self->base.close = sqlite_close;
   self->path = g_strdup (path);
 
-  if (lstat (path, &status) != 0)
-    {
-      if (errno != ENOENT)
-        {
-          g_set_error (error, PILOT_ERROR, PILOT_ERROR_IO, "cannot open store \"%s\": %s", path, g_strerror (errno));
-          return NULL;
-        }
-      if (!create (self, error))
-        return NULL;
-      g_message ("created a new, empty store \"%s\"", path);
+  if (lstat (path, &status) != 0) {
+    if (errno != ENOENT) {
+      g_set_error (error, PILOT_ERROR, PILOT_ERROR_IO, "cannot open store \"%s\": %s", path, g_strerror (errno));
+      return NULL;
     }
+    if (!create (self, error))
+      return NULL;
+    g_message ("created a new, empty store \"%s\"", path);
+  }
   if (!open_existing (self, error))
     return NULL;
   for (guint i = 0; i < N_STATEMENTS; i++)
-    if (sqlite3_prepare_v3 (self->db, statement_text[i], -1, SQLITE_PREPARE_PERSISTENT, &self->statements[i], NULL) != SQLITE_OK)
-      {
-        fail (self, "open", error);
-        return NULL;
-      }
+    if (sqlite3_prepare_v3 (self->db, statement_text[i], -1, SQLITE_PREPARE_PERSISTENT, &self->statements[i], NULL) != SQLITE_OK) {
+      fail (self, "open", error);
+      return NULL;
+    }
   return g_steal_pointer (&store);
 }
 
 gboolean
-pilot_store_sqlite_set_max_pages (PilotStore  *store,
-                                  guint        pages,
-                                  GError     **error)
+pilot_store_sqlite_set_max_pages (PilotStore *store,
+                                  guint pages,
+                                  GError **error)
 {
   g_autofree gchar *sql = g_strdup_printf ("PRAGMA max_page_count = %u", pages);
 

@@ -2,18 +2,18 @@
 #include "rendezvous/store.h"
 
 gboolean
-pilot_store_load (PilotStore              *store,
+pilot_store_load (PilotStore *store,
                   const PilotStoreVisitor *visitor,
-                  gpointer                 user_data,
-                  GError                 **error)
+                  gpointer user_data,
+                  GError **error)
 {
   return store->load (store, visitor, user_data, error);
 }
 
 gboolean
-pilot_store_apply (PilotStore  *store,
-                   GPtrArray   *changes,
-                   GError     **error)
+pilot_store_apply (PilotStore *store,
+                   GPtrArray *changes,
+                   GError **error)
 {
   return store->apply (store, changes, error);
 }

@@ -15,38 +15,36 @@
 #define PRIORITY "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2"
 #define LIFETIME (10 * 365 * 24 * 60 * 60)
 
-struct _PilotTls
-{
+struct _PilotTls {
   gnutls_certificate_credentials_t credentials;
-  gnutls_priority_t                priority;
-  gchar                           *fingerprint;
+  gnutls_priority_t priority;
+  gchar *fingerprint;
 };
 
 static gboolean
-fail (GError      **error,
-      const gchar  *what,
-      const gchar  *file,
-      int           result)
+fail (GError **error,
+      const gchar *what,
+      const gchar *file,
+      int result)
 {
   g_set_error (error, PILOT_ERROR, PILOT_ERROR_IO, "cannot %s \"%s\": %s", what, file, gnutls_strerror (result));
   return FALSE;
 }
 
 static gboolean
-load (PilotTls     *self,
-      const gchar  *certificate,
-      const gchar  *key,
-      GError      **error)
+load (PilotTls *self,
+      const gchar *certificate,
+      const gchar *key,
+      GError **error)
 {
   gnutls_datum_t der;
   int result;
 
-  if (access (certificate, R_OK) != 0 || access (key, R_OK) != 0)
-    {
-      g_set_error (error, PILOT_ERROR, PILOT_ERROR_IO, "cannot read TLS file \"%s\": %s",
-                   access (certificate, R_OK) != 0 ? certificate : key, g_strerror (errno));
-      return FALSE;
-    }
+  if (access (certificate, R_OK) != 0 || access (key, R_OK) != 0) {
+    g_set_error (error, PILOT_ERROR, PILOT_ERROR_IO, "cannot read TLS file \"%s\": %s",
+                 access (certificate, R_OK) != 0 ? certificate : key, g_strerror (errno));
+    return FALSE;
+  }
   result = gnutls_certificate_allocate_credentials (&self->credentials);
   if (result >= 0)
     result = gnutls_priority_init2 (&self->priority, PRIORITY, NULL, 0);
@@ -63,9 +61,9 @@ load (PilotTls     *self,
 }
 
 PilotTls *
-pilot_tls_new (const gchar  *certificate,
-               const gchar  *key,
-               GError      **error)
+pilot_tls_new (const gchar *certificate,
+               const gchar *key,
+               GError **error)
 {
   g_autoptr (PilotTls) self = g_new0 (PilotTls, 1);
 
@@ -91,18 +89,17 @@ pilot_tls_get_fingerprint (PilotTls *self)
 
 gnutls_session_t
 pilot_tls_session_new (PilotTls *self,
-                       int       fd)
+                       int fd)
 {
   gnutls_session_t session;
 
   if (gnutls_init (&session, GNUTLS_SERVER | GNUTLS_NONBLOCK | GNUTLS_NO_SIGNAL) < 0)
     return NULL;
   if (gnutls_priority_set (session, self->priority) < 0 ||
-      gnutls_credentials_set (session, GNUTLS_CRD_CERTIFICATE, self->credentials) < 0)
-    {
-      gnutls_deinit (session);
-      return NULL;
-    }
+      gnutls_credentials_set (session, GNUTLS_CRD_CERTIFICATE, self->credentials) < 0) {
+    gnutls_deinit (session);
+    return NULL;
+  }
   gnutls_transport_set_int (session, fd);
   gnutls_handshake_set_timeout (session, 0); /* the connection has a deadline of its own */
   return session;
@@ -111,7 +108,7 @@ pilot_tls_session_new (PilotTls *self,
 /* Making a certificate */
 
 static int
-fill (gnutls_x509_crt_t     certificate,
+fill (gnutls_x509_crt_t certificate,
       gnutls_x509_privkey_t key)
 {
   guint8 serial[16];
@@ -136,34 +133,32 @@ fill (gnutls_x509_crt_t     certificate,
 }
 
 static gboolean
-write_new (const gchar           *path,
-           const gnutls_datum_t  *data,
-           mode_t                 mode,
-           GError               **error)
+write_new (const gchar *path,
+           const gnutls_datum_t *data,
+           mode_t mode,
+           GError **error)
 {
   int fd = open (path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
   gboolean ok;
 
-  if (fd < 0)
-    {
-      g_set_error (error, PILOT_ERROR, errno == EEXIST ? PILOT_ERROR_ALREADY_EXISTS : PILOT_ERROR_IO,
-                   "cannot create TLS file \"%s\": %s", path, g_strerror (errno));
-      return FALSE;
-    }
+  if (fd < 0) {
+    g_set_error (error, PILOT_ERROR, errno == EEXIST ? PILOT_ERROR_ALREADY_EXISTS : PILOT_ERROR_IO,
+                 "cannot create TLS file \"%s\": %s", path, g_strerror (errno));
+    return FALSE;
+  }
   ok = write (fd, data->data, data->size) == (gssize) data->size && fsync (fd) == 0;
-  if (!ok)
-    {
-      g_set_error (error, PILOT_ERROR, PILOT_ERROR_IO, "cannot write TLS file \"%s\": %s", path, g_strerror (errno));
-      unlink (path);
-    }
+  if (!ok) {
+    g_set_error (error, PILOT_ERROR, PILOT_ERROR_IO, "cannot write TLS file \"%s\": %s", path, g_strerror (errno));
+    unlink (path);
+  }
   close (fd);
   return ok;
 }
 
 gboolean
-pilot_tls_generate (const gchar  *certificate,
-                    const gchar  *key,
-                    GError      **error)
+pilot_tls_generate (const gchar *certificate,
+                    const gchar *key,
+                    GError **error)
 {
   gnutls_x509_crt_t crt = NULL;
   gnutls_x509_privkey_t private_key = NULL;
@@ -175,12 +170,11 @@ pilot_tls_generate (const gchar  *certificate,
       (result = fill (crt, private_key)) < 0 || (result = gnutls_x509_crt_export2 (crt, GNUTLS_X509_FMT_PEM, &crt_text)) < 0 ||
       (result = gnutls_x509_privkey_export2 (private_key, GNUTLS_X509_FMT_PEM, &key_text)) < 0)
     fail (error, "make TLS certificate", certificate, result);
-  else if (write_new (key, &key_text, 0600, error))
-    {
-      ok = write_new (certificate, &crt_text, 0644, error);
-      if (!ok)
-        unlink (key);
-    }
+  else if (write_new (key, &key_text, 0600, error)) {
+    ok = write_new (certificate, &crt_text, 0644, error);
+    if (!ok)
+      unlink (key);
+  }
   if (key_text.data != NULL)
     pilot_crypto_wipe (key_text.data, key_text.size);
   gnutls_free (key_text.data);

@@ -10,19 +10,19 @@ G_BEGIN_DECLS
 typedef struct _PilotTls PilotTls;
 
 /* (transfer full): PEM files. Errors name the file. */
-PilotTls        *pilot_tls_new              (const gchar       *certificate,
-                                             const gchar       *key,
-                                             GError           **error);
-void             pilot_tls_free             (PilotTls          *tls);
+PilotTls *pilot_tls_new (const gchar *certificate,
+                         const gchar *key,
+                         GError **error);
+void pilot_tls_free (PilotTls *tls);
 /* 64 lower-case hex digits: SHA-256 of the certificate's DER, what clients pin (registry notes, section 2). */
-const gchar     *pilot_tls_get_fingerprint  (PilotTls          *tls);
+const gchar *pilot_tls_get_fingerprint (PilotTls *tls);
 /* (transfer full): a server session on a non-blocking descriptor, TLS 1.2 and up. NULL when GnuTLS cannot. */
-gnutls_session_t pilot_tls_session_new      (PilotTls          *tls,
-                                             int                fd);
+gnutls_session_t pilot_tls_session_new (PilotTls *tls,
+                                        int fd);
 /* Makes a self-signed certificate for ten years and its key, the key readable for its owner only. Existing files are an error. */
-gboolean         pilot_tls_generate         (const gchar       *certificate,
-                                             const gchar       *key,
-                                             GError           **error);
+gboolean pilot_tls_generate (const gchar *certificate,
+                             const gchar *key,
+                             GError **error);
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (PilotTls, pilot_tls_free)
 

@@ -18,8 +18,8 @@ edge_key (guint32 source,
 
 static PilotConsent
 get_edge (PilotDirectory *self,
-          guint32         source,
-          guint32         target)
+          guint32 source,
+          guint32 target)
 {
   gint64 key = edge_key (source, target);
 
@@ -28,9 +28,9 @@ get_edge (PilotDirectory *self,
 
 void
 pilot_directory_put_edge (PilotDirectory *self,
-                          guint32         source,
-                          guint32         target,
-                          PilotConsent    consent)
+                          guint32 source,
+                          guint32 target,
+                          PilotConsent consent)
 {
   PilotDirectoryNode *node = pilot_directory_lookup (self, source);
   gint64 key = edge_key (source, target);
@@ -46,10 +46,10 @@ pilot_directory_put_edge (PilotDirectory *self,
 
 static void
 change_edge (PilotDirectory *self,
-             guint32         source,
-             guint32         target,
-             PilotConsent    add,
-             PilotConsent    remove)
+             guint32 source,
+             guint32 target,
+             PilotConsent add,
+             PilotConsent remove)
 {
   PilotConsent before = get_edge (self, source, target);
   PilotEdgeRecord edge = { source, target, (before & ~remove) | add };
@@ -62,9 +62,9 @@ change_edge (PilotDirectory *self,
 
 /* A node cannot fill the registry with consent to everybody. */
 static gboolean
-check_room (PilotDirectoryNode  *node,
-            PilotConsent         existing,
-            GError             **error)
+check_room (PilotDirectoryNode *node,
+            PilotConsent existing,
+            GError **error)
 {
   if (existing != 0 || node->n_edges < PILOT_DIRECTORY_MAX_EDGES)
     return TRUE;
@@ -75,8 +75,8 @@ check_room (PilotDirectoryNode  *node,
 
 gboolean
 pilot_directory_is_trusted (PilotDirectory *self,
-                            guint32         a,
-                            guint32         b)
+                            guint32 a,
+                            guint32 b)
 {
   PilotConsent forth = get_edge (self, a, b), back = get_edge (self, b, a);
 
@@ -87,8 +87,8 @@ pilot_directory_is_trusted (PilotDirectory *self,
 
 gboolean
 pilot_directory_may_resolve (PilotDirectory *self,
-                             guint32         requester,
-                             guint32         target)
+                             guint32 requester,
+                             guint32 target)
 {
   const PilotNodeRecord *record = pilot_directory_find (self, target);
 
@@ -97,26 +97,24 @@ pilot_directory_may_resolve (PilotDirectory *self,
 }
 
 gboolean
-pilot_directory_report_trust (PilotDirectory  *self,
-                              guint32          id,
-                              guint32          peer,
-                              GError         **error)
+pilot_directory_report_trust (PilotDirectory *self,
+                              guint32 id,
+                              guint32 peer,
+                              GError **error)
 {
   PilotDirectoryNode *node = pilot_directory_require_node (self, id, error);
 
   if (node == NULL)
     return FALSE;
   /* A peer that is away for now will be back with the same id, so the order in which nodes re-register does not matter. */
-  if (pilot_directory_lookup (self, peer) == NULL)
-    {
-      g_set_error (error, PILOT_ERROR, PILOT_ERROR_NOT_FOUND, "node %u: node not found", peer);
-      return FALSE;
-    }
-  if (id == peer)
-    {
-      g_set_error_literal (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT, "invalid peer_id: a node cannot trust itself");
-      return FALSE;
-    }
+  if (pilot_directory_lookup (self, peer) == NULL) {
+    g_set_error (error, PILOT_ERROR, PILOT_ERROR_NOT_FOUND, "node %u: node not found", peer);
+    return FALSE;
+  }
+  if (id == peer) {
+    g_set_error_literal (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT, "invalid peer_id: a node cannot trust itself");
+    return FALSE;
+  }
   if (!check_room (node, get_edge (self, id, peer), error))
     return FALSE;
   change_edge (self, id, peer, PILOT_CONSENT_REPORT, 0);
@@ -127,24 +125,23 @@ pilot_directory_report_trust (PilotDirectory  *self,
 
 static PilotDirectoryRequest *
 find_request (PilotDirectoryNode *target,
-              guint32             requester,
-              guint              *index)
+              guint32 requester,
+              guint *index)
 {
-  for (guint i = 0; i < target->requests->len; i++)
-    {
-      PilotDirectoryRequest *request = g_ptr_array_index (target->requests, i);
+  for (guint i = 0; i < target->requests->len; i++) {
+    PilotDirectoryRequest *request = g_ptr_array_index (target->requests, i);
 
-      if (request->record->requester != requester)
-        continue;
-      *index = i;
-      return request;
-    }
+    if (request->record->requester != requester)
+      continue;
+    *index = i;
+    return request;
+  }
   return NULL;
 }
 
 void
-pilot_directory_put_request (PilotDirectory           *self,
-                             PilotDirectoryNode       *node,
+pilot_directory_put_request (PilotDirectory *self,
+                             PilotDirectoryNode *node,
                              const PilotRequestRecord *record)
 {
   PilotDirectoryRequest *request = g_new (PilotDirectoryRequest, 1);
@@ -158,9 +155,9 @@ pilot_directory_put_request (PilotDirectory           *self,
 }
 
 static void
-remove_request (PilotDirectory     *self,
+remove_request (PilotDirectory *self,
                 PilotDirectoryNode *node,
-                guint               index)
+                guint index)
 {
   PilotDirectoryRequest *request = g_ptr_array_index (node->requests, index);
 
@@ -180,30 +177,28 @@ count_undelivered (PilotDirectoryNode *node)
 
 /* Delivered requests wait for an answer for ever; only the newest are kept. */
 static void
-trim_requests (PilotDirectory     *self,
+trim_requests (PilotDirectory *self,
                PilotDirectoryNode *node)
 {
-  for (guint i = 0; node->requests->len >= PILOT_DIRECTORY_MAX_PENDING && i < node->requests->len;)
-    {
-      PilotDirectoryRequest *request = g_ptr_array_index (node->requests, i);
+  for (guint i = 0; node->requests->len >= PILOT_DIRECTORY_MAX_PENDING && i < node->requests->len;) {
+    PilotDirectoryRequest *request = g_ptr_array_index (node->requests, i);
 
-      if (!request->record->delivered)
-        {
-          i++;
-          continue;
-        }
-      change_edge (self, request->record->requester, node->record->id, 0, PILOT_CONSENT_REQUEST);
-      remove_request (self, node, i);
+    if (!request->record->delivered) {
+      i++;
+      continue;
     }
+    change_edge (self, request->record->requester, node->record->id, 0, PILOT_CONSENT_REQUEST);
+    remove_request (self, node, i);
+  }
 }
 
 gboolean
-pilot_directory_request (PilotDirectory  *self,
-                         guint32          from,
-                         guint32          to,
-                         const gchar     *justification,
-                         gint64           now,
-                         GError         **error)
+pilot_directory_request (PilotDirectory *self,
+                         guint32 from,
+                         guint32 to,
+                         const gchar *justification,
+                         gint64 now,
+                         GError **error)
 {
   PilotDirectoryNode *source = pilot_directory_require_node (self, from, error);
   PilotDirectoryNode *target = source == NULL ? NULL : pilot_directory_require_node (self, to, error);
@@ -223,34 +218,32 @@ pilot_directory_request (PilotDirectory  *self,
     g_set_error (error, PILOT_ERROR, PILOT_ERROR_ALREADY_EXISTS, "handshake request already pending from node %u", from);
   else if (count_undelivered (target) >= PILOT_DIRECTORY_MAX_INBOX)
     g_set_error (error, PILOT_ERROR, PILOT_ERROR_EXHAUSTED, "handshake inbox full for node %u", to);
-  else if (check_room (source, get_edge (self, from, to), error))
-    {
-      trim_requests (self, target);
-      pilot_directory_put_request (self, target, &record);
-      pilot_directory_add_change (self, pilot_change_request (&record));
-      change_edge (self, from, to, PILOT_CONSENT_REQUEST, 0);
-      return TRUE;
-    }
+  else if (check_room (source, get_edge (self, from, to), error)) {
+    trim_requests (self, target);
+    pilot_directory_put_request (self, target, &record);
+    pilot_directory_add_change (self, pilot_change_request (&record));
+    change_edge (self, from, to, PILOT_CONSENT_REQUEST, 0);
+    return TRUE;
+  }
   return FALSE;
 }
 
 static void
-remove_response (PilotDirectory     *self,
+remove_response (PilotDirectory *self,
                  PilotDirectoryNode *node,
-                 guint32             responder)
+                 guint32 responder)
 {
   for (guint i = 0; i < node->responses->len; i++)
-    if (g_array_index (node->responses, PilotDirectoryResponse, i).record.responder == responder)
-      {
-        pilot_directory_add_change (self, pilot_change_response_gone (node->record->id, responder));
-        g_array_remove_index (node->responses, i);
-        return;
-      }
+    if (g_array_index (node->responses, PilotDirectoryResponse, i).record.responder == responder) {
+      pilot_directory_add_change (self, pilot_change_response_gone (node->record->id, responder));
+      g_array_remove_index (node->responses, i);
+      return;
+    }
 }
 
 static void
-put_response (PilotDirectory            *self,
-              PilotDirectoryNode        *node,
+put_response (PilotDirectory *self,
+              PilotDirectoryNode *node,
               const PilotResponseRecord *record)
 {
   PilotDirectoryResponse response = { *record, ++self->serial };
@@ -264,12 +257,12 @@ put_response (PilotDirectory            *self,
 }
 
 gboolean
-pilot_directory_respond (PilotDirectory  *self,
-                         guint32          id,
-                         guint32          peer,
-                         gboolean         accept,
-                         gint64           now,
-                         GError         **error)
+pilot_directory_respond (PilotDirectory *self,
+                         guint32 id,
+                         guint32 peer,
+                         gboolean accept,
+                         gint64 now,
+                         GError **error)
 {
   PilotDirectoryNode *node = pilot_directory_require_node (self, id, error);
   PilotDirectoryNode *requester = node == NULL ? NULL : pilot_directory_require_node (self, peer, error);
@@ -281,24 +274,21 @@ pilot_directory_respond (PilotDirectory  *self,
     return FALSE;
   request = find_request (node, peer, &index);
   /* A rejection needs no request here: it may have been asked directly. */
-  if (request == NULL && accept)
-    {
-      /* Go daemons answer twice for one approval: the second finds everything done. */
-      if ((get_edge (self, id, peer) & PILOT_CONSENT_RESPOND) && pilot_directory_is_trusted (self, id, peer))
-        return TRUE;
-      g_set_error (error, PILOT_ERROR, PILOT_ERROR_NOT_FOUND, "no pending handshake request from node %u", peer);
+  if (request == NULL && accept) {
+    /* Go daemons answer twice for one approval: the second finds everything done. */
+    if ((get_edge (self, id, peer) & PILOT_CONSENT_RESPOND) && pilot_directory_is_trusted (self, id, peer))
+      return TRUE;
+    g_set_error (error, PILOT_ERROR, PILOT_ERROR_NOT_FOUND, "no pending handshake request from node %u", peer);
+    return FALSE;
+  }
+  if (accept) {
+    if (!check_room (node, get_edge (self, id, peer), error))
       return FALSE;
-    }
-  if (accept)
-    {
-      if (!check_room (node, get_edge (self, id, peer), error))
-        return FALSE;
-      remove_request (self, node, index);
-      change_edge (self, id, peer, PILOT_CONSENT_RESPOND, 0);
-      /* The request is answered with yes: its consent holds, even if a rejection went before. */
-      change_edge (self, peer, id, PILOT_CONSENT_REQUEST, 0);
-    }
-  else
+    remove_request (self, node, index);
+    change_edge (self, id, peer, PILOT_CONSENT_RESPOND, 0);
+    /* The request is answered with yes: its consent holds, even if a rejection went before. */
+    change_edge (self, peer, id, PILOT_CONSENT_REQUEST, 0);
+  } else
     /* The request stays, as in the reference, so that the user may change his mind; its consent does not. */
     change_edge (self, peer, id, 0, PILOT_CONSENT_REQUEST);
   put_response (self, requester, &response);
@@ -307,8 +297,8 @@ pilot_directory_respond (PilotDirectory  *self,
 
 void
 pilot_directory_settle_request (PilotDirectory *self,
-                                guint32         id,
-                                guint32         peer)
+                                guint32 id,
+                                guint32 peer)
 {
   PilotDirectoryNode *node = pilot_directory_lookup (self, id);
   guint index;
@@ -321,10 +311,10 @@ pilot_directory_settle_request (PilotDirectory *self,
 }
 
 gboolean
-pilot_directory_revoke_trust (PilotDirectory  *self,
-                              guint32          id,
-                              guint32          peer,
-                              GError         **error)
+pilot_directory_revoke_trust (PilotDirectory *self,
+                              guint32 id,
+                              guint32 peer,
+                              GError **error)
 {
   PilotDirectoryNode *node = pilot_directory_require_node (self, id, error);
   PilotDirectoryNode *other = pilot_directory_lookup (self, peer);
@@ -333,11 +323,10 @@ pilot_directory_revoke_trust (PilotDirectory  *self,
 
   if (node == NULL)
     return FALSE;
-  if (other == NULL || (get_edge (self, id, peer) == 0 && !pilot_directory_is_trusted (self, id, peer)))
-    {
-      g_set_error (error, PILOT_ERROR, PILOT_ERROR_NOT_FOUND, "no trust pair between %u and %u", id, peer);
-      return FALSE;
-    }
+  if (other == NULL || (get_edge (self, id, peer) == 0 && !pilot_directory_is_trusted (self, id, peer))) {
+    g_set_error (error, PILOT_ERROR, PILOT_ERROR_NOT_FOUND, "no trust pair between %u and %u", id, peer);
+    return FALSE;
+  }
   change_edge (self, id, peer, 0, get_edge (self, id, peer));
   change_edge (self, peer, id, 0, get_edge (self, peer, id));
   /* What was asked and answered before must not bring the trust back. */
@@ -350,58 +339,53 @@ pilot_directory_revoke_trust (PilotDirectory  *self,
 
 GArray *
 pilot_directory_poll (PilotDirectory *self,
-                      guint32         id)
+                      guint32 id)
 {
   GArray *items = g_array_new (FALSE, TRUE, sizeof (PilotDirectoryItem));
   PilotDirectoryNode *node = pilot_directory_lookup (self, id);
 
-  for (guint i = 0; node != NULL && i < node->requests->len; i++)
-    {
-      PilotDirectoryRequest *request = g_ptr_array_index (node->requests, i);
-      PilotDirectoryItem item = { TRUE, request->record->requester, request->serial, request->record->justification, FALSE,
-                                  request->record->time };
+  for (guint i = 0; node != NULL && i < node->requests->len; i++) {
+    PilotDirectoryRequest *request = g_ptr_array_index (node->requests, i);
+    PilotDirectoryItem item = { TRUE, request->record->requester, request->serial, request->record->justification, FALSE,
+                                request->record->time };
 
-      if (!request->record->delivered)
-        g_array_append_val (items, item);
-    }
-  for (guint i = 0; node != NULL && i < node->responses->len; i++)
-    {
-      PilotDirectoryResponse *response = &g_array_index (node->responses, PilotDirectoryResponse, i);
-      PilotDirectoryItem item = { FALSE, response->record.responder, response->serial, NULL, response->record.accept,
-                                  response->record.time };
-
+    if (!request->record->delivered)
       g_array_append_val (items, item);
-    }
+  }
+  for (guint i = 0; node != NULL && i < node->responses->len; i++) {
+    PilotDirectoryResponse *response = &g_array_index (node->responses, PilotDirectoryResponse, i);
+    PilotDirectoryItem item = { FALSE, response->record.responder, response->serial, NULL, response->record.accept,
+                                response->record.time };
+
+    g_array_append_val (items, item);
+  }
   return items;
 }
 
 void
 pilot_directory_delivered (PilotDirectory *self,
-                           guint32         id,
-                           GArray         *items)
+                           guint32 id,
+                           GArray *items)
 {
   PilotDirectoryNode *node = pilot_directory_lookup (self, id);
 
-  for (guint i = 0; node != NULL && i < items->len; i++)
-    {
-      const PilotDirectoryItem *item = &g_array_index (items, PilotDirectoryItem, i);
-      PilotDirectoryRequest *request;
-      guint index;
+  for (guint i = 0; node != NULL && i < items->len; i++) {
+    const PilotDirectoryItem *item = &g_array_index (items, PilotDirectoryItem, i);
+    PilotDirectoryRequest *request;
+    guint index;
 
-      if (item->is_request)
-        {
-          request = find_request (node, item->peer, &index);
-          if (request == NULL || request->serial != item->serial || request->record->delivered)
-            continue;
-          request->record->delivered = TRUE;
-          pilot_directory_add_change (self, pilot_change_request (request->record));
-          continue;
-        }
-      for (index = 0; index < node->responses->len; index++)
-        if (g_array_index (node->responses, PilotDirectoryResponse, index).serial == item->serial)
-          {
-            remove_response (self, node, item->peer);
-            break;
-          }
+    if (item->is_request) {
+      request = find_request (node, item->peer, &index);
+      if (request == NULL || request->serial != item->serial || request->record->delivered)
+        continue;
+      request->record->delivered = TRUE;
+      pilot_directory_add_change (self, pilot_change_request (request->record));
+      continue;
     }
+    for (index = 0; index < node->responses->len; index++)
+      if (g_array_index (node->responses, PilotDirectoryResponse, index).serial == item->serial) {
+        remove_response (self, node, item->peer);
+        break;
+      }
+  }
 }

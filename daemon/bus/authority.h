@@ -6,9 +6,9 @@
 G_BEGIN_DECLS
 
 typedef enum {
-  PILOT_AUTHORITY_DENIED,   /* in no table: nobody */
-  PILOT_AUTHORITY_ANYONE,   /* status: every user of this machine */
-  PILOT_AUTHORITY_OWNER,    /* the daemon's own user and root */
+  PILOT_AUTHORITY_DENIED, /* in no table: nobody */
+  PILOT_AUTHORITY_ANYONE, /* status: every user of this machine */
+  PILOT_AUTHORITY_OWNER,  /* the daemon's own user and root */
 } PilotAuthority;
 
 /* What a method demands. DENIED for anything the table does not name. */

@@ -17,8 +17,8 @@ struct _PilotBus {
   GDBusServer *server;
   char *socket_path;
   guint name_id;
-  GHashTable *managers;            /* GDBusConnection -> GDBusObjectManagerServer: the same objects on each */
-  GHashTable *objects;             /* path -> PilotDBusObjectSkeleton */
+  GHashTable *managers; /* GDBusConnection -> GDBusObjectManagerServer: the same objects on each */
+  GHashTable *objects;  /* path -> PilotDBusObjectSkeleton */
 
   PilotDBusNode *node_face;
   PilotDBusGateway *gateway_face;

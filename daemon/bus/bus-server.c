@@ -55,7 +55,9 @@ static void
 export_root (PilotBus *bus, GDBusConnection *connection)
 {
   GDBusInterfaceSkeleton *const faces[] = {
-    G_DBUS_INTERFACE_SKELETON (bus->node_face), G_DBUS_INTERFACE_SKELETON (bus->gateway_face), G_DBUS_INTERFACE_SKELETON (bus->plugins_face),
+    G_DBUS_INTERFACE_SKELETON (bus->node_face),
+    G_DBUS_INTERFACE_SKELETON (bus->gateway_face),
+    G_DBUS_INTERFACE_SKELETON (bus->plugins_face),
   };
 
   for (guint i = 0; i < G_N_ELEMENTS (faces); i++) {
@@ -70,7 +72,9 @@ static void
 unexport_root (PilotBus *bus, GDBusConnection *connection)
 {
   GDBusInterfaceSkeleton *const faces[] = {
-    G_DBUS_INTERFACE_SKELETON (bus->node_face), G_DBUS_INTERFACE_SKELETON (bus->gateway_face), G_DBUS_INTERFACE_SKELETON (bus->plugins_face),
+    G_DBUS_INTERFACE_SKELETON (bus->node_face),
+    G_DBUS_INTERFACE_SKELETON (bus->gateway_face),
+    G_DBUS_INTERFACE_SKELETON (bus->plugins_face),
   };
 
   for (guint i = 0; i < G_N_ELEMENTS (faces); i++)

@@ -322,7 +322,7 @@ describe_peer (const PilotPeerView *view)
   const PilotPeerInfo *info = &view->info;
   g_autofree char *address = pilot_bus_format_node (info->node);
   gint64 last_seen = info->last_receive_us == 0 ? 0
-    : (g_get_real_time () - (g_get_monotonic_time () - info->last_receive_us)) / G_USEC_PER_SEC;
+                                                : (g_get_real_time () - (g_get_monotonic_time () - info->last_receive_us)) / G_USEC_PER_SEC;
   GVariantDict dict;
 
   g_variant_dict_init (&dict, NULL);

@@ -151,7 +151,7 @@ fill_peer (PilotDBusPeer *face, PilotBus *bus, const PilotPeerView *view)
   pilot_dbus_peer_set_path (face, pilot_bus_path_name (info->path));
   pilot_dbus_peer_set_round_trip_time (face, info->rtt_us);
   pilot_dbus_peer_set_last_seen (face, info->last_receive_us == 0 ? 0
-    : (g_get_real_time () - (g_get_monotonic_time () - info->last_receive_us)) / G_USEC_PER_SEC);
+                                                                  : (g_get_real_time () - (g_get_monotonic_time () - info->last_receive_us)) / G_USEC_PER_SEC);
 }
 
 static void

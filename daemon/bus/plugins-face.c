@@ -26,7 +26,8 @@ on_list (PilotDBusPlugins *face, GDBusMethodInvocation *invocation, PilotBus *bu
   g_variant_builder_init (&list, G_VARIANT_TYPE ("aa{sv}"));
   for (guint i = 0; i < plugins->len; i++) {
     const PilotPluginInfo *info = plugins->pdata[i];
-    const char *mode = info->required ? "required" : info->state == PILOT_PLUGIN_STATE_DISABLED ? "disabled" : "optional";
+    const char *mode = info->required ? "required" : info->state == PILOT_PLUGIN_STATE_DISABLED ? "disabled"
+                                                                                                : "optional";
     GVariantDict dict;
 
     g_variant_dict_init (&dict, NULL);

@@ -12,13 +12,13 @@
 
 struct _PilotConfig {
   GObject parent_instance;
-  GHashTable *flags;     /* canonical key -> value */
-  GHashTable *strings;   /* values of the file as text, made when first asked for */
-  JsonObject *document;  /* the file, unknown keys included */
+  GHashTable *flags;    /* canonical key -> value */
+  GHashTable *strings;  /* values of the file as text, made when first asked for */
+  JsonObject *document; /* the file, unknown keys included */
   char *path;
   /* The service: /etc is the administrator's and read-only to the daemon, so what the daemon itself changes is kept beside its other state. */
   JsonObject *changes;
-  char *changes_path;    /* NULL: changes go to the file */
+  char *changes_path; /* NULL: changes go to the file */
   char *state_directory;
   char *bus_path;
 };

@@ -16,7 +16,7 @@ PilotConfig *pilot_config_new (void);
 /* A missing file is fine; a corrupt one is CORRUPT and is left untouched. */
 gboolean pilot_config_load (PilotConfig *config, const char *path, GError **error);
 void pilot_config_set_flag (PilotConfig *config, const char *key, const char *value);
-const char *pilot_config_get (PilotConfig *config, const char *key);         /* NULL = not set anywhere and no default */
+const char *pilot_config_get (PilotConfig *config, const char *key); /* NULL = not set anywhere and no default */
 gboolean pilot_config_get_boolean (PilotConfig *config, const char *key);
 gint64 pilot_config_get_int (PilotConfig *config, const char *key);
 /* "required", "optional" or "disabled" for a plugin (object "plugins" of the file; defaults built in). */

@@ -14,11 +14,11 @@ struct _PilotCore {
 
   GPtrArray *parts;
   guint deadline_ms;
-  guint n_started;        /* parts [0, n_started) run */
+  guint n_started; /* parts [0, n_started) run */
   guint timeout_source;
-  guint serial;           /* of the step in progress: what an earlier one returns late is ignored */
+  guint serial; /* of the step in progress: what an earlier one returns late is ignored */
   GTask *starting;
-  GPtrArray *stopping;    /* GTask: all who wait for the stop; NULL = none is going on */
+  GPtrArray *stopping; /* GTask: all who wait for the stop; NULL = none is going on */
   GError *start_error;
 };
 
@@ -58,8 +58,7 @@ start_stepped (PilotCore *core, GError *error)
   if (core->stopping != NULL) {
     core->start_error = g_error_new_literal (PILOT_ERROR, PILOT_ERROR_CANCELLED, "stopped while starting");
     stop_next (core);
-  }
-  else
+  } else
     start_next (core);
 }
 

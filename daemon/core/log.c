@@ -15,15 +15,15 @@ static const char *
 level_name (GLogLevelFlags level)
 {
   switch (level & G_LOG_LEVEL_MASK) {
-    case G_LOG_LEVEL_ERROR:
-    case G_LOG_LEVEL_CRITICAL:
-      return "error";
-    case G_LOG_LEVEL_WARNING:
-      return "warn";
-    case G_LOG_LEVEL_DEBUG:
-      return "debug";
-    default:
-      return "info";
+  case G_LOG_LEVEL_ERROR:
+  case G_LOG_LEVEL_CRITICAL:
+    return "error";
+  case G_LOG_LEVEL_WARNING:
+    return "warn";
+  case G_LOG_LEVEL_DEBUG:
+    return "debug";
+  default:
+    return "info";
   }
 }
 

@@ -20,22 +20,22 @@
 #define CLOSED_CHECK_MS 500
 
 struct _PilotBridge {
-  PilotStreamUser user;          /* first: what the stream's user data points at */
+  PilotStreamUser user; /* first: what the stream's user data points at */
   PilotBridgeGroup *group;
   PilotBridge *prev, *next;
   PilotBridge *dialing_prev, *dialing_next;
-  PilotStream *stream;           /* NULL once released */
+  PilotStream *stream; /* NULL once released */
   PilotPollerWatch *watch;
   gint64 dial_deadline;
-  guint linger;                  /* timeout of the last phase */
-  guint closed_check;            /* timeout, while FIN waits because the peer knows no half-close */
+  guint linger;       /* timeout of the last phase */
+  guint closed_check; /* timeout, while FIN waits because the peer knows no half-close */
   int fd;
-  guint32 events;                /* what the poller watches for */
+  guint32 events; /* what the poller watches for */
   guint16 port;
   gboolean dialing;
-  gboolean read_done;            /* FIN came from the local side */
-  gboolean write_done;           /* FIN was given to the local side */
-  gboolean stream_closed;        /* the stream is over, in order */
+  gboolean read_done;     /* FIN came from the local side */
+  gboolean write_done;    /* FIN was given to the local side */
+  gboolean stream_closed; /* the stream is over, in order */
 };
 
 static void bridge_ready (PilotStreamUser *user, PilotStream *stream, guint ready);

@@ -24,11 +24,11 @@ struct _PilotBridgeGroup {
   void (*opened) (PilotBridgeGroup *group, guint16 port, gpointer user_data);
   void (*ended) (PilotBridgeGroup *group, guint16 port, PilotStreamError error, gpointer user_data);
   gpointer user_data;
-  PilotBridge *first;          /* the bridges */
-  PilotBridge *dialing_first;  /* those whose stream is not open yet, oldest first */
+  PilotBridge *first;         /* the bridges */
+  PilotBridge *dialing_first; /* those whose stream is not open yet, oldest first */
   PilotBridge *dialing_last;
   GSource *dial_timer;
-  gint64 dial_timeout_us;      /* 0 = the stream's own limits are enough */
+  gint64 dial_timeout_us; /* 0 = the stream's own limits are enough */
   guint open;
   guint64 total, bytes_in, bytes_out; /* in: stream to socket */
 };

@@ -15,8 +15,8 @@ typedef struct {
   PilotChange *change;
   PilotGatewayState *before;
   PilotPrivileged *privileged;
-  gboolean redirect;    /* this attempt */
-  gboolean fall_back;   /* without nftables: plain listeners */
+  gboolean redirect;  /* this attempt */
+  gboolean fall_back; /* without nftables: plain listeners */
 } Work;
 
 static void step_apply (GTask *task);

@@ -16,10 +16,10 @@ G_BEGIN_DECLS
 typedef struct {
   guint32 node, local;
   char *hostname;
-  GArray *ports;             /* guint16; empty = every port */
-  PilotMapping *mapping;     /* (nullable): the one there is already */
-  gboolean strict;           /* the change fails when no port of it can be listened on */
-  gboolean allocated;        /* by this change: given back when it fails */
+  GArray *ports;         /* guint16; empty = every port */
+  PilotMapping *mapping; /* (nullable): the one there is already */
+  gboolean strict;       /* the change fails when no port of it can be listened on */
+  gboolean allocated;    /* by this change: given back when it fails */
 } PilotTarget;
 
 PilotTarget *pilot_target_new (guint32 node, guint32 local, const char *hostname, const GArray *ports);
@@ -33,24 +33,24 @@ struct _PilotGateway {
   PilotPrivileged *privileged;
   PilotListener *redirect_listener;
   guint16 redirect_port;
-  GHashTable *by_local;      /* GUINT local → PilotMapping */
-  GHashTable *by_node;       /* GUINT node → PilotMapping, not owned */
-  char *path;                /* gateway.json */
+  GHashTable *by_local; /* GUINT local → PilotMapping */
+  GHashTable *by_node;  /* GUINT node → PilotMapping, not owned */
+  char *path;           /* gateway.json */
   char *subnet, *ports;
-  char *default_subnet;      /* the allocator's own, before we set any */
-  char *mode_wanted;         /* "", "redirect", "listen" */
+  char *default_subnet; /* the allocator's own, before we set any */
+  char *mode_wanted;    /* "", "redirect", "listen" */
   gboolean active, redirect, overlap_checked;
   gboolean shut_down;
-  GQueue operations;         /* GTask*: the first is under way */
+  GQueue operations; /* GTask*: the first is under way */
   gboolean refresh_queued;
 };
 
 /* What a change shall lead to. */
 typedef struct {
   char *subnet, *ports, *mode_wanted;
-  GPtrArray *targets;        /* PilotTarget* */
-  gboolean forget_down;      /* may go on without a privilege: what goes away is not in force anyway */
-  gboolean unsaved;          /* the file says it already */
+  GPtrArray *targets;   /* PilotTarget* */
+  gboolean forget_down; /* may go on without a privilege: what goes away is not in force anyway */
+  gboolean unsaved;     /* the file says it already */
 } PilotChange;
 
 PilotChange *pilot_change_new (PilotGateway *gateway);

@@ -64,8 +64,8 @@ get_string (JsonObject *object, const char *name)
   JsonNode *node = json_object_get_member (object, name);
 
   return node != NULL && JSON_NODE_HOLDS_VALUE (node) && json_node_get_value_type (node) == G_TYPE_STRING
-           ? json_node_get_string (node)
-           : NULL;
+             ? json_node_get_string (node)
+             : NULL;
 }
 
 static gboolean

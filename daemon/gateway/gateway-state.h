@@ -8,16 +8,16 @@ G_BEGIN_DECLS
 /* What gateway.json holds: what a restarted daemon needs to have the same mappings on the same addresses. A plain struct. */
 typedef struct {
   guint32 node;
-  guint32 local;      /* host byte order */
-  char *hostname;     /* "" = unknown */
-  char *ports;        /* "" = every port */
+  guint32 local;  /* host byte order */
+  char *hostname; /* "" = unknown */
+  char *ports;    /* "" = every port */
 } PilotSavedMapping;
 
 typedef struct {
   gboolean active;
   char *subnet;
-  char *ports;        /* of the last start; "" = every port */
-  char *mode;         /* what was asked for: "", "redirect", "listen" */
+  char *ports;         /* of the last start; "" = every port */
+  char *mode;          /* what was asked for: "", "redirect", "listen" */
   GPtrArray *mappings; /* PilotSavedMapping* */
 } PilotGatewayState;
 

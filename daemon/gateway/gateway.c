@@ -11,7 +11,11 @@
 
 G_DEFINE_FINAL_TYPE (PilotGateway, pilot_gateway, G_TYPE_OBJECT)
 
-enum { MAPPING_ADDED, MAPPING_REMOVED, MAPPING_CHANGED, CHANGED, N_SIGNALS };
+enum { MAPPING_ADDED,
+       MAPPING_REMOVED,
+       MAPPING_CHANGED,
+       CHANGED,
+       N_SIGNALS };
 static guint signals[N_SIGNALS];
 
 /*
@@ -24,10 +28,10 @@ typedef struct {
   char *subnet, *ports, *mode;
   PilotAddress *addresses;
   guint n_addresses;
-  guint32 wanted_local;      /* map, unmap; 0 = none */
+  guint32 wanted_local; /* map, unmap; 0 = none */
   gboolean is_map;
   GArray *port_list;
-  PilotChange *change;       /* on the way */
+  PilotChange *change; /* on the way */
 } Operation;
 
 static void queue_refresh (PilotGateway *gateway);
@@ -490,7 +494,8 @@ add_done (GObject *source, GAsyncResult *result, gpointer user_data)
 static gboolean
 prepare_add (PilotGateway *gateway, Operation *operation, PilotChange *change, GError **error)
 {
-  const char *port_text = operation->ports != NULL ? operation->ports : operation->is_map ? gateway->ports : "";
+  const char *port_text = operation->ports != NULL ? operation->ports : operation->is_map ? gateway->ports
+                                                                                          : "";
 
   operation->port_list = pilot_port_list_parse (port_text, error);
   if (operation->port_list == NULL || !settle_options (gateway, change, operation, error))

@@ -17,31 +17,31 @@ G_DECLARE_FINAL_TYPE (PilotGateway, pilot_gateway, PILOT, GATEWAY, GObject)
 G_DECLARE_FINAL_TYPE (PilotMapping, pilot_mapping, PILOT, MAPPING, GObject)
 
 typedef enum {
-  PILOT_PORT_REDIRECTED,  /* reached through the rules */
-  PILOT_PORT_LISTENING,   /* a plain listener */
-  PILOT_PORT_HELD,        /* somebody else has it: detail names the holder */
-  PILOT_PORT_FAILED,      /* detail says why */
+  PILOT_PORT_REDIRECTED, /* reached through the rules */
+  PILOT_PORT_LISTENING,  /* a plain listener */
+  PILOT_PORT_HELD,       /* somebody else has it: detail names the holder */
+  PILOT_PORT_FAILED,     /* detail says why */
 } PilotPortState;
 
 typedef struct {
   guint16 port;
   PilotPortState state;
-  char *detail;           /* "" or a sentence */
+  char *detail; /* "" or a sentence */
 } PilotMappingPort;
 
-const char *pilot_mapping_get_local_address (PilotMapping *mapping);  /* "10.4.0.1" */
+const char *pilot_mapping_get_local_address (PilotMapping *mapping); /* "10.4.0.1" */
 void pilot_mapping_get_pilot_address (PilotMapping *mapping, PilotAddress *address);
 const char *pilot_mapping_get_hostname (PilotMapping *mapping);
 /* "up", "partial" (some ports held), "failed", "needs-privilege" */
 const char *pilot_mapping_get_state (PilotMapping *mapping);
 gboolean pilot_mapping_get_all_ports (PilotMapping *mapping);
-const GPtrArray *pilot_mapping_get_ports (PilotMapping *mapping);     /* PilotMappingPort* */
+const GPtrArray *pilot_mapping_get_ports (PilotMapping *mapping); /* PilotMappingPort* */
 guint pilot_mapping_get_open (PilotMapping *mapping);
 guint64 pilot_mapping_get_total (PilotMapping *mapping);
-guint64 pilot_mapping_get_bytes_in (PilotMapping *mapping);           /* peer to here */
+guint64 pilot_mapping_get_bytes_in (PilotMapping *mapping); /* peer to here */
 guint64 pilot_mapping_get_bytes_out (PilotMapping *mapping);
-const char *pilot_mapping_get_path (PilotMapping *mapping);           /* "direct", "relay", "" */
-const char *pilot_mapping_get_last_error (PilotMapping *mapping);     /* "" = none */
+const char *pilot_mapping_get_path (PilotMapping *mapping);       /* "direct", "relay", "" */
+const char *pilot_mapping_get_last_error (PilotMapping *mapping); /* "" = none */
 
 /* The allocator is the plugin that is enabled (configuration key "allocator": by that name) when it is first needed. Also installs the inbound bridge.
  * Configuration key "helper-socket", or $PILOT_HELPER_SOCKET: where pilot-helper listens, if not at /run/pilot-helper/UID.sock. */
@@ -67,8 +67,8 @@ void pilot_gateway_shutdown (PilotGateway *gateway);
 
 gboolean pilot_gateway_get_active (PilotGateway *gateway);
 const char *pilot_gateway_get_subnet (PilotGateway *gateway);
-const char *pilot_gateway_get_ports (PilotGateway *gateway);   /* "" = all */
-const char *pilot_gateway_get_mode (PilotGateway *gateway);    /* "redirect", "listen" */
-GPtrArray *pilot_gateway_list (PilotGateway *gateway);         /* PilotMapping*, sorted by local address, transfer full */
+const char *pilot_gateway_get_ports (PilotGateway *gateway); /* "" = all */
+const char *pilot_gateway_get_mode (PilotGateway *gateway);  /* "redirect", "listen" */
+GPtrArray *pilot_gateway_list (PilotGateway *gateway);       /* PilotMapping*, sorted by local address, transfer full */
 
 G_END_DECLS

@@ -19,7 +19,7 @@
 #define DIALS_MAX 1024
 #define CANDIDATES_MAX 16
 /* Reaches servers on the wildcard address, not those on 127.0.0.1 (linux-facts.md). Outside of what peers are given. */
-#define NETWORK_PROBE 0x7f520001u /* 127.82.0.1 */
+#define NETWORK_PROBE 0x7f520001u  /* 127.82.0.1 */
 #define SOURCE_NETWORK 0x7f530000u /* 127.83.0.0/16 */
 
 typedef union {

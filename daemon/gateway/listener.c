@@ -22,7 +22,7 @@ struct _PilotListener {
   PilotListenerFunc func;
   gpointer user_data;
   int fd;
-  guint pause;      /* timeout while the process is out of descriptors */
+  guint pause; /* timeout while the process is out of descriptors */
   gboolean redirect, silent;
   gboolean complained;
 };

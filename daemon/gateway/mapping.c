@@ -21,16 +21,16 @@ typedef struct {
 
 struct _PilotMapping {
   GObject parent_instance;
-  PilotNode *node;          /* outlives every mapping */
+  PilotNode *node; /* outlives every mapping */
   guint32 peer, local;
   char local_text[PILOT_IPV4_TEXT_SIZE];
   char *hostname, *last_error;
-  GArray *wanted;           /* guint16 */
-  GPtrArray *ports;         /* PilotMappingPort* */
-  GArray *listening;        /* Listening */
+  GArray *wanted;    /* guint16 */
+  GPtrArray *ports;  /* PilotMappingPort* */
+  GArray *listening; /* Listening */
   gboolean redirected, needs_privilege;
-  gboolean silent;          /* new connections are refused by the kernel */
-  guint silence, changed;   /* timeouts */
+  gboolean silent;        /* new connections are refused by the kernel */
+  guint silence, changed; /* timeouts */
   PilotBridgeGroup group;
 };
 
@@ -142,7 +142,10 @@ bridge_ended (PilotBridgeGroup *group, guint16 port, PilotStreamError code, gpoi
 static PilotStream *
 dial (PilotStreamUser *user, gpointer user_data, GError **error)
 {
-  const struct { PilotMapping *mapping; guint16 port; } *target = user_data;
+  const struct {
+    PilotMapping *mapping;
+    guint16 port;
+  } *target = user_data;
 
   return pilot_node_connect (target->mapping->node, target->mapping->peer, target->port, user, error);
 }
@@ -150,7 +153,10 @@ dial (PilotStreamUser *user, gpointer user_data, GError **error)
 void
 pilot_mapping_accept (PilotMapping *mapping, int fd, guint16 port)
 {
-  struct { PilotMapping *mapping; guint16 port; } target = { mapping, port };
+  struct {
+    PilotMapping *mapping;
+    guint16 port;
+  } target = { mapping, port };
   g_autoptr (GError) error = NULL;
   g_autofree char *message = NULL;
 

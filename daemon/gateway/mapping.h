@@ -11,7 +11,7 @@ G_BEGIN_DECLS
 
 PilotMapping *pilot_mapping_new (PilotNode *node, guint32 peer, guint32 local, const char *hostname);
 guint32 pilot_mapping_get_peer (PilotMapping *mapping);
-guint32 pilot_mapping_get_local (PilotMapping *mapping);       /* host byte order */
+guint32 pilot_mapping_get_local (PilotMapping *mapping); /* host byte order */
 /* What was asked for: guint16, ascending; empty = every port. */
 const GArray *pilot_mapping_get_wanted (PilotMapping *mapping);
 gboolean pilot_mapping_get_silent (PilotMapping *mapping);

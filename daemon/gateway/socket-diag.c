@@ -42,8 +42,7 @@ ask (const Address *source, const Address *target, guint32 *inode, guint8 *state
 {
   Request request = {
     .header = { .nlmsg_len = sizeof request, .nlmsg_type = SOCK_DIAG_BY_FAMILY, .nlmsg_flags = NLM_F_REQUEST },
-    .body = { .sdiag_family = source->generic.sa_family, .sdiag_protocol = IPPROTO_TCP, .idiag_states = ~0u,
-              .id.idiag_cookie = { INET_DIAG_NOCOOKIE, INET_DIAG_NOCOOKIE } },
+    .body = { .sdiag_family = source->generic.sa_family, .sdiag_protocol = IPPROTO_TCP, .idiag_states = ~0u, .id.idiag_cookie = { INET_DIAG_NOCOOKIE, INET_DIAG_NOCOOKIE } },
   };
   union {
     struct nlmsghdr header;

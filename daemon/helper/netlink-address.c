@@ -267,8 +267,8 @@ route_message (char *buffer, guint16 type, guint16 flags, const PilotSubnet *sub
 
 typedef struct {
   const PilotSubnet *subnet;
-  gboolean ours;           /* our AnyIP route is there */
-  char *met;               /* the first foreign route that overlaps, for a message */
+  gboolean ours; /* our AnyIP route is there */
+  char *met;     /* the first foreign route that overlaps, for a message */
 } RouteSearch;
 
 static int

@@ -12,10 +12,10 @@ G_BEGIN_DECLS
 
 /* What is redirected for one mapped address. */
 typedef struct {
-  guint32 address;      /* host byte order */
+  guint32 address; /* host byte order */
   gboolean every_port;
-  gboolean silent;      /* refuse new connections: the peer is known to be dead */
-  GArray *ports;        /* guint16; not used with every_port */
+  gboolean silent; /* refuse new connections: the peer is known to be dead */
+  GArray *ports;   /* guint16; not used with every_port */
 } PilotRedirect;
 
 PilotRedirect *pilot_redirect_new (guint32 address, gboolean every_port);

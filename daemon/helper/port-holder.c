@@ -13,7 +13,7 @@
 /* One listening socket of /proc/net/tcp{,6} (proc(5)). */
 typedef struct {
   gboolean wildcard, loopback;
-  guint32 address;     /* IPv4, host order; 0 when it is IPv6 */
+  guint32 address; /* IPv4, host order; 0 when it is IPv6 */
   guint16 port;
   guint32 uid;
   guint64 inode;
@@ -30,7 +30,8 @@ parse_entry (const char *line, Entry *entry)
   gsize n_words;
 
   if (sscanf (line, " %*u: %32[0-9A-Fa-f]:%x %*[0-9A-Fa-f]:%*x %x %*x:%*x %*x:%*x %*x %u %*u %" G_GUINT64_FORMAT,
-              local, &port, &state, &uid, &inode) != 5 || state != STATE_LISTEN || port > G_MAXUINT16)
+              local, &port, &state, &uid, &inode) != 5 ||
+      state != STATE_LISTEN || port > G_MAXUINT16)
     return FALSE;
   n_words = strlen (local) / 8;
   if (n_words != 1 && n_words != 4)

@@ -38,7 +38,7 @@ struct _PilotPrivilegedInterface {
 typedef struct {
   guint32 address;
   guint16 port;
-  int fd;                /* -1 = failed, or taken by the caller */
+  int fd; /* -1 = failed, or taken by the caller */
   GError *error;
 } PilotListenRequest;
 
@@ -49,16 +49,16 @@ typedef struct {
  */
 typedef struct {
   gboolean check_overlap;
-  GArray *add;              /* guint32 */
-  GPtrArray *listeners;     /* PilotListenRequest* */
-  GArray *require;          /* guint32: the plan fails when every listener wanted on such an address failed */
-  gboolean want_redirect;   /* open the redirect listener */
-  int redirect_fd;          /* out; -1, or taken by the caller */
-  guint16 redirect_port;    /* out */
+  GArray *add;            /* guint32 */
+  GPtrArray *listeners;   /* PilotListenRequest* */
+  GArray *require;        /* guint32: the plan fails when every listener wanted on such an address failed */
+  gboolean want_redirect; /* open the redirect listener */
+  int redirect_fd;        /* out; -1, or taken by the caller */
+  guint16 redirect_port;  /* out */
   gboolean set_rules;
-  GPtrArray *redirects;     /* PilotRedirect*: the whole table */
-  GArray *remove;           /* guint32; missing ones are no error */
-  gboolean remove_strays;   /* also what carries our label and is not in @add */
+  GPtrArray *redirects;   /* PilotRedirect*: the whole table */
+  GArray *remove;         /* guint32; missing ones are no error */
+  gboolean remove_strays; /* also what carries our label and is not in @add */
 } PilotPrivilegedPlan;
 
 PilotPrivilegedPlan *pilot_privileged_plan_new (void);

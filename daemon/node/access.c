@@ -31,7 +31,7 @@ struct _PilotAccess {
   GObject parent_instance;
   char *path;
   char *expose_default;
-  GHashTable *entries; /* node id -> Entry */
+  GHashTable *entries;  /* node id -> Entry */
   JsonObject *document; /* as read: keys we do not know are written back */
 };
 

@@ -19,7 +19,7 @@ typedef struct {
   PilotPollerWatch *watch;
   guint32 events;
   gulong writable_handler, failed_handler;
-  gboolean blocked;  /* said "not now": wait for its signal */
+  gboolean blocked; /* said "not now": wait for its signal */
   gint64 last_warning;
 } Link;
 

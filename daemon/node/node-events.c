@@ -42,8 +42,7 @@ on_lookup (GObject *source, GAsyncResult *result, gpointer user_data)
       g_free (peer->hostname);
       peer->hostname = g_strdup (hostname);
     }
-  }
-  else
+  } else
     g_debug ("lookup of node %u: %s", lookup->peer, error->message);
   lookup->func (node, lookup->peer, found ? key : NULL, lookup->user_data);
   g_free (lookup);
@@ -306,38 +305,38 @@ pilot_node_on_event (const PilotEvent *event, gpointer user_data)
   PilotStreamUser *user;
 
   switch (event->type) {
-    case PILOT_EVENT_NEED_KEY:
-      need_key (node, event->node);
-      break;
-    case PILOT_EVENT_NEED_ENDPOINTS:
-      need_endpoints (node, event->node);
-      break;
-    case PILOT_EVENT_PEER_CHANGED:
-      peer_changed (node, event->node);
-      break;
-    case PILOT_EVENT_KEY_MISMATCH:
-      key_mismatch (node, event->node);
-      break;
-    case PILOT_EVENT_PEER_UNREACHABLE:
-      peer_unreachable (node, event->node);
-      break;
-    case PILOT_EVENT_STREAM_INCOMING:
-      stream_incoming (node, event);
-      break;
-    case PILOT_EVENT_STREAM:
-      user = pilot_stream_get_user_data (event->stream);
-      if (user != NULL)
-        user->ready (user, event->stream, event->ready);
-      break;
-    case PILOT_EVENT_OBSERVED_ENDPOINT:
-      pilot_node_observed (node, &event->endpoint);
-      break;
-    case PILOT_EVENT_HANDSHAKE_WAITING:
-      pilot_trust_notified (node->trust);
-      break;
-    case PILOT_EVENT_PONG:
-      break;
-    default:
-      g_warning ("unknown event %d of the engine", (int) event->type);
+  case PILOT_EVENT_NEED_KEY:
+    need_key (node, event->node);
+    break;
+  case PILOT_EVENT_NEED_ENDPOINTS:
+    need_endpoints (node, event->node);
+    break;
+  case PILOT_EVENT_PEER_CHANGED:
+    peer_changed (node, event->node);
+    break;
+  case PILOT_EVENT_KEY_MISMATCH:
+    key_mismatch (node, event->node);
+    break;
+  case PILOT_EVENT_PEER_UNREACHABLE:
+    peer_unreachable (node, event->node);
+    break;
+  case PILOT_EVENT_STREAM_INCOMING:
+    stream_incoming (node, event);
+    break;
+  case PILOT_EVENT_STREAM:
+    user = pilot_stream_get_user_data (event->stream);
+    if (user != NULL)
+      user->ready (user, event->stream, event->ready);
+    break;
+  case PILOT_EVENT_OBSERVED_ENDPOINT:
+    pilot_node_observed (node, &event->endpoint);
+    break;
+  case PILOT_EVENT_HANDSHAKE_WAITING:
+    pilot_trust_notified (node->trust);
+    break;
+  case PILOT_EVENT_PONG:
+    break;
+  default:
+    g_warning ("unknown event %d of the engine", (int) event->type);
   }
 }

@@ -14,13 +14,13 @@ G_BEGIN_DECLS
 /* What is known of one peer beside the engine's state and the trust record. */
 typedef struct {
   guint32 node;
-  char *hostname;          /* (nullable) as the registry told */
-  gboolean unreachable;    /* the last attempt at a session failed */
+  char *hostname;       /* (nullable) as the registry told */
+  gboolean unreachable; /* the last attempt at a session failed */
   PilotEndpoint endpoints[8];
   guint n_endpoints;
   gboolean relay_only;
-  gint64 resolved_at;      /* monotonic; 0 = never */
-  gint64 contacted_at;     /* we dialled it; monotonic, 0 = never */
+  gint64 resolved_at;  /* monotonic; 0 = never */
+  gint64 contacted_at; /* we dialled it; monotonic, 0 = never */
   gboolean looking_up, resolving;
 } PilotNodePeer;
 
@@ -37,7 +37,7 @@ struct _PilotNode {
   PilotConfig *config;
   PilotPoller *poller;
   PilotPluginLoader *plugins;
-  GCancellable *cancellable;   /* of everything that goes on in the background */
+  GCancellable *cancellable; /* of everything that goes on in the background */
 
   PilotIdentity identity;
   char *public_key;
@@ -55,16 +55,16 @@ struct _PilotNode {
   PilotTrust *trust;
   PilotAccess *access;
 
-  GHashTable *peers;           /* node -> PilotNodePeer */
-  GHashTable *services;        /* port -> PilotNodeService */
+  GHashTable *peers;    /* node -> PilotNodePeer */
+  GHashTable *services; /* port -> PilotNodeService */
   PilotServiceFunc bridge;
   gpointer bridge_data;
-  GHashTable *names;           /* host name -> CachedName, of node-resolve.c */
+  GHashTable *names; /* host name -> CachedName, of node-resolve.c */
 
   PilotEndpoint beacon, observed;
   guint beacon_source, register_source;
   PilotNetworkWatch *network_watch; /* (nullable) where the system lets us */
-  PilotEndpoint source;        /* what we send from toward the beacon; none = there is no way to it */
+  PilotEndpoint source;             /* what we send from toward the beacon; none = there is no way to it */
 };
 
 PilotNodePeer *pilot_node_peer (PilotNode *node, guint32 peer); /* made on first use */

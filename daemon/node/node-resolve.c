@@ -117,15 +117,13 @@ pilot_node_resolve_async (PilotNode *node, const char *text, GCancellable *cance
     PilotNodePeer *peer = g_hash_table_lookup (node->peers, GUINT_TO_POINTER (address.node));
 
     g_task_return_pointer (task, name_new (address.node, peer != NULL ? peer->hostname : NULL, FALSE), (GDestroyNotify) pilot_node_name_free);
-  }
-  else if (strchr (text, ':') != NULL)
+  } else if (strchr (text, ':') != NULL)
     g_task_return_error (task, g_steal_pointer (&error)); /* meant as an address */
   else if (!pilot_node_is_hostname (lower)) {
     g_autofree char *quoted = pilot_error_quote (text, -1);
 
     g_task_return_new_error (task, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT, "\"%s\" is neither a pilot address, a node id nor a host name", quoted);
-  }
-  else if (cached != NULL && cached->expires > g_get_monotonic_time ())
+  } else if (cached != NULL && cached->expires > g_get_monotonic_time ())
     g_task_return_pointer (task, name_new (cached->name.node, lower, cached->name.is_public), (GDestroyNotify) pilot_node_name_free);
   else if (!node->running)
     g_task_return_new_error (task, PILOT_ERROR, PILOT_ERROR_NOT_RUNNING, "the node is not running");

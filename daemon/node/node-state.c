@@ -13,8 +13,8 @@ struct _PilotNodeState {
   char *path;
   char *public_key;
   guint32 node;
-  GHashTable *ports;        /* node -> char * */
-  GHashTable *revocations;  /* node */
+  GHashTable *ports;       /* node -> char * */
+  GHashTable *revocations; /* node */
 };
 
 static guint32

@@ -70,30 +70,30 @@ GError *
 pilot_node_stream_error (PilotNode *node, guint32 peer, guint16 port, PilotStreamError error)
 {
   switch (error) {
-    case PILOT_STREAM_ERROR_NONE:
-      return g_error_new (PILOT_ERROR, PILOT_ERROR_CONNECTION_FAILED, "node %u closed the connection to port %u", peer, port);
-    case PILOT_STREAM_ERROR_REFUSED:
-      return g_error_new (PILOT_ERROR, PILOT_ERROR_REFUSED, "node %u refused the connection to port %u", peer, port);
-    case PILOT_STREAM_ERROR_RESET:
-      return g_error_new (PILOT_ERROR, PILOT_ERROR_CONNECTION_FAILED, "node %u reset the connection to port %u", peer, port);
-    case PILOT_STREAM_ERROR_TIMEOUT:
-      return g_error_new (PILOT_ERROR, PILOT_ERROR_TIMEOUT, "node %u did not answer on port %u", peer, port);
-    case PILOT_STREAM_ERROR_NO_KEY_EXCHANGE:
-      return g_error_new (PILOT_ERROR, PILOT_ERROR_TIMEOUT, "node %u cannot be reached: it does not answer the key exchange", peer);
-    case PILOT_STREAM_ERROR_UNRESOLVED:
-      if (!pilot_trust_is_trusted (node->trust, peer))
-        return g_error_new (PILOT_ERROR, PILOT_ERROR_TRUST_REQUIRED, "the registry does not say where node %u is: it does not trust this node", peer);
-      return g_error_new (PILOT_ERROR, PILOT_ERROR_CONNECTION_FAILED, "the registry does not say where node %u is%s%s", peer,
-                          pilot_registry_session_is_online (node->session) ? "" : ": ",
-                          pilot_registry_session_is_online (node->session) ? "" : pilot_node_get_state_detail (node));
-    case PILOT_STREAM_ERROR_KEY_MISMATCH:
-      return g_error_new (PILOT_ERROR, PILOT_ERROR_KEY_MISMATCH, "node %u does not have the key that is trusted", peer);
-    case PILOT_STREAM_ERROR_LOST:
-      return g_error_new (PILOT_ERROR, PILOT_ERROR_CONNECTION_FAILED, "the connection to node %u was lost", peer);
-    case PILOT_STREAM_ERROR_REVOKED:
-      return g_error_new (PILOT_ERROR, PILOT_ERROR_TRUST_REQUIRED, "trust with node %u has ended", peer);
-    default:
-      return g_error_new (PILOT_ERROR, PILOT_ERROR_FAILED, "the connection to node %u port %u ended", peer, port);
+  case PILOT_STREAM_ERROR_NONE:
+    return g_error_new (PILOT_ERROR, PILOT_ERROR_CONNECTION_FAILED, "node %u closed the connection to port %u", peer, port);
+  case PILOT_STREAM_ERROR_REFUSED:
+    return g_error_new (PILOT_ERROR, PILOT_ERROR_REFUSED, "node %u refused the connection to port %u", peer, port);
+  case PILOT_STREAM_ERROR_RESET:
+    return g_error_new (PILOT_ERROR, PILOT_ERROR_CONNECTION_FAILED, "node %u reset the connection to port %u", peer, port);
+  case PILOT_STREAM_ERROR_TIMEOUT:
+    return g_error_new (PILOT_ERROR, PILOT_ERROR_TIMEOUT, "node %u did not answer on port %u", peer, port);
+  case PILOT_STREAM_ERROR_NO_KEY_EXCHANGE:
+    return g_error_new (PILOT_ERROR, PILOT_ERROR_TIMEOUT, "node %u cannot be reached: it does not answer the key exchange", peer);
+  case PILOT_STREAM_ERROR_UNRESOLVED:
+    if (!pilot_trust_is_trusted (node->trust, peer))
+      return g_error_new (PILOT_ERROR, PILOT_ERROR_TRUST_REQUIRED, "the registry does not say where node %u is: it does not trust this node", peer);
+    return g_error_new (PILOT_ERROR, PILOT_ERROR_CONNECTION_FAILED, "the registry does not say where node %u is%s%s", peer,
+                        pilot_registry_session_is_online (node->session) ? "" : ": ",
+                        pilot_registry_session_is_online (node->session) ? "" : pilot_node_get_state_detail (node));
+  case PILOT_STREAM_ERROR_KEY_MISMATCH:
+    return g_error_new (PILOT_ERROR, PILOT_ERROR_KEY_MISMATCH, "node %u does not have the key that is trusted", peer);
+  case PILOT_STREAM_ERROR_LOST:
+    return g_error_new (PILOT_ERROR, PILOT_ERROR_CONNECTION_FAILED, "the connection to node %u was lost", peer);
+  case PILOT_STREAM_ERROR_REVOKED:
+    return g_error_new (PILOT_ERROR, PILOT_ERROR_TRUST_REQUIRED, "trust with node %u has ended", peer);
+  default:
+    return g_error_new (PILOT_ERROR, PILOT_ERROR_FAILED, "the connection to node %u port %u ended", peer, port);
   }
 }
 

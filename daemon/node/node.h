@@ -29,13 +29,13 @@ gboolean pilot_node_start_finish (PilotNode *node, GAsyncResult *result, GError 
 void pilot_node_stop_async (PilotNode *node, GCancellable *cancellable, GAsyncReadyCallback callback, gpointer user_data);
 gboolean pilot_node_stop_finish (PilotNode *node, GAsyncResult *result, GError **error);
 
-guint32 pilot_node_get_id (PilotNode *node);                 /* 0 until registered for the first time (remembered over restarts) */
-const char *pilot_node_get_hostname (PilotNode *node);       /* "" = none */
-const char *pilot_node_get_public_key (PilotNode *node);     /* base64 */
-const char *pilot_node_get_state (PilotNode *node);          /* "connecting", "online" */
-const char *pilot_node_get_state_detail (PilotNode *node);   /* why it is not online; "" = nothing to say */
+guint32 pilot_node_get_id (PilotNode *node);               /* 0 until registered for the first time (remembered over restarts) */
+const char *pilot_node_get_hostname (PilotNode *node);     /* "" = none */
+const char *pilot_node_get_public_key (PilotNode *node);   /* base64 */
+const char *pilot_node_get_state (PilotNode *node);        /* "connecting", "online" */
+const char *pilot_node_get_state_detail (PilotNode *node); /* why it is not online; "" = nothing to say */
 gboolean pilot_node_get_public (PilotNode *node);
-gint64 pilot_node_get_started (PilotNode *node);             /* unix seconds */
+gint64 pilot_node_get_started (PilotNode *node); /* unix seconds */
 PilotTrust *pilot_node_get_trust (PilotNode *node);
 PilotAccess *pilot_node_get_access (PilotNode *node);
 PilotOverlay *pilot_node_get_overlay (PilotNode *node);
@@ -46,7 +46,7 @@ GVariant *pilot_node_get_statistics (PilotNode *node);
 
 typedef struct {
   guint32 node;
-  char *hostname;           /* "" = unknown */
+  char *hostname; /* "" = unknown */
   gboolean is_public;
 } PilotNodeName;
 void pilot_node_name_free (PilotNodeName *name);
@@ -63,10 +63,10 @@ void pilot_node_ping_async (PilotNode *node, guint32 peer, guint sequence, guint
 gboolean pilot_node_ping_finish (PilotNode *node, GAsyncResult *result, gint64 *rtt_us, guint *bytes, GError **error);
 
 typedef struct {
-  PilotPeerInfo info;       /* of the engine */
+  PilotPeerInfo info; /* of the engine */
   gboolean trusted, mutual;
-  char *hostname;           /* "" = unknown */
-  char *state;              /* "connected", "connecting", "idle", "silent", "key-mismatch", "unreachable" */
+  char *hostname; /* "" = unknown */
+  char *state;    /* "connected", "connecting", "idle", "silent", "key-mismatch", "unreachable" */
 } PilotPeerView;
 void pilot_peer_view_free (PilotPeerView *view);
 /* Trusted peers and those with a session. PilotPeerView* elements. */

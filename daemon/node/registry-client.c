@@ -29,16 +29,16 @@ struct _PilotRegistryClient {
   PilotRegistryTls tls;
   char *fingerprint;
 
-  GQueue queue;   /* Call, those not sent yet */
-  Call *current;  /* the one on the connection */
+  GQueue queue;  /* Call, those not sent yet */
+  Call *current; /* the one on the connection */
 
   GIOStream *stream;
-  GCancellable *io;         /* of the connection in use, or being made */
+  GCancellable *io; /* of the connection in use, or being made */
   gboolean connecting;
   PilotRegistryReader *reader;
   guint8 buffer[16384];
 
-  guint backoff;            /* milliseconds; 0 = the last attempt succeeded */
+  guint backoff; /* milliseconds; 0 = the last attempt succeeded */
   gint64 last_attempt;
   guint retry_source, deadline_source, idle_source;
   char *reason;
@@ -147,8 +147,7 @@ connection_lost (PilotRegistryClient *client, const char *what, gboolean was_att
     call->resent = TRUE;
     client->current = NULL;
     g_queue_push_head (&client->queue, call);
-  }
-  else if (was_attempt || call != NULL) {
+  } else if (was_attempt || call != NULL) {
     g_autoptr (GError) error = g_error_new_literal (PILOT_ERROR, PILOT_ERROR_CONNECTION_FAILED, reason);
 
     fail_all (client, error);
@@ -423,8 +422,7 @@ pump (PilotRegistryClient *client)
   if (client->stream != NULL) {
     if (client->current == NULL && !g_queue_is_empty (&client->queue))
       send_next (client);
-  }
-  else if (!client->connecting && !g_queue_is_empty (&client->queue)) {
+  } else if (!client->connecting && !g_queue_is_empty (&client->queue)) {
     if (client->retry_source == 0 || g_get_monotonic_time () - client->last_attempt >= IMPATIENCE)
       connect_now (client);
   }

@@ -33,7 +33,9 @@ struct _PilotRegistrySession {
 
 G_DEFINE_FINAL_TYPE (PilotRegistrySession, pilot_registry_session, G_TYPE_OBJECT)
 
-enum { SIGNAL_REGISTERED, SIGNAL_STATE_CHANGED, N_SIGNALS };
+enum { SIGNAL_REGISTERED,
+       SIGNAL_STATE_CHANGED,
+       N_SIGNALS };
 static guint signals[N_SIGNALS];
 
 static void send_register (PilotRegistrySession *session);

@@ -16,10 +16,10 @@ G_BEGIN_DECLS
 G_DECLARE_FINAL_TYPE (PilotRegistrySession, pilot_registry_session, PILOT, REGISTRY_SESSION, GObject)
 
 typedef struct {
-  char *listen_addr;   /* where the beacon sees the tunnel socket, else the bound port on any address */
+  char *listen_addr; /* where the beacon sees the tunnel socket, else the bound port on any address */
   char **lan_addrs;
-  char *owner;         /* NULL = none */
-  char *hostname;      /* "" = none */
+  char *owner;    /* NULL = none */
+  char *hostname; /* "" = none */
   char *version;
   gboolean is_public;
   gboolean relay_only;

@@ -24,7 +24,7 @@ typedef struct {
   char *text;
   PilotTrustSentFunc func;
   gpointer user_data;
-  PilotStream *stream;  /* NULL while it waits its turn */
+  PilotStream *stream; /* NULL while it waits its turn */
   char *bytes;
   gsize length, written;
   guint timeout_source;
@@ -41,10 +41,10 @@ typedef struct {
 
 struct _PilotTrustDirect {
   PilotTrust *trust;
-  GQueue sends;         /* Send, oldest first; at most one of each peer has a stream */
-  GQueue receives;      /* Receive */
-  GHashTable *seen;     /* GBytes -> unix seconds */
-  GHashTable *stamps;   /* node -> the last timestamp sent: no two of our messages are the same bytes */
+  GQueue sends;       /* Send, oldest first; at most one of each peer has a stream */
+  GQueue receives;    /* Receive */
+  GHashTable *seen;   /* GBytes -> unix seconds */
+  GHashTable *stamps; /* node -> the last timestamp sent: no two of our messages are the same bytes */
   gboolean bound;
 };
 
@@ -325,21 +325,21 @@ handle (PilotTrustDirect *direct, guint32 peer, const PilotTrustMessage *message
     return;
   g_debug ("node %u: %s", peer, message->type_text);
   switch (message->type) {
-    case PILOT_TRUST_MESSAGE_REQUEST:
-      pilot_trust_handle_request (trust, peer, key, message->justification);
-      break;
-    case PILOT_TRUST_MESSAGE_ACCEPT:
-      pilot_trust_handle_accept (trust, peer, key);
-      break;
-    case PILOT_TRUST_MESSAGE_REJECT:
-      pilot_trust_handle_reject (trust, peer);
-      break;
-    case PILOT_TRUST_MESSAGE_REVOKE:
-      pilot_trust_handle_revoke (trust, peer);
-      break;
-    case PILOT_TRUST_MESSAGE_UNKNOWN:
-    default:
-      break;
+  case PILOT_TRUST_MESSAGE_REQUEST:
+    pilot_trust_handle_request (trust, peer, key, message->justification);
+    break;
+  case PILOT_TRUST_MESSAGE_ACCEPT:
+    pilot_trust_handle_accept (trust, peer, key);
+    break;
+  case PILOT_TRUST_MESSAGE_REJECT:
+    pilot_trust_handle_reject (trust, peer);
+    break;
+  case PILOT_TRUST_MESSAGE_REVOKE:
+    pilot_trust_handle_revoke (trust, peer);
+    break;
+  case PILOT_TRUST_MESSAGE_UNKNOWN:
+  default:
+    break;
   }
 }
 

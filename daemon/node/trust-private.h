@@ -17,13 +17,13 @@ typedef struct _PilotTrustRelay PilotTrustRelay;
 struct _PilotTrust {
   GObject parent_instance;
 
-  PilotNode *node;              /* not held: it holds us */
+  PilotNode *node; /* not held: it holds us */
   PilotTrustStore *store;
   GHashTable *tables[PILOT_TRUST_N_KINDS]; /* node -> PilotTrustRecord: what the store has, for quick looks */
   PilotTrustDirect *direct;
   PilotTrustRelay *relay;
-  GHashTable *revoking;         /* node -> Revoking: revocations under way */
-  GHashTable *heard;            /* node: to be told again; handled from the loop */
+  GHashTable *revoking; /* node -> Revoking: revocations under way */
+  GHashTable *heard;    /* node: to be told again; handled from the loop */
   guint heard_source;
   gboolean running;
 };

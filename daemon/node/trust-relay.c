@@ -23,15 +23,15 @@
 struct _PilotTrustRelay {
   PilotTrust *trust;
   guint timer;
-  gint64 last_poll;     /* when the last one began; 0 = never */
-  gint64 fast_until;    /* poll every 2 s until then: an answer is waited for */
-  gint64 settle_until;  /* likewise, after a registration */
+  gint64 last_poll;    /* when the last one began; 0 = never */
+  gint64 fast_until;   /* poll every 2 s until then: an answer is waited for */
+  gint64 settle_until; /* likewise, after a registration */
   gboolean polling, owed;
-  guint lookups;        /* of keys, for what the last poll brought */
+  guint lookups; /* of keys, for what the last poll brought */
   gint64 tokens_at;
   guint tokens;
-  GQueue waiting;       /* Waiter */
-  GQueue doubts;        /* Doubt */
+  GQueue waiting; /* Waiter */
+  GQueue doubts;  /* Doubt */
   gboolean running, winding_down;
 };
 
@@ -304,8 +304,7 @@ handle_inbox (PilotTrustRelay *relay, JsonObject *answer)
     if (pilot_json_get_boolean (item, "accept")) {
       relay->lookups++;
       pilot_node_lookup_key (relay->trust->node, peer, on_accept_key, NULL);
-    }
-    else if (pilot_trust_is_trusted (relay->trust, peer))
+    } else if (pilot_trust_is_trusted (relay->trust, peer))
       start_doubt (relay, peer);
     else
       pilot_trust_handle_reject (relay->trust, peer);

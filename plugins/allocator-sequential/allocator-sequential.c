@@ -3,15 +3,14 @@
 
 #define DEFAULT_SUBNET "10.4.0.0/16"
 
-struct _PilotAllocatorSequential
-{
+struct _PilotAllocatorSequential {
   PilotAllocator parent_instance;
 
   gchar *subnet;
-  guint32 base;          /* the subnet's first address; host byte order as all here */
-  guint32 size;          /* how many addresses it has, the first and last included */
-  guint32 cursor;        /* offset of the last address that was given in turn; 0: none yet */
-  GHashTable *by_local;  /* IP → PilotAddress, owned by by_address */
+  guint32 base;           /* the subnet's first address; host byte order as all here */
+  guint32 size;           /* how many addresses it has, the first and last included */
+  guint32 cursor;         /* offset of the last address that was given in turn; 0: none yet */
+  GHashTable *by_local;   /* IP → PilotAddress, owned by by_address */
   GHashTable *by_address; /* PilotAddress → IP */
 };
 
@@ -24,7 +23,7 @@ static const PilotPluginSetting settings[] = {
 
 static gboolean
 get_ipv4 (GInetAddress *address,
-          guint32      *value)
+          guint32 *value)
 {
   const guint8 *bytes = g_inet_address_to_bytes (address);
 
@@ -44,7 +43,7 @@ new_ipv4 (guint32 value)
 
 static gboolean
 is_inside (PilotAllocatorSequential *self,
-           guint32                   local)
+           guint32 local)
 {
   return local - self->base < self->size;
 }
@@ -52,7 +51,7 @@ is_inside (PilotAllocatorSequential *self,
 /* Addresses that old software takes for a network's or a broadcast address are never given. */
 static gboolean
 is_usable (PilotAllocatorSequential *self,
-           guint32                   local)
+           guint32 local)
 {
   const guint32 last = self->base + self->size - 1;
 
@@ -61,8 +60,8 @@ is_usable (PilotAllocatorSequential *self,
 
 static void
 take (PilotAllocatorSequential *self,
-      const PilotAddress       *address,
-      guint32                   local)
+      const PilotAddress *address,
+      guint32 local)
 {
   PilotAddress *key = g_memdup2 (address, sizeof *address);
 
@@ -71,125 +70,113 @@ take (PilotAllocatorSequential *self,
 }
 
 static gboolean
-check_wanted (PilotAllocatorSequential  *self,
-              const PilotAddress        *address,
-              GInetAddress              *wanted,
-              guint32                   *local,
-              GError                   **error)
+check_wanted (PilotAllocatorSequential *self,
+              const PilotAddress *address,
+              GInetAddress *wanted,
+              guint32 *local,
+              GError **error)
 {
   g_autofree gchar *text = g_inet_address_to_string (wanted);
   gchar name[PILOT_ADDRESS_TEXT_SIZE];
   const PilotAddress *holder;
   gpointer current;
 
-  if (!get_ipv4 (wanted, local) || !is_inside (self, *local))
-    {
-      g_set_error (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT, "\"%s\" is outside the subnet %s", text, self->subnet);
-      return FALSE;
-    }
-  if (!is_usable (self, *local))
-    {
-      g_set_error (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT,
-                   "\"%s\" is reserved: addresses ending in .0 or .255 and the last of the subnet are never given", text);
-      return FALSE;
-    }
+  if (!get_ipv4 (wanted, local) || !is_inside (self, *local)) {
+    g_set_error (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT, "\"%s\" is outside the subnet %s", text, self->subnet);
+    return FALSE;
+  }
+  if (!is_usable (self, *local)) {
+    g_set_error (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT,
+                 "\"%s\" is reserved: addresses ending in .0 or .255 and the last of the subnet are never given", text);
+    return FALSE;
+  }
   holder = g_hash_table_lookup (self->by_local, GUINT_TO_POINTER (*local));
-  if (holder != NULL && !pilot_address_equal (holder, address))
-    {
-      g_set_error (error, PILOT_ERROR, PILOT_ERROR_ALREADY_EXISTS, "\"%s\" is in use by %s", text,
-                   pilot_address_format (holder, name));
-      return FALSE;
-    }
+  if (holder != NULL && !pilot_address_equal (holder, address)) {
+    g_set_error (error, PILOT_ERROR, PILOT_ERROR_ALREADY_EXISTS, "\"%s\" is in use by %s", text,
+                 pilot_address_format (holder, name));
+    return FALSE;
+  }
   current = g_hash_table_lookup (self->by_address, address);
-  if (current != NULL && GPOINTER_TO_UINT (current) != *local)
-    {
-      g_autoptr(GInetAddress) other = new_ipv4 (GPOINTER_TO_UINT (current));
-      g_autofree gchar *other_text = g_inet_address_to_string (other);
+  if (current != NULL && GPOINTER_TO_UINT (current) != *local) {
+    g_autoptr (GInetAddress) other = new_ipv4 (GPOINTER_TO_UINT (current));
+    g_autofree gchar *other_text = g_inet_address_to_string (other);
 
-      g_set_error (error, PILOT_ERROR, PILOT_ERROR_ALREADY_EXISTS, "%s already has \"%s\"",
-                   pilot_address_format (address, name), other_text);
-      return FALSE;
-    }
+    g_set_error (error, PILOT_ERROR, PILOT_ERROR_ALREADY_EXISTS, "%s already has \"%s\"",
+                 pilot_address_format (address, name), other_text);
+    return FALSE;
+  }
   return TRUE;
 }
 
 /* Forward from the last one given, around once: an address that was just released is the last to come again. */
 static gboolean
 find_next (PilotAllocatorSequential *self,
-           guint32                  *local)
+           guint32 *local)
 {
   guint32 offset = self->cursor;
 
-  for (guint32 tries = 0; tries < self->size; tries++)
-    {
-      offset = offset + 1 < self->size ? offset + 1 : 0;
-      *local = self->base + offset;
-      if (is_usable (self, *local) && !g_hash_table_contains (self->by_local, GUINT_TO_POINTER (*local)))
-        {
-          self->cursor = offset;
-          return TRUE;
-        }
+  for (guint32 tries = 0; tries < self->size; tries++) {
+    offset = offset + 1 < self->size ? offset + 1 : 0;
+    *local = self->base + offset;
+    if (is_usable (self, *local) && !g_hash_table_contains (self->by_local, GUINT_TO_POINTER (*local))) {
+      self->cursor = offset;
+      return TRUE;
     }
+  }
   return FALSE;
 }
 
 static GInetAddress *
-pilot_allocator_sequential_allocate (PilotAllocator      *allocator,
-                                     const PilotAddress  *address,
-                                     GInetAddress        *wanted,
-                                     GError             **error)
+pilot_allocator_sequential_allocate (PilotAllocator *allocator,
+                                     const PilotAddress *address,
+                                     GInetAddress *wanted,
+                                     GError **error)
 {
   PilotAllocatorSequential *self = PILOT_ALLOCATOR_SEQUENTIAL (allocator);
   gpointer current = g_hash_table_lookup (self->by_address, address);
   guint32 local;
 
-  if (wanted != NULL)
-    {
-      if (!check_wanted (self, address, wanted, &local, error))
-        return NULL;
-    }
-  else if (current != NULL)
-    {
-      local = GPOINTER_TO_UINT (current);
-    }
-  else if (!find_next (self, &local))
-    {
-      g_set_error (error, PILOT_ERROR, PILOT_ERROR_EXHAUSTED, "every address of the subnet %s is in use, unmap one first",
-                   self->subnet);
+  if (wanted != NULL) {
+    if (!check_wanted (self, address, wanted, &local, error))
       return NULL;
-    }
+  } else if (current != NULL) {
+    local = GPOINTER_TO_UINT (current);
+  } else if (!find_next (self, &local)) {
+    g_set_error (error, PILOT_ERROR, PILOT_ERROR_EXHAUSTED, "every address of the subnet %s is in use, unmap one first",
+                 self->subnet);
+    return NULL;
+  }
   if (current == NULL)
     take (self, address, local);
   return new_ipv4 (local);
 }
 
 static gboolean
-pilot_allocator_sequential_release (PilotAllocator      *allocator,
-                                    const PilotAddress  *address,
-                                    GError             **error)
+pilot_allocator_sequential_release (PilotAllocator *allocator,
+                                    const PilotAddress *address,
+                                    GError **error)
 {
   PilotAllocatorSequential *self = PILOT_ALLOCATOR_SEQUENTIAL (allocator);
   gpointer current = g_hash_table_lookup (self->by_address, address);
   gchar name[PILOT_ADDRESS_TEXT_SIZE];
 
-  if (current == NULL)
-    {
-      g_set_error (error, PILOT_ERROR, PILOT_ERROR_NOT_FOUND, "%s has no local address", pilot_address_format (address, name));
-      return FALSE;
-    }
+  if (current == NULL) {
+    g_set_error (error, PILOT_ERROR, PILOT_ERROR_NOT_FOUND, "%s has no local address", pilot_address_format (address, name));
+    return FALSE;
+  }
   g_hash_table_remove (self->by_local, current);
   g_hash_table_remove (self->by_address, address);
   return TRUE;
 }
 
 static gboolean
-pilot_allocator_sequential_restore (PilotAllocator      *allocator,
-                                    const PilotAddress  *address,
-                                    GInetAddress        *local,
-                                    GError             **error)
+pilot_allocator_sequential_restore (PilotAllocator *allocator,
+                                    const PilotAddress *address,
+                                    GInetAddress *local,
+                                    GError **error)
 {
   PilotAllocatorSequential *self = PILOT_ALLOCATOR_SEQUENTIAL (allocator);
-  g_autoptr(GInetAddress) given = pilot_allocator_sequential_allocate (allocator, address, local, error);
+  g_autoptr (GInetAddress) given = pilot_allocator_sequential_allocate (allocator, address, local, error);
   guint32 value;
 
   if (given == NULL)
@@ -201,50 +188,47 @@ pilot_allocator_sequential_restore (PilotAllocator      *allocator,
 }
 
 static gboolean
-check_given_out (PilotAllocatorSequential  *self,
-                 guint32                    base,
-                 guint32                    size,
-                 GInetAddressMask          *subnet,
-                 GError                   **error)
+check_given_out (PilotAllocatorSequential *self,
+                 guint32 base,
+                 guint32 size,
+                 GInetAddressMask *subnet,
+                 GError **error)
 {
   GHashTableIter iter;
   gpointer local;
 
   g_hash_table_iter_init (&iter, self->by_local);
-  while (g_hash_table_iter_next (&iter, &local, NULL))
-    {
-      const guint32 offset = GPOINTER_TO_UINT (local) - base;
+  while (g_hash_table_iter_next (&iter, &local, NULL)) {
+    const guint32 offset = GPOINTER_TO_UINT (local) - base;
 
-      if (offset == 0 || offset >= size - 1)
-        {
-          g_autoptr(GInetAddress) address = new_ipv4 (GPOINTER_TO_UINT (local));
-          g_autofree gchar *text = g_inet_address_to_string (address);
-          g_autofree gchar *cidr = g_inet_address_mask_to_string (subnet);
+    if (offset == 0 || offset >= size - 1) {
+      g_autoptr (GInetAddress) address = new_ipv4 (GPOINTER_TO_UINT (local));
+      g_autofree gchar *text = g_inet_address_to_string (address);
+      g_autofree gchar *cidr = g_inet_address_mask_to_string (subnet);
 
-          g_set_error (error, PILOT_ERROR, PILOT_ERROR_BUSY, "\"%s\" is in use and outside \"%s\", unmap it first", text, cidr);
-          return FALSE;
-        }
+      g_set_error (error, PILOT_ERROR, PILOT_ERROR_BUSY, "\"%s\" is in use and outside \"%s\", unmap it first", text, cidr);
+      return FALSE;
     }
+  }
   return TRUE;
 }
 
 static gboolean
-pilot_allocator_sequential_set_subnet (PilotAllocator    *allocator,
-                                       GInetAddressMask  *subnet,
-                                       GError           **error)
+pilot_allocator_sequential_set_subnet (PilotAllocator *allocator,
+                                       GInetAddressMask *subnet,
+                                       GError **error)
 {
   PilotAllocatorSequential *self = PILOT_ALLOCATOR_SEQUENTIAL (allocator);
   const guint length = g_inet_address_mask_get_length (subnet);
   guint32 base, size;
 
-  if (!get_ipv4 (g_inet_address_mask_get_address (subnet), &base) || length < 8 || length > 30)
-    {
-      g_autofree gchar *text = g_inet_address_mask_to_string (subnet);
+  if (!get_ipv4 (g_inet_address_mask_get_address (subnet), &base) || length < 8 || length > 30) {
+    g_autofree gchar *text = g_inet_address_mask_to_string (subnet);
 
-      g_set_error (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT,
-                   "the subnet \"%s\" does not suit (expected IPv4 with a length from 8 to 30)", text);
-      return FALSE;
-    }
+    g_set_error (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT,
+                 "the subnet \"%s\" does not suit (expected IPv4 with a length from 8 to 30)", text);
+    return FALSE;
+  }
   size = 1u << (32 - length);
   if (!check_given_out (self, base, size, subnet, error))
     return FALSE;
@@ -265,8 +249,8 @@ pilot_allocator_sequential_get_subnet (PilotAllocator *allocator)
 }
 
 static gboolean
-pilot_allocator_sequential_enable (PilotPlugin  *plugin,
-                                   GError      **error)
+pilot_allocator_sequential_enable (PilotPlugin *plugin,
+                                   GError **error)
 {
   const gchar *subnet;
 
@@ -278,8 +262,8 @@ pilot_allocator_sequential_enable (PilotPlugin  *plugin,
 }
 
 static gboolean
-pilot_allocator_sequential_disable (PilotPlugin  *plugin,
-                                    GError      **error)
+pilot_allocator_sequential_disable (PilotPlugin *plugin,
+                                    GError **error)
 {
   PilotAllocatorSequential *self = PILOT_ALLOCATOR_SEQUENTIAL (plugin);
 

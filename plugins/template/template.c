@@ -5,11 +5,10 @@
 #define PILOT_TYPE_TEMPLATE (pilot_template_get_type ())
 G_DECLARE_FINAL_TYPE (PilotTemplate, pilot_template, PILOT, TEMPLATE, PilotAllocator)
 
-struct _PilotTemplate
-{
+struct _PilotTemplate {
   PilotAllocator parent_instance;
 
-  guint8 second;     /* 10.SECOND.0.0/16 */
+  guint8 second; /* 10.SECOND.0.0/16 */
   gchar *subnet;
   GHashTable *given; /* set of node ids */
 };
@@ -22,34 +21,32 @@ static const PilotPluginSetting settings[] = {
 };
 
 static GInetAddress *
-pilot_template_allocate (PilotAllocator      *allocator,
-                         const PilotAddress  *address,
-                         GInetAddress        *wanted,
-                         GError             **error)
+pilot_template_allocate (PilotAllocator *allocator,
+                         const PilotAddress *address,
+                         GInetAddress *wanted,
+                         GError **error)
 {
   PilotTemplate *self = PILOT_TEMPLATE (allocator);
   const guint8 bytes[4] = { 10, self->second, (guint8) (address->node >> 8), (guint8) address->node };
-  g_autoptr(GInetAddress) local = g_inet_address_new_from_bytes (bytes, G_SOCKET_FAMILY_IPV4);
+  g_autoptr (GInetAddress) local = g_inet_address_new_from_bytes (bytes, G_SOCKET_FAMILY_IPV4);
 
   /* TRUE (here: not NULL) if and only if no error is set. */
-  if (address->network != 0 || address->node > G_MAXUINT16 || bytes[3] == 0 || bytes[3] == 255)
-    {
-      g_set_error (error, PILOT_ERROR, PILOT_ERROR_EXHAUSTED, "node %u has no place in %s", address->node, self->subnet);
-      return NULL;
-    }
-  if (wanted != NULL && !g_inet_address_equal (wanted, local))
-    {
-      g_set_error (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT, "node %u always has another address", address->node);
-      return NULL;
-    }
+  if (address->network != 0 || address->node > G_MAXUINT16 || bytes[3] == 0 || bytes[3] == 255) {
+    g_set_error (error, PILOT_ERROR, PILOT_ERROR_EXHAUSTED, "node %u has no place in %s", address->node, self->subnet);
+    return NULL;
+  }
+  if (wanted != NULL && !g_inet_address_equal (wanted, local)) {
+    g_set_error (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT, "node %u always has another address", address->node);
+    return NULL;
+  }
   g_hash_table_add (self->given, GUINT_TO_POINTER (address->node));
   return g_steal_pointer (&local);
 }
 
 static gboolean
-pilot_template_release (PilotAllocator      *allocator,
-                        const PilotAddress  *address,
-                        GError             **error)
+pilot_template_release (PilotAllocator *allocator,
+                        const PilotAddress *address,
+                        GError **error)
 {
   if (g_hash_table_remove (PILOT_TEMPLATE (allocator)->given, GUINT_TO_POINTER (address->node)))
     return TRUE;
@@ -64,8 +61,8 @@ pilot_template_get_subnet (PilotAllocator *allocator)
 }
 
 static gboolean
-pilot_template_enable (PilotPlugin  *plugin,
-                       GError      **error)
+pilot_template_enable (PilotPlugin *plugin,
+                       GError **error)
 {
   PilotTemplate *self = PILOT_TEMPLATE (plugin);
   gint64 second = 5;
@@ -73,11 +70,10 @@ pilot_template_enable (PilotPlugin  *plugin,
   if (!pilot_plugin_check_settings (plugin, settings, error))
     return FALSE;
   pilot_plugin_lookup_setting (plugin, "second", "x", &second);
-  if (second < 0 || second > 255)
-    {
-      g_set_error_literal (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT, "setting \"second\" is not from 0 to 255");
-      return FALSE;
-    }
+  if (second < 0 || second > 255) {
+    g_set_error_literal (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT, "setting \"second\" is not from 0 to 255");
+    return FALSE;
+  }
   self->second = (guint8) second;
   g_free (self->subnet);
   self->subnet = g_strdup_printf ("10.%u.0.0/16", self->second);

@@ -21,8 +21,7 @@
 #define ERROR_ROUNDS 64
 
 /* Room for one control message holding an int (UDP_GRO) or a uint16_t (UDP_SEGMENT). */
-typedef union
-{
+typedef union {
   struct cmsghdr align;
   guint8 bytes[CMSG_SPACE (sizeof (gint))];
 } Control;
@@ -33,8 +32,8 @@ typedef struct
   struct iovec vectors[SEND_MESSAGES];
   struct sockaddr_storage addresses[SEND_MESSAGES];
   Control controls[SEND_MESSAGES];
-  guint items[SEND_MESSAGES];      /* which item a message is of */
-  gsize ends[SEND_MESSAGES];       /* where in it the message ends */
+  guint items[SEND_MESSAGES]; /* which item a message is of */
+  gsize ends[SEND_MESSAGES];  /* where in it the message ends */
 } Outgoing;
 
 typedef struct
@@ -47,14 +46,13 @@ typedef struct
   guint8 data[RECEIVE_MESSAGES][RECEIVE_SIZE];
 } Incoming;
 
-struct _PilotTransportUdp
-{
+struct _PilotTransportUdp {
   PilotTransport parent_instance;
 
   UdpSocket socket;
   Outgoing *out;
   Incoming *in;
-  gboolean want_write; /* a send met a full buffer; cleared when the descriptor is writable again */
+  gboolean want_write;                   /* a send met a full buffer; cleared when the descriptor is writable again */
   PilotEndpoint slow[SLOW_DESTINATIONS]; /* refuse segmented sends; indexed by hash, a newcomer replaces */
 
   guint64 datagrams_sent, bytes_sent, datagrams_received, bytes_received;
@@ -70,8 +68,8 @@ static const PilotPluginSetting settings[] = {
 };
 
 static gboolean
-pilot_transport_udp_enable (PilotPlugin  *plugin,
-                            GError      **error)
+pilot_transport_udp_enable (PilotPlugin *plugin,
+                            GError **error)
 {
   PilotTransportUdp *self = PILOT_TRANSPORT_UDP (plugin);
   const gchar *listen = ":0";
@@ -81,14 +79,13 @@ pilot_transport_udp_enable (PilotPlugin  *plugin,
     return FALSE;
   pilot_plugin_lookup_setting (plugin, "listen", "&s", &listen);
   pilot_plugin_lookup_setting (plugin, "offload", "&s", &offload);
-  if (!g_str_equal (offload, "auto") && !g_str_equal (offload, "off"))
-    {
-      g_autofree gchar *quoted = pilot_error_quote (offload, -1);
+  if (!g_str_equal (offload, "auto") && !g_str_equal (offload, "off")) {
+    g_autofree gchar *quoted = pilot_error_quote (offload, -1);
 
-      g_set_error (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT, "setting \"offload\" is \"%s\" (expected auto or off)",
-                   quoted);
-      return FALSE;
-    }
+    g_set_error (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT, "setting \"offload\" is \"%s\" (expected auto or off)",
+                 quoted);
+    return FALSE;
+  }
   if (!udp_socket_open (&self->socket, listen, g_str_equal (offload, "auto"), error))
     return FALSE;
   self->out = g_new0 (Outgoing, 1);
@@ -100,8 +97,8 @@ pilot_transport_udp_enable (PilotPlugin  *plugin,
 }
 
 static gboolean
-pilot_transport_udp_disable (PilotPlugin  *plugin,
-                             GError      **error)
+pilot_transport_udp_disable (PilotPlugin *plugin,
+                             GError **error)
 {
   PilotTransportUdp *self = PILOT_TRANSPORT_UDP (plugin);
 
@@ -115,24 +112,23 @@ pilot_transport_udp_disable (PilotPlugin  *plugin,
 static gboolean
 is_network_error (gint number)
 {
-  switch (number)
-    {
-    case ECONNREFUSED:
-    case EHOSTUNREACH:
-    case EHOSTDOWN:
-    case ENETUNREACH:
-    case ENETDOWN:
-    case ENONET:
-    case ENOPROTOOPT:
-    case EOPNOTSUPP:
-    case EPROTO:
-    case EACCES:
-    case EMSGSIZE:
-    case EPERM:
-      return TRUE;
-    default:
-      return FALSE;
-    }
+  switch (number) {
+  case ECONNREFUSED:
+  case EHOSTUNREACH:
+  case EHOSTDOWN:
+  case ENETUNREACH:
+  case ENETDOWN:
+  case ENONET:
+  case ENOPROTOOPT:
+  case EOPNOTSUPP:
+  case EPROTO:
+  case EACCES:
+  case EMSGSIZE:
+  case EPERM:
+    return TRUE;
+  default:
+    return FALSE;
+  }
 }
 
 /* Reads one entry of the error queue; FALSE when it is empty. */
@@ -140,16 +136,19 @@ static gboolean
 read_error (PilotTransportUdp *self)
 {
   guint8 original[64];
-  union
-  {
+  union {
     struct cmsghdr align;
     guint8 bytes[512];
   } control;
   struct sockaddr_storage address;
   struct iovec vector = { original, sizeof original };
   struct msghdr header = {
-    .msg_name = &address, .msg_namelen = sizeof address, .msg_iov = &vector, .msg_iovlen = 1,
-    .msg_control = &control, .msg_controllen = sizeof control,
+    .msg_name = &address,
+    .msg_namelen = sizeof address,
+    .msg_iov = &vector,
+    .msg_iovlen = 1,
+    .msg_control = &control,
+    .msg_controllen = sizeof control,
   };
   PilotEndpoint to;
 
@@ -157,17 +156,16 @@ read_error (PilotTransportUdp *self)
     return FALSE;
   if (!pilot_endpoint_from_sockaddr (&to, (struct sockaddr *) &address, header.msg_namelen))
     return TRUE;
-  for (struct cmsghdr *c = CMSG_FIRSTHDR (&header); c != NULL; c = CMSG_NXTHDR (&header, c))
-    {
-      struct sock_extended_err reason;
+  for (struct cmsghdr *c = CMSG_FIRSTHDR (&header); c != NULL; c = CMSG_NXTHDR (&header, c)) {
+    struct sock_extended_err reason;
 
-      if (!(c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_RECVERR) &&
-          !(c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_RECVERR))
-        continue;
-      memcpy (&reason, CMSG_DATA (c), sizeof reason);
-      self->failures++;
-      pilot_transport_report_send_failed (PILOT_TRANSPORT (self), &to, (gint) reason.ee_errno);
-    }
+    if (!(c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_RECVERR) &&
+        !(c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_RECVERR))
+      continue;
+    memcpy (&reason, CMSG_DATA (c), sizeof reason);
+    self->failures++;
+    pilot_transport_report_send_failed (PILOT_TRANSPORT (self), &to, (gint) reason.ee_errno);
+  }
   return TRUE;
 }
 
@@ -180,7 +178,7 @@ drain_errors (PilotTransportUdp *self)
 }
 
 static PilotEndpoint *
-slow_slot (PilotTransportUdp   *self,
+slow_slot (PilotTransportUdp *self,
            const PilotEndpoint *to)
 {
   return &self->slow[pilot_endpoint_hash (to) % SLOW_DESTINATIONS];
@@ -188,10 +186,10 @@ slow_slot (PilotTransportUdp   *self,
 
 /* One message: from `offset` of the item, as much as the kernel takes in one piece. Returns where it ends. */
 static gsize
-fill_message (PilotTransportUdp   *self,
-              guint                index,
+fill_message (PilotTransportUdp *self,
+              guint index,
               const PilotSendBatch *item,
-              gsize                offset)
+              gsize offset)
 {
   Outgoing *out = self->out;
   struct msghdr *header = &out->headers[index].msg_hdr;
@@ -199,26 +197,25 @@ fill_message (PilotTransportUdp   *self,
   gsize segment = item->segment_size == 0 ? item->length : item->segment_size;
   gsize length = MIN (left, segment);
 
-  *header = (struct msghdr) {
+  *header = (struct msghdr){
     .msg_name = &out->addresses[index],
     .msg_namelen = pilot_endpoint_to_sockaddr (&item->to, self->socket.ipv6, &out->addresses[index]),
     .msg_iov = &out->vectors[index],
     .msg_iovlen = 1,
   };
-  if (left > segment && self->socket.gso && !pilot_endpoint_equal (slow_slot (self, &item->to), &item->to))
-    {
-      const guint16 size = (guint16) segment;
-      struct cmsghdr *control;
+  if (left > segment && self->socket.gso && !pilot_endpoint_equal (slow_slot (self, &item->to), &item->to)) {
+    const guint16 size = (guint16) segment;
+    struct cmsghdr *control;
 
-      length = MIN (left, segment * MAX_SEGMENTS);
-      header->msg_control = &out->controls[index];
-      header->msg_controllen = CMSG_SPACE (sizeof size);
-      control = CMSG_FIRSTHDR (header);
-      control->cmsg_level = SOL_UDP;
-      control->cmsg_type = UDP_SEGMENT;
-      control->cmsg_len = CMSG_LEN (sizeof size);
-      memcpy (CMSG_DATA (control), &size, sizeof size);
-    }
+    length = MIN (left, segment * MAX_SEGMENTS);
+    header->msg_control = &out->controls[index];
+    header->msg_controllen = CMSG_SPACE (sizeof size);
+    control = CMSG_FIRSTHDR (header);
+    control->cmsg_level = SOL_UDP;
+    control->cmsg_type = UDP_SEGMENT;
+    control->cmsg_len = CMSG_LEN (sizeof size);
+    memcpy (CMSG_DATA (control), &size, sizeof size);
+  }
   out->vectors[index] = (struct iovec) { (gpointer) (item->data + offset), length };
   return offset + length;
 }
@@ -231,45 +228,43 @@ typedef struct
 } Cursor;
 
 static guint
-fill_messages (PilotTransportUdp    *self,
+fill_messages (PilotTransportUdp *self,
                const PilotSendBatch *items,
-               guint                 n_items,
-               Cursor                cursor)
+               guint n_items,
+               Cursor cursor)
 {
   guint n = 0;
 
-  while (n < SEND_MESSAGES && cursor.item < n_items)
-    {
-      cursor.offset = fill_message (self, n, &items[cursor.item], cursor.offset);
-      self->out->items[n] = cursor.item;
-      self->out->ends[n] = cursor.offset;
-      n++;
-      if (cursor.offset >= items[cursor.item].length)
-        cursor = (Cursor) { cursor.item + 1, 0 };
-    }
+  while (n < SEND_MESSAGES && cursor.item < n_items) {
+    cursor.offset = fill_message (self, n, &items[cursor.item], cursor.offset);
+    self->out->items[n] = cursor.item;
+    self->out->ends[n] = cursor.offset;
+    n++;
+    if (cursor.offset >= items[cursor.item].length)
+      cursor = (Cursor) { cursor.item + 1, 0 };
+  }
   return n;
 }
 
 static void
-count_sent (PilotTransportUdp    *self,
+count_sent (PilotTransportUdp *self,
             const PilotSendBatch *items,
-            guint                 n)
+            guint n)
 {
-  for (guint i = 0; i < n; i++)
-    {
-      const PilotSendBatch *item = &items[self->out->items[i]];
-      gsize length = self->out->vectors[i].iov_len;
+  for (guint i = 0; i < n; i++) {
+    const PilotSendBatch *item = &items[self->out->items[i]];
+    gsize length = self->out->vectors[i].iov_len;
 
-      self->bytes_sent += length;
-      self->datagrams_sent += item->segment_size == 0 ? 1 : (length + item->segment_size - 1) / item->segment_size;
-    }
+    self->bytes_sent += length;
+    self->datagrams_sent += item->segment_size == 0 ? 1 : (length + item->segment_size - 1) / item->segment_size;
+  }
 }
 
 static void
-advance (PilotTransportUdp    *self,
+advance (PilotTransportUdp *self,
          const PilotSendBatch *items,
-         guint                 message,
-         Cursor               *cursor)
+         guint message,
+         Cursor *cursor)
 {
   cursor->item = self->out->items[message];
   cursor->offset = self->out->ends[message];
@@ -277,8 +272,7 @@ advance (PilotTransportUdp    *self,
     *cursor = (Cursor) { cursor->item + 1, 0 };
 }
 
-typedef enum
-{
+typedef enum {
   REFUSAL_AGAIN, /* make the messages again from the same place */
   REFUSAL_SKIP,  /* this message is lost */
   REFUSAL_WAIT,  /* the buffer is full */
@@ -287,10 +281,10 @@ typedef enum
 
 /* What to do about the first message, which the kernel did not take. */
 static Refusal
-judge_refusal (PilotTransportUdp   *self,
-               gint                 number,
+judge_refusal (PilotTransportUdp *self,
+               gint number,
                const PilotEndpoint *to,
-               gboolean            *retried)
+               gboolean *retried)
 {
   const gboolean segmented = self->out->headers[0].msg_hdr.msg_controllen > 0;
 
@@ -300,29 +294,26 @@ judge_refusal (PilotTransportUdp   *self,
     return REFUSAL_WAIT;
   /* Segmentation may be broken anywhere: EIO is the device (no checksum offload), the others this path (segment larger than its
    * MTU). The same data goes again, in pieces. */
-  if (segmented && (number == EIO || number == EINVAL || number == EMSGSIZE))
-    {
-      if (number == EIO)
-        self->socket.gso = FALSE;
-      else
-        *slow_slot (self, to) = *to;
-      self->fallbacks++;
-      return REFUSAL_AGAIN;
-    }
+  if (segmented && (number == EIO || number == EINVAL || number == EMSGSIZE)) {
+    if (number == EIO)
+      self->socket.gso = FALSE;
+    else
+      *slow_slot (self, to) = *to;
+    self->fallbacks++;
+    return REFUSAL_AGAIN;
+  }
   if (number == ENOBUFS || number == ENOMEM)
     return REFUSAL_SKIP;
   if (is_network_error (number) || number == EADDRNOTAVAIL || number == EINVAL || number == EAFNOSUPPORT ||
-      number == EDESTADDRREQ || number == EIO)
-    {
-      /* It may be the report about an earlier datagram to somebody else, which the queue tells; then this one was not tried. */
-      if (!*retried && is_network_error (number))
-        {
-          *retried = TRUE;
-          drain_errors (self);
-          return REFUSAL_AGAIN;
-        }
-      return REFUSAL_SKIP;
+      number == EDESTADDRREQ || number == EIO) {
+    /* It may be the report about an earlier datagram to somebody else, which the queue tells; then this one was not tried. */
+    if (!*retried && is_network_error (number)) {
+      *retried = TRUE;
+      drain_errors (self);
+      return REFUSAL_AGAIN;
     }
+    return REFUSAL_SKIP;
+  }
   return REFUSAL_FATAL;
 }
 
@@ -336,62 +327,58 @@ fail_not_running (GError **error)
 /* An item that was cut short by a full buffer is sent again as a whole, so some of its datagrams may go twice. Whoever receives sealed
  * datagrams drops the second copy; a lost one would cost a round trip. */
 static gboolean
-pilot_transport_udp_send (PilotTransport        *transport,
-                          const PilotSendBatch  *items,
-                          guint                  n_items,
-                          guint                 *n_sent,
-                          GError               **error)
+pilot_transport_udp_send (PilotTransport *transport,
+                          const PilotSendBatch *items,
+                          guint n_items,
+                          guint *n_sent,
+                          GError **error)
 {
   PilotTransportUdp *self = PILOT_TRANSPORT_UDP (transport);
   Cursor cursor = { 0, 0 };
   gboolean retried = FALSE;
 
   *n_sent = 0;
-  while (cursor.item < n_items)
-    {
-      const PilotEndpoint *to = &items[cursor.item].to;
-      gint taken, number;
-      guint n;
+  while (cursor.item < n_items) {
+    const PilotEndpoint *to = &items[cursor.item].to;
+    gint taken, number;
+    guint n;
 
-      if (self->socket.fd < 0)
-        return fail_not_running (error);
-      n = fill_messages (self, items, n_items, cursor);
-      taken = sendmmsg (self->socket.fd, self->out->headers, n, MSG_DONTWAIT | MSG_NOSIGNAL);
-      number = errno;
-      self->send_calls++;
-      if (taken > 0)
-        {
-          count_sent (self, items, (guint) taken);
-          advance (self, items, (guint) taken - 1, &cursor);
-          *n_sent = cursor.item;
-          retried = FALSE;
-          continue;
-        }
-      switch (judge_refusal (self, number, to, &retried))
-        {
-        case REFUSAL_AGAIN:
-          break;
-        case REFUSAL_SKIP:
-          self->dropped++;
-          advance (self, items, 0, &cursor);
-          *n_sent = cursor.item;
-          retried = FALSE;
-          /* Last: who hears of it may send, which makes the messages anew. Full queues are loss like any other on the way. */
-          if (number != ENOBUFS && number != ENOMEM)
-            {
-              self->failures++;
-              pilot_transport_report_send_failed (transport, to, number);
-            }
-          break;
-        case REFUSAL_WAIT:
-          self->want_write = TRUE;
-          return TRUE;
-        case REFUSAL_FATAL:
-        default:
-          g_set_error (error, PILOT_ERROR, PILOT_ERROR_IO, "cannot send: %s", g_strerror (number));
-          return FALSE;
-        }
+    if (self->socket.fd < 0)
+      return fail_not_running (error);
+    n = fill_messages (self, items, n_items, cursor);
+    taken = sendmmsg (self->socket.fd, self->out->headers, n, MSG_DONTWAIT | MSG_NOSIGNAL);
+    number = errno;
+    self->send_calls++;
+    if (taken > 0) {
+      count_sent (self, items, (guint) taken);
+      advance (self, items, (guint) taken - 1, &cursor);
+      *n_sent = cursor.item;
+      retried = FALSE;
+      continue;
     }
+    switch (judge_refusal (self, number, to, &retried)) {
+    case REFUSAL_AGAIN:
+      break;
+    case REFUSAL_SKIP:
+      self->dropped++;
+      advance (self, items, 0, &cursor);
+      *n_sent = cursor.item;
+      retried = FALSE;
+      /* Last: who hears of it may send, which makes the messages anew. Full queues are loss like any other on the way. */
+      if (number != ENOBUFS && number != ENOMEM) {
+        self->failures++;
+        pilot_transport_report_send_failed (transport, to, number);
+      }
+      break;
+    case REFUSAL_WAIT:
+      self->want_write = TRUE;
+      return TRUE;
+    case REFUSAL_FATAL:
+    default:
+      g_set_error (error, PILOT_ERROR, PILOT_ERROR_IO, "cannot send: %s", g_strerror (number));
+      return FALSE;
+    }
+  }
   return TRUE;
 }
 
@@ -400,98 +387,93 @@ prepare_receive (PilotTransportUdp *self)
 {
   Incoming *in = self->in;
 
-  for (guint i = 0; i < RECEIVE_MESSAGES; i++)
-    {
-      in->vectors[i] = (struct iovec) { in->data[i], RECEIVE_SIZE };
-      in->headers[i].msg_len = 0;
-      in->headers[i].msg_hdr = (struct msghdr) {
-        .msg_name = &in->addresses[i], .msg_namelen = sizeof in->addresses[i],
-        .msg_iov = &in->vectors[i], .msg_iovlen = 1,
-        .msg_control = self->socket.gro ? &in->controls[i] : NULL,
-        .msg_controllen = self->socket.gro ? sizeof in->controls[i] : 0,
-      };
-    }
+  for (guint i = 0; i < RECEIVE_MESSAGES; i++) {
+    in->vectors[i] = (struct iovec) { in->data[i], RECEIVE_SIZE };
+    in->headers[i].msg_len = 0;
+    in->headers[i].msg_hdr = (struct msghdr){
+      .msg_name = &in->addresses[i],
+      .msg_namelen = sizeof in->addresses[i],
+      .msg_iov = &in->vectors[i],
+      .msg_iovlen = 1,
+      .msg_control = self->socket.gro ? &in->controls[i] : NULL,
+      .msg_controllen = self->socket.gro ? sizeof in->controls[i] : 0,
+    };
+  }
 }
 
 static gsize
 get_segment_size (struct msghdr *header)
 {
   for (struct cmsghdr *c = CMSG_FIRSTHDR (header); c != NULL; c = CMSG_NXTHDR (header, c))
-    if (c->cmsg_level == SOL_UDP && c->cmsg_type == UDP_GRO)
-      {
-        gint size;
+    if (c->cmsg_level == SOL_UDP && c->cmsg_type == UDP_GRO) {
+      gint size;
 
-        memcpy (&size, CMSG_DATA (c), sizeof size);
-        return size > 0 ? (gsize) size : 0;
-      }
+      memcpy (&size, CMSG_DATA (c), sizeof size);
+      return size > 0 ? (gsize) size : 0;
+    }
   return 0;
 }
 
 /* Turns what the kernel filled in into items; empty and cut datagrams are left out. */
 static guint
 collect (PilotTransportUdp *self,
-         guint              n_messages)
+         guint n_messages)
 {
   Incoming *in = self->in;
   guint n = 0;
 
-  for (guint i = 0; i < n_messages; i++)
-    {
-      struct msghdr *header = &in->headers[i].msg_hdr;
-      PilotReceivedDatagram *item = &in->items[n];
+  for (guint i = 0; i < n_messages; i++) {
+    struct msghdr *header = &in->headers[i].msg_hdr;
+    PilotReceivedDatagram *item = &in->items[n];
 
-      if (in->headers[i].msg_len == 0 || (header->msg_flags & MSG_TRUNC) != 0 ||
-          !pilot_endpoint_from_sockaddr (&item->from, header->msg_name, header->msg_namelen))
-        {
-          self->dropped++;
-          continue;
-        }
-      item->data = in->data[i];
-      item->length = in->headers[i].msg_len;
-      item->segment_size = get_segment_size (header);
-      self->bytes_received += item->length;
-      self->datagrams_received += item->segment_size == 0 ? 1
-                                  : (item->length + item->segment_size - 1) / item->segment_size;
-      n++;
+    if (in->headers[i].msg_len == 0 || (header->msg_flags & MSG_TRUNC) != 0 ||
+        !pilot_endpoint_from_sockaddr (&item->from, header->msg_name, header->msg_namelen)) {
+      self->dropped++;
+      continue;
     }
+    item->data = in->data[i];
+    item->length = in->headers[i].msg_len;
+    item->segment_size = get_segment_size (header);
+    self->bytes_received += item->length;
+    self->datagrams_received += item->segment_size == 0 ? 1
+                                                        : (item->length + item->segment_size - 1) / item->segment_size;
+    n++;
+  }
   return n;
 }
 
 static void
 receive_all (PilotTransportUdp *self)
 {
-  for (guint round = 0; round < RECEIVE_ROUNDS && self->socket.fd >= 0; round++)
-    {
-      gint n;
+  for (guint round = 0; round < RECEIVE_ROUNDS && self->socket.fd >= 0; round++) {
+    gint n;
 
-      prepare_receive (self);
-      n = recvmmsg (self->socket.fd, self->in->headers, RECEIVE_MESSAGES, MSG_DONTWAIT, NULL);
-      self->receive_calls++;
-      if (n < 0)
-        {
-          /* A report about something sent earlier stands in front of the data. */
-          if (is_network_error (errno))
-            {
-              drain_errors (self);
-              continue;
-            }
-          if (errno == EINTR)
-            continue;
-          if (errno != EAGAIN && errno != EWOULDBLOCK)
-            g_warning ("cannot receive: %s", g_strerror (errno));
-          return;
-        }
-      pilot_transport_deliver (PILOT_TRANSPORT (self), self->in->items, collect (self, (guint) n));
-      if (n < RECEIVE_MESSAGES)
-        return;
+    prepare_receive (self);
+    n = recvmmsg (self->socket.fd, self->in->headers, RECEIVE_MESSAGES, MSG_DONTWAIT, NULL);
+    self->receive_calls++;
+    if (n < 0) {
+      /* A report about something sent earlier stands in front of the data. */
+      if (is_network_error (errno)) {
+        drain_errors (self);
+        continue;
+      }
+      if (errno == EINTR)
+        continue;
+      if (errno != EAGAIN && errno != EWOULDBLOCK)
+        g_warning ("cannot receive: %s", g_strerror (errno));
+      return;
     }
+    pilot_transport_deliver (PILOT_TRANSPORT (self), self->in->items, collect (self, (guint) n));
+    if (n < RECEIVE_MESSAGES)
+      return;
+  }
 }
 
 static void
 pilot_transport_udp_dispatch (PilotTransport *transport,
-                              GIOCondition    ready)
+                              GIOCondition ready)
 {
-  g_autoptr(PilotTransportUdp) self = g_object_ref (PILOT_TRANSPORT_UDP (transport));
+  g_autoptr (PilotTransportUdp) self = g_object_ref (PILOT_TRANSPORT_UDP (transport));
 
   if (self->socket.fd < 0)
     return;
@@ -499,11 +481,10 @@ pilot_transport_udp_dispatch (PilotTransport *transport,
     drain_errors (self);
   if ((ready & G_IO_IN) != 0)
     receive_all (self);
-  if ((ready & G_IO_OUT) != 0 && self->want_write)
-    {
-      self->want_write = FALSE;
-      pilot_transport_report_writable (transport);
-    }
+  if ((ready & G_IO_OUT) != 0 && self->want_write) {
+    self->want_write = FALSE;
+    pilot_transport_report_writable (transport);
+  }
 }
 
 static GArray *

@@ -52,10 +52,10 @@ probe_offload (UdpSocket *self)
 }
 
 static gboolean
-bind_to (UdpSocket            *self,
-         const PilotEndpoint  *endpoint,
-         gboolean              dual_stack,
-         GError              **error)
+bind_to (UdpSocket *self,
+         const PilotEndpoint *endpoint,
+         gboolean dual_stack,
+         GError **error)
 {
   gchar text[PILOT_ENDPOINT_TEXT_SIZE];
   struct sockaddr_storage address;
@@ -67,13 +67,12 @@ bind_to (UdpSocket            *self,
   length = pilot_endpoint_to_sockaddr (endpoint, FALSE, &address);
   if (self->fd >= 0 &&
       (!self->ipv6 || set_int (self->fd, IPPROTO_IPV6, IPV6_V6ONLY, !dual_stack)) &&
-      bind (self->fd, (struct sockaddr *) &address, length) == 0)
-    {
-      length = sizeof address;
-      if (getsockname (self->fd, (struct sockaddr *) &address, &length) == 0 &&
-          pilot_endpoint_from_sockaddr (&self->bound, (struct sockaddr *) &address, length))
-        return TRUE;
-    }
+      bind (self->fd, (struct sockaddr *) &address, length) == 0) {
+    length = sizeof address;
+    if (getsockname (self->fd, (struct sockaddr *) &address, &length) == 0 &&
+        pilot_endpoint_from_sockaddr (&self->bound, (struct sockaddr *) &address, length))
+      return TRUE;
+  }
   saved = errno;
   udp_socket_close (self);
   errno = saved;
@@ -83,10 +82,10 @@ bind_to (UdpSocket            *self,
 }
 
 gboolean
-udp_socket_open (UdpSocket    *self,
-                 const gchar  *listen,
-                 gboolean      offload,
-                 GError      **error)
+udp_socket_open (UdpSocket *self,
+                 const gchar *listen,
+                 gboolean offload,
+                 GError **error)
 {
   g_autofree gchar *full = NULL;
   PilotEndpoint endpoint;
@@ -100,15 +99,14 @@ udp_socket_open (UdpSocket    *self,
     return FALSE;
 
   /* "[::]:PORT" means both families too, as everywhere on Linux. */
-  if (!bind_to (self, &endpoint, pilot_endpoint_is_any (&endpoint), any ? NULL : error))
-    {
-      if (!any)
-        return FALSE;
-      /* A kernel without IPv6, or with it switched off. */
-      endpoint = (PilotEndpoint) { .family = PILOT_ENDPOINT_IPV4, .port = endpoint.port };
-      if (!bind_to (self, &endpoint, FALSE, error))
-        return FALSE;
-    }
+  if (!bind_to (self, &endpoint, pilot_endpoint_is_any (&endpoint), any ? NULL : error)) {
+    if (!any)
+      return FALSE;
+    /* A kernel without IPv6, or with it switched off. */
+    endpoint = (PilotEndpoint) { .family = PILOT_ENDPOINT_IPV4, .port = endpoint.port };
+    if (!bind_to (self, &endpoint, FALSE, error))
+      return FALSE;
+  }
   request_buffers (self->fd);
   request_errors (self);
   if (offload)
@@ -125,7 +123,7 @@ udp_socket_close (UdpSocket *self)
 }
 
 static gboolean
-is_listed (GArray              *endpoints,
+is_listed (GArray *endpoints,
            const PilotEndpoint *endpoint)
 {
   for (guint i = 0; i < endpoints->len; i++)
@@ -142,32 +140,29 @@ udp_socket_get_endpoints (UdpSocket *self)
 
   if (self->fd < 0)
     return endpoints;
-  if (!pilot_endpoint_is_any (&self->bound))
-    {
-      g_array_append_val (endpoints, self->bound);
-      return endpoints;
-    }
-  if (getifaddrs (&list) != 0)
-    {
-      g_warning ("cannot list the addresses of this host: %s", g_strerror (errno));
-      return endpoints;
-    }
-  for (struct ifaddrs *entry = list; entry != NULL; entry = entry->ifa_next)
-    {
-      PilotEndpoint endpoint;
+  if (!pilot_endpoint_is_any (&self->bound)) {
+    g_array_append_val (endpoints, self->bound);
+    return endpoints;
+  }
+  if (getifaddrs (&list) != 0) {
+    g_warning ("cannot list the addresses of this host: %s", g_strerror (errno));
+    return endpoints;
+  }
+  for (struct ifaddrs *entry = list; entry != NULL; entry = entry->ifa_next) {
+    PilotEndpoint endpoint;
 
-      if (entry->ifa_addr == NULL || (entry->ifa_flags & IFF_UP) == 0 || (entry->ifa_flags & IFF_LOOPBACK) != 0 ||
-          !pilot_endpoint_from_sockaddr (&endpoint, entry->ifa_addr,
-                                         entry->ifa_addr->sa_family == AF_INET6 ? sizeof (struct sockaddr_in6)
-                                                                                : sizeof (struct sockaddr_in)))
-        continue;
-      /* A link-local address means nothing to who is on another link, and nobody can tell. */
-      if (pilot_endpoint_is_link_local (&endpoint) || (endpoint.family == PILOT_ENDPOINT_IPV6 && !self->ipv6))
-        continue;
-      endpoint.port = self->bound.port;
-      if (!is_listed (endpoints, &endpoint))
-        g_array_append_val (endpoints, endpoint);
-    }
+    if (entry->ifa_addr == NULL || (entry->ifa_flags & IFF_UP) == 0 || (entry->ifa_flags & IFF_LOOPBACK) != 0 ||
+        !pilot_endpoint_from_sockaddr (&endpoint, entry->ifa_addr,
+                                       entry->ifa_addr->sa_family == AF_INET6 ? sizeof (struct sockaddr_in6)
+                                                                              : sizeof (struct sockaddr_in)))
+      continue;
+    /* A link-local address means nothing to who is on another link, and nobody can tell. */
+    if (pilot_endpoint_is_link_local (&endpoint) || (endpoint.family == PILOT_ENDPOINT_IPV6 && !self->ipv6))
+      continue;
+    endpoint.port = self->bound.port;
+    if (!is_listed (endpoints, &endpoint))
+      g_array_append_val (endpoints, endpoint);
+  }
   freeifaddrs (list);
   return endpoints;
 }

@@ -8,21 +8,21 @@ G_BEGIN_DECLS
 /* What was opened, and what the kernel gave it. */
 typedef struct
 {
-  gint          fd;
-  gboolean      ipv6;  /* addresses are sockaddr_in6, IPv4 ones mapped */
-  gboolean      gso;   /* UDP_SEGMENT is known to the kernel */
-  gboolean      gro;   /* UDP_GRO is on */
+  gint fd;
+  gboolean ipv6;       /* addresses are sockaddr_in6, IPv4 ones mapped */
+  gboolean gso;        /* UDP_SEGMENT is known to the kernel */
+  gboolean gro;        /* UDP_GRO is on */
   PilotEndpoint bound; /* with the port the kernel chose */
 } UdpSocket;
 
 /* "HOST:PORT" with a literal address, or ":PORT" for every address of both families (of IPv4 alone where there is no IPv6).
  * `offload` FALSE leaves segmentation and receive offload off. */
-gboolean udp_socket_open          (UdpSocket    *self,
-                                   const gchar  *listen,
-                                   gboolean      offload,
-                                   GError      **error);
-void     udp_socket_close         (UdpSocket    *self);
+gboolean udp_socket_open (UdpSocket *self,
+                          const gchar *listen,
+                          gboolean offload,
+                          GError **error);
+void udp_socket_close (UdpSocket *self);
 /* (transfer full) (element-type PilotEndpoint): the addresses of this host others can reach the socket at. */
-GArray  *udp_socket_get_endpoints (UdpSocket    *self);
+GArray *udp_socket_get_endpoints (UdpSocket *self);
 
 G_END_DECLS

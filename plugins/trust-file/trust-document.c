@@ -26,10 +26,10 @@ typedef struct
 } Entry;
 
 static gboolean
-fail_field (const Entry  *entry,
-            const gchar  *key,
-            const gchar  *expected,
-            GError      **error)
+fail_field (const Entry *entry,
+            const gchar *key,
+            const gchar *expected,
+            GError **error)
 {
   g_set_error (error, PILOT_ERROR, PILOT_ERROR_CORRUPT, "\"%s\" of entry %u in \"%s\" is not %s", key, entry->index + 1,
                entry->section, expected);
@@ -47,11 +47,11 @@ get_field (const Entry *entry,
 }
 
 static gboolean
-read_number (const Entry  *entry,
-             const gchar  *key,
-             gint64        maximum,
-             gint64       *value,
-             GError      **error)
+read_number (const Entry *entry,
+             const gchar *key,
+             gint64 maximum,
+             gint64 *value,
+             GError **error)
 {
   JsonNode *node = get_field (entry, key);
 
@@ -67,10 +67,10 @@ read_number (const Entry  *entry,
 }
 
 static gboolean
-read_string (const Entry  *entry,
-             const gchar  *key,
+read_string (const Entry *entry,
+             const gchar *key,
              const gchar **value,
-             GError      **error)
+             GError **error)
 {
   JsonNode *node = get_field (entry, key);
 
@@ -84,10 +84,10 @@ read_string (const Entry  *entry,
 }
 
 static gboolean
-read_boolean (const Entry  *entry,
-              const gchar  *key,
-              gboolean     *value,
-              GError      **error)
+read_boolean (const Entry *entry,
+              const gchar *key,
+              gboolean *value,
+              GError **error)
 {
   JsonNode *node = get_field (entry, key);
 
@@ -102,9 +102,9 @@ read_boolean (const Entry  *entry,
 
 /* A key that cannot be read is never taken for "no key": that would undo the binding. */
 static gboolean
-read_key (const Entry       *entry,
-          PilotTrustRecord  *record,
-          GError           **error)
+read_key (const Entry *entry,
+          PilotTrustRecord *record,
+          GError **error)
 {
   g_autofree guint8 *bytes = NULL;
   g_autofree gchar *again = NULL;
@@ -126,10 +126,10 @@ read_key (const Entry       *entry,
 /* RFC 3339 with a zone; GLib alone would take other ISO 8601 forms too. */
 static gboolean
 parse_time (const gchar *text,
-            gint64      *seconds)
+            gint64 *seconds)
 {
   static const gchar pattern[] = "0000-00-00T00:00:00";
-  g_autoptr(GDateTime) time = NULL;
+  g_autoptr (GDateTime) time = NULL;
   gsize length = strlen (text);
 
   if (length < sizeof pattern)
@@ -147,10 +147,10 @@ parse_time (const gchar *text,
 }
 
 static gboolean
-read_fields (const Entry       *entry,
-             PilotTrustRecord  *record,
-             gboolean          *time_is_good,
-             GError           **error)
+read_fields (const Entry *entry,
+             PilotTrustRecord *record,
+             gboolean *time_is_good,
+             GError **error)
 {
   const gchar *time, *justification;
   gint64 node, network, source, seconds = 0;
@@ -177,11 +177,11 @@ read_fields (const Entry       *entry,
 }
 
 static gboolean
-read_section (JsonObject      *root,
-              PilotTrustKind   kind,
-              gint64           now,
-              GPtrArray       *records,
-              GError         **error)
+read_section (JsonObject *root,
+              PilotTrustKind kind,
+              gint64 now,
+              GPtrArray *records,
+              GError **error)
 {
   const gchar *section = section_names[kind];
   JsonNode *node = json_object_get_member (root, section);
@@ -189,59 +189,54 @@ read_section (JsonObject      *root,
 
   if (node == NULL || JSON_NODE_HOLDS_NULL (node))
     return TRUE;
-  if (!JSON_NODE_HOLDS_ARRAY (node))
-    {
-      g_set_error (error, PILOT_ERROR, PILOT_ERROR_CORRUPT, "\"%s\" is not a list", section);
+  if (!JSON_NODE_HOLDS_ARRAY (node)) {
+    g_set_error (error, PILOT_ERROR, PILOT_ERROR_CORRUPT, "\"%s\" is not a list", section);
+    return FALSE;
+  }
+  array = json_node_get_array (node);
+  for (guint i = 0; i < json_array_get_length (array); i++) {
+    g_autoptr (PilotTrustRecord) record = pilot_trust_record_new (kind, 0);
+    JsonNode *element = json_array_get_element (array, i);
+    gboolean time_is_good;
+
+    if (!JSON_NODE_HOLDS_OBJECT (element)) {
+      g_set_error (error, PILOT_ERROR, PILOT_ERROR_CORRUPT, "entry %u in \"%s\" is not an object", i + 1, section);
       return FALSE;
     }
-  array = json_node_get_array (node);
-  for (guint i = 0; i < json_array_get_length (array); i++)
-    {
-      g_autoptr(PilotTrustRecord) record = pilot_trust_record_new (kind, 0);
-      JsonNode *element = json_array_get_element (array, i);
-      gboolean time_is_good;
-
-      if (!JSON_NODE_HOLDS_OBJECT (element))
-        {
-          g_set_error (error, PILOT_ERROR, PILOT_ERROR_CORRUPT, "entry %u in \"%s\" is not an object", i + 1, section);
-          return FALSE;
-        }
-      if (!read_fields (&(Entry) { section, i, json_node_get_object (element) }, record, &time_is_good, error))
-        return FALSE;
-      if (!time_is_good)
-        g_warning ("entry %u in \"%s\" left out: \"%s\" is not a time", i + 1, section, time_names[kind]);
-      else if (kind != PILOT_TRUST_REVOKED || record->until > now)
-        g_ptr_array_add (records, g_steal_pointer (&record));
-    }
+    if (!read_fields (&(Entry) { section, i, json_node_get_object (element) }, record, &time_is_good, error))
+      return FALSE;
+    if (!time_is_good)
+      g_warning ("entry %u in \"%s\" left out: \"%s\" is not a time", i + 1, section, time_names[kind]);
+    else if (kind != PILOT_TRUST_REVOKED || record->until > now)
+      g_ptr_array_add (records, g_steal_pointer (&record));
+  }
   return TRUE;
 }
 
 gboolean
-trust_document_parse (const gchar  *data,
-                      gsize         length,
-                      gint64        now,
-                      GPtrArray    *records,
-                      JsonObject  **rest,
-                      GError      **error)
+trust_document_parse (const gchar *data,
+                      gsize length,
+                      gint64 now,
+                      GPtrArray *records,
+                      JsonObject **rest,
+                      GError **error)
 {
-  g_autoptr(JsonParser) parser = NULL;
-  g_autoptr(GError) parse_error = NULL;
+  g_autoptr (JsonParser) parser = NULL;
+  g_autoptr (GError) parse_error = NULL;
   JsonNode *root;
 
   if (!pilot_json_scan (data, length, TRUST_DOCUMENT_MAX_LENGTH, PILOT_JSON_MAX_DEPTH, error))
     return FALSE;
   parser = json_parser_new ();
-  if (!json_parser_load_from_data (parser, data, (gssize) length, &parse_error))
-    {
-      g_set_error (error, PILOT_ERROR, PILOT_ERROR_CORRUPT, "not JSON: %s", parse_error->message);
-      return FALSE;
-    }
+  if (!json_parser_load_from_data (parser, data, (gssize) length, &parse_error)) {
+    g_set_error (error, PILOT_ERROR, PILOT_ERROR_CORRUPT, "not JSON: %s", parse_error->message);
+    return FALSE;
+  }
   root = json_parser_get_root (parser);
-  if (root == NULL || !JSON_NODE_HOLDS_OBJECT (root))
-    {
-      g_set_error_literal (error, PILOT_ERROR, PILOT_ERROR_CORRUPT, "not a JSON object");
-      return FALSE;
-    }
+  if (root == NULL || !JSON_NODE_HOLDS_OBJECT (root)) {
+    g_set_error_literal (error, PILOT_ERROR, PILOT_ERROR_CORRUPT, "not a JSON object");
+    return FALSE;
+  }
   for (guint kind = 0; kind < PILOT_TRUST_N_KINDS; kind++)
     if (!read_section (json_node_get_object (root), (PilotTrustKind) kind, now, records, error))
       return FALSE;
@@ -251,45 +246,44 @@ trust_document_parse (const gchar  *data,
 
 /* Writing. json-glib's own pretty form puts a space before the colon, which the Go daemon does not. */
 static void
-append_string (GString     *out,
+append_string (GString *out,
                const gchar *text)
 {
   g_string_append_c (out, '"');
-  for (const gchar *p = text; *p != '\0'; p = g_utf8_next_char (p))
-    {
-      const gunichar c = g_utf8_get_char (p);
+  for (const gchar *p = text; *p != '\0'; p = g_utf8_next_char (p)) {
+    const gunichar c = g_utf8_get_char (p);
 
-      if (c == '"' || c == '\\')
-        g_string_append_printf (out, "\\%c", (gchar) c);
-      else if (c == '\n')
-        g_string_append (out, "\\n");
-      else if (c == '\r')
-        g_string_append (out, "\\r");
-      else if (c == '\t')
-        g_string_append (out, "\\t");
-      else if (c < 0x20 || c == '<' || c == '>' || c == '&' || c == 0x2028 || c == 0x2029)
-        g_string_append_printf (out, "\\u%04x", c);
-      else
-        g_string_append_unichar (out, c);
-    }
+    if (c == '"' || c == '\\')
+      g_string_append_printf (out, "\\%c", (gchar) c);
+    else if (c == '\n')
+      g_string_append (out, "\\n");
+    else if (c == '\r')
+      g_string_append (out, "\\r");
+    else if (c == '\t')
+      g_string_append (out, "\\t");
+    else if (c < 0x20 || c == '<' || c == '>' || c == '&' || c == 0x2028 || c == 0x2029)
+      g_string_append_printf (out, "\\u%04x", c);
+    else
+      g_string_append_unichar (out, c);
+  }
   g_string_append_c (out, '"');
 }
 
 static void
 append_line (GString *out,
-             guint    depth)
+             guint depth)
 {
   g_string_append_printf (out, "\n%*s", (int) depth * 2, "");
 }
 
-static void append_node (GString  *out,
+static void append_node (GString *out,
                          JsonNode *node,
-                         guint     depth);
+                         guint depth);
 
 static void
-append_object (GString    *out,
+append_object (GString *out,
                JsonObject *object,
-               guint       depth)
+               guint depth)
 {
   JsonObjectIter iter;
   const gchar *key;
@@ -298,43 +292,41 @@ append_object (GString    *out,
 
   g_string_append_c (out, '{');
   json_object_iter_init_ordered (&iter, object);
-  while (json_object_iter_next_ordered (&iter, &key, &node))
-    {
-      g_string_append (out, first ? "" : ",");
-      first = FALSE;
-      append_line (out, depth + 1);
-      append_string (out, key);
-      g_string_append (out, ": ");
-      append_node (out, node, depth + 1);
-    }
+  while (json_object_iter_next_ordered (&iter, &key, &node)) {
+    g_string_append (out, first ? "" : ",");
+    first = FALSE;
+    append_line (out, depth + 1);
+    append_string (out, key);
+    g_string_append (out, ": ");
+    append_node (out, node, depth + 1);
+  }
   if (!first)
     append_line (out, depth);
   g_string_append_c (out, '}');
 }
 
 static void
-append_array (GString   *out,
+append_array (GString *out,
               JsonArray *array,
-              guint      depth)
+              guint depth)
 {
   const guint n = json_array_get_length (array);
 
   g_string_append_c (out, '[');
-  for (guint i = 0; i < n; i++)
-    {
-      g_string_append (out, i == 0 ? "" : ",");
-      append_line (out, depth + 1);
-      append_node (out, json_array_get_element (array, i), depth + 1);
-    }
+  for (guint i = 0; i < n; i++) {
+    g_string_append (out, i == 0 ? "" : ",");
+    append_line (out, depth + 1);
+    append_node (out, json_array_get_element (array, i), depth + 1);
+  }
   if (n > 0)
     append_line (out, depth);
   g_string_append_c (out, ']');
 }
 
 static void
-append_node (GString  *out,
+append_node (GString *out,
              JsonNode *node,
-             guint     depth)
+             guint depth)
 {
   gchar number[G_ASCII_DTOSTR_BUF_SIZE];
 
@@ -358,7 +350,7 @@ append_node (GString  *out,
 static gchar *
 format_time (gint64 seconds)
 {
-  g_autoptr(GDateTime) time = g_date_time_new_from_unix_local (seconds);
+  g_autoptr (GDateTime) time = g_date_time_new_from_unix_local (seconds);
 
   if (time == NULL)
     time = g_date_time_new_from_unix_utc (0);
@@ -378,12 +370,11 @@ record_to_object (const PilotTrustRecord *record)
   if (record->kind != PILOT_TRUST_TRUSTED && record->justification != NULL && record->justification[0] != '\0')
     json_object_set_string_member (object, "justification", record->justification);
   json_object_set_string_member (object, time_names[record->kind], time);
-  if (record->kind == PILOT_TRUST_TRUSTED)
-    {
-      json_object_set_boolean_member (object, "mutual", record->mutual);
-      if (record->network != 0)
-        json_object_set_int_member (object, "network", record->network);
-    }
+  if (record->kind == PILOT_TRUST_TRUSTED) {
+    json_object_set_boolean_member (object, "mutual", record->mutual);
+    if (record->network != 0)
+      json_object_set_int_member (object, "network", record->network);
+  }
   if (record->kind == PILOT_TRUST_PENDING && record->source != 0)
     json_object_set_int_member (object, "source", record->source);
   return object;
@@ -399,38 +390,35 @@ is_ours (const gchar *key)
 }
 
 gchar *
-trust_document_format (GPtrArray  *records,
+trust_document_format (GPtrArray *records,
                        JsonObject *rest)
 {
-  g_autoptr(JsonObject) root = json_object_new ();
+  g_autoptr (JsonObject) root = json_object_new ();
   GString *out = g_string_new (NULL);
   JsonObjectIter iter;
   const gchar *key;
   JsonNode *node;
 
-  for (guint kind = 0; kind < PILOT_TRUST_N_KINDS; kind++)
-    {
-      g_autoptr(JsonArray) array = json_array_new ();
+  for (guint kind = 0; kind < PILOT_TRUST_N_KINDS; kind++) {
+    g_autoptr (JsonArray) array = json_array_new ();
 
-      for (guint i = 0; i < records->len; i++)
-        {
-          const PilotTrustRecord *record = g_ptr_array_index (records, i);
+    for (guint i = 0; i < records->len; i++) {
+      const PilotTrustRecord *record = g_ptr_array_index (records, i);
 
-          if (record->kind == (PilotTrustKind) kind)
-            json_array_add_object_element (array, record_to_object (record));
-        }
-      if (json_array_get_length (array) > 0)
-        json_object_set_array_member (root, section_names[kind], g_steal_pointer (&array));
-      else if (kind == PILOT_TRUST_TRUSTED)
-        json_object_set_null_member (root, section_names[kind]);
+      if (record->kind == (PilotTrustKind) kind)
+        json_array_add_object_element (array, record_to_object (record));
     }
-  if (rest != NULL)
-    {
-      json_object_iter_init_ordered (&iter, rest);
-      while (json_object_iter_next_ordered (&iter, &key, &node))
-        if (!is_ours (key))
-          json_object_set_member (root, key, json_node_copy (node));
-    }
+    if (json_array_get_length (array) > 0)
+      json_object_set_array_member (root, section_names[kind], g_steal_pointer (&array));
+    else if (kind == PILOT_TRUST_TRUSTED)
+      json_object_set_null_member (root, section_names[kind]);
+  }
+  if (rest != NULL) {
+    json_object_iter_init_ordered (&iter, rest);
+    while (json_object_iter_next_ordered (&iter, &key, &node))
+      if (!is_ours (key))
+        json_object_set_member (root, key, json_node_copy (node));
+  }
   append_object (out, root, 0);
   return g_string_free (out, FALSE);
 }

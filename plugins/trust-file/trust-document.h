@@ -18,16 +18,16 @@ G_BEGIN_DECLS
  * Reads trust.json (trust.md section 9). An entry whose time cannot be read is left out, as the Go daemon does; anything else that is
  * wrong is PILOT_ERROR_CORRUPT.
  */
-gboolean trust_document_parse  (const gchar  *data,
-                                gsize         length,
-                                gint64        now,
-                                GPtrArray    *records,
-                                JsonObject  **rest,
-                                GError      **error);
+gboolean trust_document_parse (const gchar *data,
+                               gsize length,
+                               gint64 now,
+                               GPtrArray *records,
+                               JsonObject **rest,
+                               GError **error);
 
 /* (transfer full): the text the Go daemon would write: two-space indent, no final newline. `records` in the order to be written;
  * keys of `rest` (nullable) that are not ours follow. */
-gchar   *trust_document_format (GPtrArray    *records,
-                                JsonObject   *rest);
+gchar *trust_document_format (GPtrArray *records,
+                              JsonObject *rest);
 
 G_END_DECLS

@@ -6,8 +6,7 @@
 
 #include "trust-document.h"
 
-struct _PilotTrustFile
-{
+struct _PilotTrustFile {
   PilotTrustStore parent_instance;
 
   gchar *path;
@@ -90,8 +89,8 @@ fail_not_loaded (GError **error)
 }
 
 static gboolean
-pilot_trust_file_enable (PilotPlugin  *plugin,
-                         GError      **error)
+pilot_trust_file_enable (PilotPlugin *plugin,
+                         GError **error)
 {
   PilotTrustFile *self = PILOT_TRUST_FILE (plugin);
   const gchar *state_dir = pilot_plugin_get_state_dir (plugin);
@@ -100,20 +99,19 @@ pilot_trust_file_enable (PilotPlugin  *plugin,
   if (!pilot_plugin_check_settings (plugin, settings, error))
     return FALSE;
   pilot_plugin_lookup_setting (plugin, "path", "&s", &path);
-  if (path == NULL && state_dir == NULL)
-    {
-      g_set_error_literal (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT,
-                           "no place for the file: there is no state folder, and the setting \"path\" is missing");
-      return FALSE;
-    }
+  if (path == NULL && state_dir == NULL) {
+    g_set_error_literal (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT,
+                         "no place for the file: there is no state folder, and the setting \"path\" is missing");
+    return FALSE;
+  }
   g_free (self->path);
   self->path = path != NULL ? g_strdup (path) : g_build_filename (state_dir, "trust.json", NULL);
   return TRUE;
 }
 
 static gboolean
-pilot_trust_file_disable (PilotPlugin  *plugin,
-                          GError      **error)
+pilot_trust_file_disable (PilotPlugin *plugin,
+                          GError **error)
 {
   PilotTrustFile *self = PILOT_TRUST_FILE (plugin);
 
@@ -123,12 +121,12 @@ pilot_trust_file_disable (PilotPlugin  *plugin,
 }
 
 static gboolean
-pilot_trust_file_load (PilotTrustStore  *store,
-                       GError          **error)
+pilot_trust_file_load (PilotTrustStore *store,
+                       GError **error)
 {
   PilotTrustFile *self = PILOT_TRUST_FILE (store);
-  g_autoptr(GPtrArray) records = g_ptr_array_new_with_free_func ((GDestroyNotify) pilot_trust_record_free);
-  g_autoptr(GError) local = NULL;
+  g_autoptr (GPtrArray) records = g_ptr_array_new_with_free_func ((GDestroyNotify) pilot_trust_record_free);
+  g_autoptr (GError) local = NULL;
   g_autofree gchar *data = NULL;
   JsonObject *rest = NULL;
   gsize length;
@@ -136,21 +134,18 @@ pilot_trust_file_load (PilotTrustStore  *store,
   forget_all (self);
   if (self->path == NULL)
     return fail_not_loaded (error);
-  if (!pilot_file_load (self->path, TRUST_DOCUMENT_MAX_LENGTH, 022, &data, &length, &local))
-    {
-      if (g_error_matches (local, G_FILE_ERROR, G_FILE_ERROR_NOENT))
-        {
-          self->loaded = TRUE;
-          return TRUE;
-        }
-      g_propagate_error (error, g_steal_pointer (&local));
-      return FALSE;
+  if (!pilot_file_load (self->path, TRUST_DOCUMENT_MAX_LENGTH, 022, &data, &length, &local)) {
+    if (g_error_matches (local, G_FILE_ERROR, G_FILE_ERROR_NOENT)) {
+      self->loaded = TRUE;
+      return TRUE;
     }
-  if (!trust_document_parse (data, length, g_get_real_time () / G_USEC_PER_SEC, records, &rest, error))
-    {
-      g_prefix_error (error, "%s: ", self->path);
-      return FALSE;
-    }
+    g_propagate_error (error, g_steal_pointer (&local));
+    return FALSE;
+  }
+  if (!trust_document_parse (data, length, g_get_real_time () / G_USEC_PER_SEC, records, &rest, error)) {
+    g_prefix_error (error, "%s: ", self->path);
+    return FALSE;
+  }
   self->rest = rest;
   g_ptr_array_set_free_func (records, NULL);
   for (guint i = 0; i < records->len; i++)
@@ -160,9 +155,9 @@ pilot_trust_file_load (PilotTrustStore  *store,
 }
 
 static gboolean
-pilot_trust_file_put (PilotTrustStore         *store,
-                      const PilotTrustRecord  *record,
-                      GError                 **error)
+pilot_trust_file_put (PilotTrustStore *store,
+                      const PilotTrustRecord *record,
+                      GError **error)
 {
   PilotTrustFile *self = PILOT_TRUST_FILE (store);
   PilotTrustRecord *copy;
@@ -171,37 +166,35 @@ pilot_trust_file_put (PilotTrustStore         *store,
     return fail_not_loaded (error);
   remember (self);
   copy = pilot_trust_record_copy (record);
-  if (copy->justification != NULL)
-    {
-      g_autofree gchar *valid = g_utf8_make_valid (copy->justification, -1);
-      gsize length = strlen (valid);
+  if (copy->justification != NULL) {
+    g_autofree gchar *valid = g_utf8_make_valid (copy->justification, -1);
+    gsize length = strlen (valid);
 
-      if (length > PILOT_TRUST_JUSTIFICATION_MAX)
-        length = (gsize) (g_utf8_find_prev_char (valid, valid + PILOT_TRUST_JUSTIFICATION_MAX + 1) - valid);
-      g_free (copy->justification);
-      copy->justification = length > 0 ? g_strndup (valid, length) : NULL;
-    }
+    if (length > PILOT_TRUST_JUSTIFICATION_MAX)
+      length = (gsize) (g_utf8_find_prev_char (valid, valid + PILOT_TRUST_JUSTIFICATION_MAX + 1) - valid);
+    g_free (copy->justification);
+    copy->justification = length > 0 ? g_strndup (valid, length) : NULL;
+  }
   g_hash_table_replace (self->records, copy, copy);
   return TRUE;
 }
 
 static gboolean
-pilot_trust_file_remove (PilotTrustStore  *store,
-                         PilotTrustKind    kind,
-                         guint32           node,
-                         GError          **error)
+pilot_trust_file_remove (PilotTrustStore *store,
+                         PilotTrustKind kind,
+                         guint32 node,
+                         GError **error)
 {
   PilotTrustFile *self = PILOT_TRUST_FILE (store);
   const PilotTrustRecord key = { .kind = kind, .node = node };
 
   if (!self->loaded)
     return fail_not_loaded (error);
-  if (!g_hash_table_contains (self->records, &key))
-    {
-      g_set_error (error, PILOT_ERROR, PILOT_ERROR_NOT_FOUND, "node %u has no \"%s\" record", node,
-                   pilot_trust_kind_to_string (kind));
-      return FALSE;
-    }
+  if (!g_hash_table_contains (self->records, &key)) {
+    g_set_error (error, PILOT_ERROR, PILOT_ERROR_NOT_FOUND, "node %u has no \"%s\" record", node,
+                 pilot_trust_kind_to_string (kind));
+    return FALSE;
+  }
   remember (self);
   g_hash_table_remove (self->records, &key);
   return TRUE;
@@ -209,7 +202,7 @@ pilot_trust_file_remove (PilotTrustStore  *store,
 
 static GPtrArray *
 pilot_trust_file_list (PilotTrustStore *store,
-                       PilotTrustKind   kind)
+                       PilotTrustKind kind)
 {
   PilotTrustFile *self = PILOT_TRUST_FILE (store);
   GPtrArray *list = g_ptr_array_new_with_free_func ((GDestroyNotify) pilot_trust_record_free);
@@ -225,10 +218,10 @@ pilot_trust_file_list (PilotTrustStore *store,
 }
 
 static gboolean
-write_file (PilotTrustFile  *self,
-            GError         **error)
+write_file (PilotTrustFile *self,
+            GError **error)
 {
-  g_autoptr(GPtrArray) records = g_ptr_array_new ();
+  g_autoptr (GPtrArray) records = g_ptr_array_new ();
   g_autofree gchar *folder = g_path_get_dirname (self->path);
   g_autofree gchar *text = NULL;
   GHashTableIter iter;
@@ -239,17 +232,16 @@ write_file (PilotTrustFile  *self,
     g_ptr_array_add (records, record);
   g_ptr_array_sort (records, compare_records);
   text = trust_document_format (records, self->rest);
-  if (g_mkdir_with_parents (folder, 0700) != 0)
-    {
-      g_set_error (error, PILOT_ERROR, PILOT_ERROR_IO, "cannot make the folder \"%s\": %s", folder, g_strerror (errno));
-      return FALSE;
-    }
+  if (g_mkdir_with_parents (folder, 0700) != 0) {
+    g_set_error (error, PILOT_ERROR, PILOT_ERROR_IO, "cannot make the folder \"%s\": %s", folder, g_strerror (errno));
+    return FALSE;
+  }
   return pilot_file_replace (self->path, text, strlen (text), 0600, error);
 }
 
 static gboolean
-pilot_trust_file_flush (PilotTrustStore  *store,
-                        GError          **error)
+pilot_trust_file_flush (PilotTrustStore *store,
+                        GError **error)
 {
   PilotTrustFile *self = PILOT_TRUST_FILE (store);
 
@@ -257,12 +249,11 @@ pilot_trust_file_flush (PilotTrustStore  *store,
     return fail_not_loaded (error);
   if (self->saved == NULL)
     return TRUE;
-  if (!write_file (self, error))
-    {
-      g_hash_table_unref (self->records);
-      self->records = g_steal_pointer (&self->saved);
-      return FALSE;
-    }
+  if (!write_file (self, error)) {
+    g_hash_table_unref (self->records);
+    self->records = g_steal_pointer (&self->saved);
+    return FALSE;
+  }
   g_clear_pointer (&self->saved, g_hash_table_unref);
   return TRUE;
 }

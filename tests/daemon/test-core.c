@@ -38,8 +38,7 @@ start (gpointer data, GTask *task)
   if (part->fail) {
     g_task_return_new_error (task, PILOT_ERROR, PILOT_ERROR_CORRUPT, "no good");
     g_object_unref (task);
-  }
-  else if (part->hang)
+  } else if (part->hang)
     part->hanging = task;
   else
     g_idle_add (on_idle, task);

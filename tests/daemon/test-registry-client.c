@@ -13,9 +13,9 @@
 typedef struct {
   GSocketService *service;
   guint16 port;
-  GQueue answers;        /* char *, over all connections */
+  GQueue answers; /* char *, over all connections */
   guint connections, requests;
-  GPtrArray *types;      /* of the requests, in order */
+  GPtrArray *types; /* of the requests, in order */
   GPtrArray *streams;
 } Server;
 

@@ -19,7 +19,7 @@ typedef struct {
   PilotPluginLoader *plugins;
   PilotNode *node;
   PilotEcho *echo;
-  GString *events;       /* "trust N granted mutual;" … */
+  GString *events; /* "trust N granted mutual;" … */
 } Host;
 
 typedef struct {
@@ -42,16 +42,19 @@ gboolean host_try_start (World *world, guint index, GError **error);
 void host_stop (Host *host);
 
 /* Runs the main loop until the condition holds; fails the test after @seconds. */
-#define WAIT(seconds, condition) G_STMT_START { \
-    gint64 world_end = g_get_monotonic_time () + (gint64) ((seconds) * G_USEC_PER_SEC); \
-    guint world_tick = g_timeout_add (20, world_tick_cb, NULL); \
-    while (!(condition)) { \
-      g_main_context_iteration (NULL, TRUE); \
-      if (g_get_monotonic_time () > world_end) \
+#define WAIT(seconds, condition)                                                                    \
+  G_STMT_START                                                                                      \
+  {                                                                                                 \
+    gint64 world_end = g_get_monotonic_time () + (gint64) ((seconds) *G_USEC_PER_SEC);              \
+    guint world_tick = g_timeout_add (20, world_tick_cb, NULL);                                     \
+    while (!(condition)) {                                                                          \
+      g_main_context_iteration (NULL, TRUE);                                                        \
+      if (g_get_monotonic_time () > world_end)                                                      \
         g_error ("%s:%d: not within %g s: %s", __FILE__, __LINE__, (double) (seconds), #condition); \
-    } \
-    g_source_remove (world_tick); \
-  } G_STMT_END
+    }                                                                                               \
+    g_source_remove (world_tick);                                                                   \
+  }                                                                                                 \
+  G_STMT_END
 gboolean world_tick_cb (gpointer user_data);
 
 /* "" when the echo came back, else the error's word. */

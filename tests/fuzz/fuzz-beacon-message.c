@@ -17,11 +17,10 @@ LLVMFuzzerTestOneInput (const uint8_t *data, size_t size)
   if (!pilot_beacon_message_decode (&message, data, size))
     return 0;
   length = pilot_beacon_message_encode (&message, out, size + 32);
-  if (length == 0)
-    {
-      g_assert (message.type == PILOT_BEACON_SYNC && message.node_count > PILOT_BEACON_SYNC_MAX_NODES);
-      return 0;
-    }
+  if (length == 0) {
+    g_assert (message.type == PILOT_BEACON_SYNC && message.node_count > PILOT_BEACON_SYNC_MAX_NODES);
+    return 0;
+  }
   g_assert (length <= size);
   g_assert (pilot_beacon_message_decode (&message, out, length));
   g_assert (pilot_beacon_message_encode (&message, again, size + 32) == length);

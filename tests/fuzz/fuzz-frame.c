@@ -17,16 +17,15 @@ LLVMFuzzerTestOneInput (const uint8_t *data, size_t size)
 
   if (pilot_frame_parse_key_exchange (&exchange, data, size))
     pilot_frame_verify_pila (&exchange);
-  if (size >= PILOT_FRAME_MAGIC_SIZE && pilot_frame_parse_pils (&sealed, copy, size))
-    {
-      g_autoptr(PilotAead) aead = pilot_aead_new (key);
+  if (size >= PILOT_FRAME_MAGIC_SIZE && pilot_frame_parse_pils (&sealed, copy, size)) {
+    g_autoptr (PilotAead) aead = pilot_aead_new (key);
 
-      g_assert (pilot_frame_classify (data, size) == PILOT_FRAME_PILS);
-      /* Without the key nothing opens; sealed again it does. */
-      g_assert (!pilot_frame_open_pils (&sealed, aead, &length));
-      g_assert (pilot_frame_seal_pils (copy, aead, sealed.node, sealed.prefix, sealed.counter, size - PILOT_FRAME_PILS_OVERHEAD) == size);
-      g_assert (pilot_frame_open_pils (&sealed, aead, &length));
-      g_assert (length == size - PILOT_FRAME_PILS_OVERHEAD);
-    }
+    g_assert (pilot_frame_classify (data, size) == PILOT_FRAME_PILS);
+    /* Without the key nothing opens; sealed again it does. */
+    g_assert (!pilot_frame_open_pils (&sealed, aead, &length));
+    g_assert (pilot_frame_seal_pils (copy, aead, sealed.node, sealed.prefix, sealed.counter, size - PILOT_FRAME_PILS_OVERHEAD) == size);
+    g_assert (pilot_frame_open_pils (&sealed, aead, &length));
+    g_assert (length == size - PILOT_FRAME_PILS_OVERHEAD);
+  }
   return 0;
 }

@@ -10,8 +10,8 @@ int LLVMFuzzerTestOneInput (const uint8_t *data, size_t size);
 int
 LLVMFuzzerTestOneInput (const uint8_t *data, size_t size)
 {
-  g_autoptr(GError) error = NULL;
-  g_autoptr(JsonObject) object = pilot_json_parse_object ((const gchar *) data, size, 1 << 16, &error), again = NULL;
+  g_autoptr (GError) error = NULL;
+  g_autoptr (JsonObject) object = pilot_json_parse_object ((const gchar *) data, size, 1 << 16, &error), again = NULL;
   g_autofree gchar *first = NULL, *second = NULL;
 
   g_assert ((object == NULL) == (error != NULL));

@@ -16,26 +16,23 @@ LLVMFuzzerTestOneInput (const uint8_t *data, size_t size)
   PilotPacketStatus status = pilot_packet_decode (&packet, data, size);
   gsize length;
 
-  if (status == PILOT_PACKET_BAD_CHECKSUM)
-    {
-      guint32 crc;
+  if (status == PILOT_PACKET_BAD_CHECKSUM) {
+    guint32 crc;
 
-      length = PILOT_PACKET_HEADER_SIZE + (gsize) (copy[2] << 8 | copy[3]);
-      memset (copy + 30, 0, 4);
-      crc = GUINT32_TO_BE (pilot_packet_crc32 (0, copy, length));
-      memcpy (copy + 30, &crc, 4);
-      status = pilot_packet_decode (&packet, copy, size);
-      g_assert (status == PILOT_PACKET_OK || status == PILOT_PACKET_BAD_VERSION);
-    }
-  else if (status == PILOT_PACKET_OK)
+    length = PILOT_PACKET_HEADER_SIZE + (gsize) (copy[2] << 8 | copy[3]);
+    memset (copy + 30, 0, 4);
+    crc = GUINT32_TO_BE (pilot_packet_crc32 (0, copy, length));
+    memcpy (copy + 30, &crc, 4);
+    status = pilot_packet_decode (&packet, copy, size);
+    g_assert (status == PILOT_PACKET_OK || status == PILOT_PACKET_BAD_VERSION);
+  } else if (status == PILOT_PACKET_OK)
     g_assert (pilot_packet_decode (&packet, copy, size) == PILOT_PACKET_OK);
-  if (status != PILOT_PACKET_OK)
-    {
-      g_autofree gchar *text = pilot_packet_describe_error (status, data, size);
+  if (status != PILOT_PACKET_OK) {
+    g_autofree gchar *text = pilot_packet_describe_error (status, data, size);
 
-      g_assert (text[0] != '\0');
-      return 0;
-    }
+    g_assert (text[0] != '\0');
+    return 0;
+  }
   length = pilot_packet_encode (&packet, out, PILOT_PACKET_HEADER_SIZE + PILOT_PACKET_MAX_PAYLOAD);
   g_assert (length > 0 && length <= size && memcmp (out, copy, length) == 0);
   return 0;

@@ -10,8 +10,8 @@ int LLVMFuzzerTestOneInput (const uint8_t *data, size_t size);
 int
 LLVMFuzzerTestOneInput (const uint8_t *data, size_t size)
 {
-  g_autoptr(PilotTrustMessage) message = pilot_trust_message_parse ((const gchar *) data, size, NULL), again = NULL, collected = NULL;
-  g_autoptr(PilotTrustReader) reader = pilot_trust_reader_new ();
+  g_autoptr (PilotTrustMessage) message = pilot_trust_message_parse ((const gchar *) data, size, NULL), again = NULL, collected = NULL;
+  g_autoptr (PilotTrustReader) reader = pilot_trust_reader_new ();
   g_autofree gchar *first = NULL, *second = NULL, *clean = NULL;
   guint8 key[PILOT_SHA256_SIZE];
   gsize length;

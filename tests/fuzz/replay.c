@@ -16,27 +16,25 @@ replay (const char *path)
   guint n = 0;
   gsize size;
 
-  if (!g_file_test (path, G_FILE_TEST_IS_DIR))
-    {
-      if (!g_file_get_contents (path, &data, &size, &error))
-        g_error ("%s", error->message);
-      LLVMFuzzerTestOneInput ((const uint8_t *) data, size);
-      return 1;
-    }
+  if (!g_file_test (path, G_FILE_TEST_IS_DIR)) {
+    if (!g_file_get_contents (path, &data, &size, &error))
+      g_error ("%s", error->message);
+    LLVMFuzzerTestOneInput ((const uint8_t *) data, size);
+    return 1;
+  }
   dir = g_dir_open (path, 0, &error);
   if (dir == NULL)
     g_error ("%s", error->message);
-  while ((name = g_dir_read_name (dir)) != NULL)
-    {
-      g_autofree char *child = g_build_filename (path, name, NULL);
+  while ((name = g_dir_read_name (dir)) != NULL) {
+    g_autofree char *child = g_build_filename (path, name, NULL);
 
-      n += replay (child);
-    }
+    n += replay (child);
+  }
   return n;
 }
 
 int
-main (int    argc,
+main (int argc,
       char **argv)
 {
   guint n = 0;

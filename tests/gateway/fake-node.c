@@ -7,9 +7,9 @@
 
 struct _PilotStream {
   PilotNode *node;
-  PilotStream *other;       /* NULL when that end has been freed */
+  PilotStream *other; /* NULL when that end has been freed */
   gpointer user_data;
-  guint8 *data;             /* received, not yet consumed */
+  guint8 *data; /* received, not yet consumed */
   gsize capacity;
   gsize start, length;
   guint pending;
@@ -26,29 +26,50 @@ struct _PilotNode {
   PilotTrust *trust;
   PilotAccess *access;
   GPtrArray *streams;
-  gsize capacity;           /* of streams to be made; 0 = FAKE_BUFFER */
+  gsize capacity; /* of streams to be made; 0 = FAKE_BUFFER */
   PilotServiceFunc bridge;
   gpointer bridge_data;
 };
 
-struct _PilotTrust { GObject parent_instance; };
-struct _PilotAccess { GObject parent_instance; PilotAccessVerdict verdict; };
-struct _PilotConfig { GObject parent_instance; char *directory, *helper_socket; };
+struct _PilotTrust {
+  GObject parent_instance;
+};
+struct _PilotAccess {
+  GObject parent_instance;
+  PilotAccessVerdict verdict;
+};
+struct _PilotConfig {
+  GObject parent_instance;
+  char *directory, *helper_socket;
+};
 
 G_DEFINE_FINAL_TYPE (PilotNode, pilot_node, G_TYPE_OBJECT)
 G_DEFINE_FINAL_TYPE (PilotTrust, pilot_trust, G_TYPE_OBJECT)
 G_DEFINE_FINAL_TYPE (PilotAccess, pilot_access, G_TYPE_OBJECT)
 G_DEFINE_FINAL_TYPE (PilotConfig, pilot_config, G_TYPE_OBJECT)
 
-static void pilot_trust_init (PilotTrust *trust) { }
+static void
+pilot_trust_init (PilotTrust *trust)
+{
+}
 static void
 pilot_trust_class_init (PilotTrustClass *class)
 {
   g_signal_new ("changed", G_TYPE_FROM_CLASS (class), G_SIGNAL_RUN_LAST, 0, NULL, NULL, NULL, G_TYPE_NONE, 3, G_TYPE_UINT, G_TYPE_STRING, G_TYPE_STRING);
 }
-static void pilot_access_init (PilotAccess *access) { access->verdict = PILOT_ACCESS_ALLOWED; }
-static void pilot_access_class_init (PilotAccessClass *class) { }
-static void pilot_config_init (PilotConfig *config) { }
+static void
+pilot_access_init (PilotAccess *access)
+{
+  access->verdict = PILOT_ACCESS_ALLOWED;
+}
+static void
+pilot_access_class_init (PilotAccessClass *class)
+{
+}
+static void
+pilot_config_init (PilotConfig *config)
+{
+}
 
 static void
 pilot_config_finalize (GObject *object)

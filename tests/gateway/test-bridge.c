@@ -16,9 +16,9 @@ typedef struct {
   PilotPoller *poller;
   PilotNode *node;
   PilotBridgeGroup group;
-  PilotStream *far;      /* the peer's end */
+  PilotStream *far; /* the peer's end */
   guint ready;
-  int client;            /* the local program's end */
+  int client; /* the local program's end */
   guint ended;
   PilotStreamError error;
 } Fixture;
@@ -96,15 +96,17 @@ tear_down (Fixture *fixture, gconstpointer data)
     close (fixture->client);
 }
 
-#define wait_until(condition) \
-  G_STMT_START { \
+#define wait_until(condition)                                       \
+  G_STMT_START                                                      \
+  {                                                                 \
     gint64 give_up = g_get_monotonic_time () + 10 * G_USEC_PER_SEC; \
-    while (!(condition)) { \
-      g_assert_cmpint (g_get_monotonic_time (), <, give_up); \
-      if (!g_main_context_iteration (NULL, FALSE)) \
-        g_usleep (200); \
-    } \
-  } G_STMT_END
+    while (!(condition)) {                                          \
+      g_assert_cmpint (g_get_monotonic_time (), <, give_up);        \
+      if (!g_main_context_iteration (NULL, FALSE))                  \
+        g_usleep (200);                                             \
+    }                                                               \
+  }                                                                 \
+  G_STMT_END
 
 /* One try to read from the client's end: bytes, 0 at the end, or -errno. */
 static gssize

@@ -267,7 +267,8 @@ client_run (gpointer data)
     while (length <= client->length && (got = recv (fd, received + length, client->length + 1 - length, 0)) > 0)
       length += got;
     /* A reset that came before we had said everything was told to send(). */
-    client->read_error = send_error != 0 ? ECONNRESET : got < 0 ? errno : 0;
+    client->read_error = send_error != 0 ? ECONNRESET : got < 0 ? errno
+                                                                : 0;
     client->matches = got == 0 && length == client->length && memcmp (sent, received, length) == 0;
   }
   close (fd);
@@ -644,7 +645,11 @@ static void
 test_corrupt_state (Fixture *fixture, gconstpointer data)
 {
   static const char *const bad[] = {
-    "", "{", "[]", "{}", "{\"subnet\":\"10.4.0.0/16\",\"ports\":\"\",\"mode\":\"\",\"mappings\":[{}]}",
+    "",
+    "{",
+    "[]",
+    "{}",
+    "{\"subnet\":\"10.4.0.0/16\",\"ports\":\"\",\"mode\":\"\",\"mappings\":[{}]}",
     "{\"subnet\":\"10.4.0.0/16\",\"ports\":\"\",\"mode\":\"\",\"mappings\":[{\"pilot_addr\":\"0:0000.0000.0002\",\"local_ip\":\"10.5.0.1\",\"ports\":\"\"}]}",
     "{\"subnet\":\"10.4.0.0/16\",\"ports\":\"x\",\"mode\":\"\",\"mappings\":[]}",
   };
@@ -739,7 +744,7 @@ test_untrust_ends_inbound (Fixture *fixture, gconstpointer data)
 }
 
 static int G_GNUC_PRINTF (1, 2)
-run (const char *format, ...)
+    run (const char *format, ...)
 {
   g_autofree char *command = NULL;
   g_autoptr (GError) error = NULL;
@@ -784,7 +789,9 @@ test_neighbour (Fixture *fixture, gconstpointer mode)
   g_assert_cmpint (run ("ip addr add 192.0.2.1/24 dev gateway0"), ==, 0);
   g_assert_cmpint (run ("ip link set gateway0 up"), ==, 0);
   g_assert_cmpint (run ("nsenter -t %d -n sh -c 'ip link set lo up; ip addr add 192.0.2.2/24 dev gateway1; ip link set gateway1 up; "
-                        "ip route add 10.4.0.0/16 via 192.0.2.1'", pid), ==, 0);
+                        "ip route add 10.4.0.0/16 via 192.0.2.1'",
+                        pid),
+                   ==, 0);
   /* The way there works; the mapped address is not to be had. */
   g_assert_cmpint (run (CONNECT, pid, "192.0.2.1", 9090), ==, 0);
   g_assert_cmpint (run (CONNECT, pid, "10.4.0.1", 8080), !=, 0);

@@ -10,9 +10,9 @@ typedef struct
 } Wait;
 
 static void
-done_cb (GObject      *source,
+done_cb (GObject *source,
          GAsyncResult *result,
-         gpointer      user_data)
+         gpointer user_data)
 {
   Wait *wait = user_data;
 
@@ -24,11 +24,11 @@ done_cb (GObject      *source,
 }
 
 static gboolean
-run (gpointer   plugin,
-     gboolean   enabling,
-     GError   **error)
+run (gpointer plugin,
+     gboolean enabling,
+     GError **error)
 {
-  g_autoptr(GMainLoop) loop = g_main_loop_new (NULL, FALSE);
+  g_autoptr (GMainLoop) loop = g_main_loop_new (NULL, FALSE);
   Wait wait = { loop, enabling, FALSE, error };
 
   if (enabling)
@@ -40,24 +40,24 @@ run (gpointer   plugin,
 }
 
 gpointer
-host_new (GType        type,
+host_new (GType type,
           const gchar *name,
           const gchar *state_dir,
-          GVariant    *settings)
+          GVariant *settings)
 {
   return g_object_new (type, "name", name, "state-dir", state_dir, "settings", settings, NULL);
 }
 
 gboolean
-host_enable (gpointer   plugin,
-             GError   **error)
+host_enable (gpointer plugin,
+             GError **error)
 {
   return run (plugin, TRUE, error);
 }
 
 gboolean
-host_disable (gpointer   plugin,
-              GError   **error)
+host_disable (gpointer plugin,
+              GError **error)
 {
   return run (plugin, FALSE, error);
 }
@@ -65,7 +65,7 @@ host_disable (gpointer   plugin,
 GVariant *
 host_settings (const gchar *text)
 {
-  g_autoptr(GError) error = NULL;
+  g_autoptr (GError) error = NULL;
   GVariant *settings = g_variant_parse (G_VARIANT_TYPE_VARDICT, text, NULL, NULL, &error);
 
   g_assert_no_error (error);

@@ -12,9 +12,9 @@ typedef struct
 } Wait;
 
 static void
-enabled_cb (GObject      *source,
+enabled_cb (GObject *source,
             GAsyncResult *result,
-            gpointer      user_data)
+            gpointer user_data)
 {
   Wait *wait = user_data;
 
@@ -31,15 +31,15 @@ fail (const gchar *what,
 }
 
 int
-main (int   argc,
+main (int argc,
       char *argv[])
 {
   const gchar *folders[] = { argc == 3 ? argv[1] : NULL, NULL };
-  g_autoptr(GMainLoop) loop = g_main_loop_new (NULL, FALSE);
-  g_autoptr(PilotPluginLoader) loader = NULL;
-  g_autoptr(GInetAddress) given = NULL;
+  g_autoptr (GMainLoop) loop = g_main_loop_new (NULL, FALSE);
+  g_autoptr (PilotPluginLoader) loader = NULL;
+  g_autoptr (GInetAddress) given = NULL;
   g_autofree gchar *text = NULL;
-  g_autoptr(GError) error = NULL;
+  g_autoptr (GError) error = NULL;
   const PilotAddress address = { 0, 893 };
   const PilotPluginInfo *info;
   Wait wait = { loop, FALSE };

@@ -3,8 +3,7 @@
 
 #define SLOTS 200
 
-struct _MockAllocator
-{
+struct _MockAllocator {
   PilotAllocator parent_instance;
 
   PilotAddress slots[SLOTS]; /* zero: free */
@@ -21,7 +20,7 @@ slot_address (guint slot)
 }
 
 static gint
-find (MockAllocator      *self,
+find (MockAllocator *self,
       const PilotAddress *address)
 {
   for (gint i = 0; i < SLOTS; i++)
@@ -31,57 +30,52 @@ find (MockAllocator      *self,
 }
 
 static GInetAddress *
-allocate (PilotAllocator      *allocator,
-          const PilotAddress  *address,
-          GInetAddress        *wanted,
-          GError             **error)
+allocate (PilotAllocator *allocator,
+          const PilotAddress *address,
+          GInetAddress *wanted,
+          GError **error)
 {
   MockAllocator *self = MOCK_ALLOCATOR (allocator);
   gint slot = find (self, address);
   gint target = slot;
 
-  if (wanted != NULL)
-    {
-      const guint8 *b = g_inet_address_to_bytes (wanted);
+  if (wanted != NULL) {
+    const guint8 *b = g_inet_address_to_bytes (wanted);
 
-      if (g_inet_address_get_family (wanted) != G_SOCKET_FAMILY_IPV4 || b[0] != 192 || b[1] != 0 || b[2] != 2 || b[3] == 0 ||
-          b[3] > SLOTS)
-        {
-          g_set_error_literal (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT, "outside");
-          return NULL;
-        }
-      target = b[3] - 1;
-      if ((slot >= 0 && slot != target) ||
-          (!pilot_address_is_zero (&self->slots[target]) && !pilot_address_equal (&self->slots[target], address)))
-        {
-          g_set_error_literal (error, PILOT_ERROR, PILOT_ERROR_ALREADY_EXISTS, "in use");
-          return NULL;
-        }
-    }
-  if (target < 0)
-    target = find (self, &(PilotAddress) PILOT_ADDRESS_INIT);
-  if (target < 0)
-    {
-      g_set_error_literal (error, PILOT_ERROR, PILOT_ERROR_EXHAUSTED, "full");
+    if (g_inet_address_get_family (wanted) != G_SOCKET_FAMILY_IPV4 || b[0] != 192 || b[1] != 0 || b[2] != 2 || b[3] == 0 ||
+        b[3] > SLOTS) {
+      g_set_error_literal (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT, "outside");
       return NULL;
     }
+    target = b[3] - 1;
+    if ((slot >= 0 && slot != target) ||
+        (!pilot_address_is_zero (&self->slots[target]) && !pilot_address_equal (&self->slots[target], address))) {
+      g_set_error_literal (error, PILOT_ERROR, PILOT_ERROR_ALREADY_EXISTS, "in use");
+      return NULL;
+    }
+  }
+  if (target < 0)
+    target = find (self, &(PilotAddress) PILOT_ADDRESS_INIT);
+  if (target < 0) {
+    g_set_error_literal (error, PILOT_ERROR, PILOT_ERROR_EXHAUSTED, "full");
+    return NULL;
+  }
   self->slots[target] = *address;
   return slot_address ((guint) target);
 }
 
 static gboolean
-release (PilotAllocator      *allocator,
-         const PilotAddress  *address,
-         GError             **error)
+release (PilotAllocator *allocator,
+         const PilotAddress *address,
+         GError **error)
 {
   MockAllocator *self = MOCK_ALLOCATOR (allocator);
   gint slot = find (self, address);
 
-  if (slot < 0)
-    {
-      g_set_error_literal (error, PILOT_ERROR, PILOT_ERROR_NOT_FOUND, "has none");
-      return FALSE;
-    }
+  if (slot < 0) {
+    g_set_error_literal (error, PILOT_ERROR, PILOT_ERROR_NOT_FOUND, "has none");
+    return FALSE;
+  }
   self->slots[slot] = (PilotAddress) PILOT_ADDRESS_INIT;
   return TRUE;
 }
@@ -93,8 +87,8 @@ get_subnet (PilotAllocator *allocator)
 }
 
 static gboolean
-enable (PilotPlugin  *plugin,
-        GError      **error)
+enable (PilotPlugin *plugin,
+        GError **error)
 {
   static const PilotPluginSetting none[] = { { NULL } };
 

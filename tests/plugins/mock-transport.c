@@ -15,11 +15,10 @@ typedef struct
   GBytes *bytes;
 } Datagram;
 
-struct _MockTransport
-{
+struct _MockTransport {
   PilotTransport parent_instance;
 
-  gint fd;          /* readable while something waits */
+  gint fd; /* readable while something waits */
   guint16 port;
   GQueue queue;
   gboolean blocked; /* a send was cut short */
@@ -38,8 +37,8 @@ wake (MockTransport *self)
 }
 
 static gboolean
-enable (PilotPlugin  *plugin,
-        GError      **error)
+enable (PilotPlugin *plugin,
+        GError **error)
 {
   static const PilotPluginSetting known[] = { { "listen", "s", "ignored" }, { "offload", "s", "ignored" }, { NULL } };
   MockTransport *self = MOCK_TRANSPORT (plugin);
@@ -54,8 +53,8 @@ enable (PilotPlugin  *plugin,
 }
 
 static gboolean
-disable (PilotPlugin  *plugin,
-         GError      **error)
+disable (PilotPlugin *plugin,
+         GError **error)
 {
   MockTransport *self = MOCK_TRANSPORT (plugin);
   Datagram *datagram;
@@ -65,11 +64,10 @@ disable (PilotPlugin  *plugin,
   ports[self->port] = NULL;
   close (self->fd);
   self->fd = -1;
-  while ((datagram = g_queue_pop_head (&self->queue)) != NULL)
-    {
-      g_bytes_unref (datagram->bytes);
-      g_free (datagram);
-    }
+  while ((datagram = g_queue_pop_head (&self->queue)) != NULL) {
+    g_bytes_unref (datagram->bytes);
+    g_free (datagram);
+  }
   return TRUE;
 }
 
@@ -80,53 +78,48 @@ endpoint_of (guint16 port)
 }
 
 static gboolean
-send_batch (PilotTransport        *transport,
-            const PilotSendBatch  *items,
-            guint                  n_items,
-            guint                 *n_sent,
-            GError               **error)
+send_batch (PilotTransport *transport,
+            const PilotSendBatch *items,
+            guint n_items,
+            guint *n_sent,
+            GError **error)
 {
   MockTransport *self = MOCK_TRANSPORT (transport);
 
-  for (*n_sent = 0; *n_sent < n_items; (*n_sent)++)
-    {
-      const PilotSendBatch *item = &items[*n_sent];
-      const gsize segment = item->segment_size == 0 ? item->length : item->segment_size;
-      MockTransport *peer = item->to.port < N_PORTS ? ports[item->to.port] : NULL;
-      const PilotEndpoint self_endpoint = endpoint_of (self->port);
-      PilotEndpoint expected = endpoint_of (item->to.port);
+  for (*n_sent = 0; *n_sent < n_items; (*n_sent)++) {
+    const PilotSendBatch *item = &items[*n_sent];
+    const gsize segment = item->segment_size == 0 ? item->length : item->segment_size;
+    MockTransport *peer = item->to.port < N_PORTS ? ports[item->to.port] : NULL;
+    const PilotEndpoint self_endpoint = endpoint_of (self->port);
+    PilotEndpoint expected = endpoint_of (item->to.port);
 
-      if (self->fd < 0)
-        {
-          g_set_error_literal (error, PILOT_ERROR, PILOT_ERROR_NOT_RUNNING, "not enabled");
-          return FALSE;
-        }
-      if (peer == NULL || !pilot_endpoint_equal_host (&expected, &item->to))
-        {
-          pilot_transport_report_send_failed (transport, &item->to, ECONNREFUSED);
-          continue;
-        }
-      if (g_queue_get_length (&peer->queue) >= QUEUE_LIMIT)
-        {
-          self->blocked = TRUE;
-          return TRUE;
-        }
-      for (gsize offset = 0; offset < item->length; offset += segment)
-        {
-          Datagram *datagram = g_new (Datagram, 1);
-
-          datagram->from = self_endpoint;
-          datagram->bytes = g_bytes_new (item->data + offset, MIN (segment, item->length - offset));
-          g_queue_push_tail (&peer->queue, datagram);
-        }
-      wake (peer);
+    if (self->fd < 0) {
+      g_set_error_literal (error, PILOT_ERROR, PILOT_ERROR_NOT_RUNNING, "not enabled");
+      return FALSE;
     }
+    if (peer == NULL || !pilot_endpoint_equal_host (&expected, &item->to)) {
+      pilot_transport_report_send_failed (transport, &item->to, ECONNREFUSED);
+      continue;
+    }
+    if (g_queue_get_length (&peer->queue) >= QUEUE_LIMIT) {
+      self->blocked = TRUE;
+      return TRUE;
+    }
+    for (gsize offset = 0; offset < item->length; offset += segment) {
+      Datagram *datagram = g_new (Datagram, 1);
+
+      datagram->from = self_endpoint;
+      datagram->bytes = g_bytes_new (item->data + offset, MIN (segment, item->length - offset));
+      g_queue_push_tail (&peer->queue, datagram);
+    }
+    wake (peer);
+  }
   return TRUE;
 }
 
 static void
 dispatch (PilotTransport *transport,
-          GIOCondition    ready)
+          GIOCondition ready)
 {
   MockTransport *self = MOCK_TRANSPORT (transport);
   Datagram *datagram;
@@ -136,20 +129,18 @@ dispatch (PilotTransport *transport,
     return;
   if ((ready & G_IO_IN) != 0 && read (self->fd, &count, sizeof count) < 0)
     g_assert_cmpint (errno, ==, EAGAIN);
-  while ((datagram = g_queue_pop_head (&self->queue)) != NULL)
-    {
-      gsize length;
-      g_autofree guint8 *data = g_bytes_unref_to_data (datagram->bytes, &length);
-      PilotReceivedDatagram item = { datagram->from, data, length, 0 };
+  while ((datagram = g_queue_pop_head (&self->queue)) != NULL) {
+    gsize length;
+    g_autofree guint8 *data = g_bytes_unref_to_data (datagram->bytes, &length);
+    PilotReceivedDatagram item = { datagram->from, data, length, 0 };
 
-      g_free (datagram);
-      pilot_transport_deliver (transport, &item, 1);
-    }
-  if ((ready & G_IO_OUT) != 0 && self->blocked)
-    {
-      self->blocked = FALSE;
-      pilot_transport_report_writable (transport);
-    }
+    g_free (datagram);
+    pilot_transport_deliver (transport, &item, 1);
+  }
+  if ((ready & G_IO_OUT) != 0 && self->blocked) {
+    self->blocked = FALSE;
+    pilot_transport_report_writable (transport);
+  }
 }
 
 static GArray *

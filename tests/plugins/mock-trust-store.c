@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "mock-trust-store.h"
 
-struct _MockTrustStore
-{
+struct _MockTrustStore {
   PilotTrustStore parent_instance;
 
   GPtrArray *records; /* sorted by kind, then node; NULL before load */
@@ -15,7 +14,7 @@ static GHashTable *disks;
 
 static gpointer
 copy_record (gconstpointer record,
-             gpointer      data)
+             gpointer data)
 {
   return pilot_trust_record_copy (record);
 }
@@ -43,25 +42,23 @@ compare (gconstpointer a,
 
 static gboolean
 take_out (MockTrustStore *self,
-          PilotTrustKind  kind,
-          guint32         node)
+          PilotTrustKind kind,
+          guint32 node)
 {
-  for (guint i = 0; i < self->records->len; i++)
-    {
-      const PilotTrustRecord *record = g_ptr_array_index (self->records, i);
+  for (guint i = 0; i < self->records->len; i++) {
+    const PilotTrustRecord *record = g_ptr_array_index (self->records, i);
 
-      if (record->kind == kind && record->node == node)
-        {
-          g_ptr_array_remove_index (self->records, i);
-          return TRUE;
-        }
+    if (record->kind == kind && record->node == node) {
+      g_ptr_array_remove_index (self->records, i);
+      return TRUE;
     }
+  }
   return FALSE;
 }
 
 static gboolean
-check_loaded (MockTrustStore  *self,
-              GError         **error)
+check_loaded (MockTrustStore *self,
+              GError **error)
 {
   if (self->records == NULL)
     g_set_error_literal (error, PILOT_ERROR, PILOT_ERROR_NOT_RUNNING, "not loaded");
@@ -75,8 +72,8 @@ disk_name (MockTrustStore *self)
 }
 
 static gboolean
-load (PilotTrustStore  *store,
-      GError          **error)
+load (PilotTrustStore *store,
+      GError **error)
 {
   MockTrustStore *self = MOCK_TRUST_STORE (store);
 
@@ -86,9 +83,9 @@ load (PilotTrustStore  *store,
 }
 
 static gboolean
-put (PilotTrustStore         *store,
-     const PilotTrustRecord  *record,
-     GError                 **error)
+put (PilotTrustStore *store,
+     const PilotTrustRecord *record,
+     GError **error)
 {
   MockTrustStore *self = MOCK_TRUST_STORE (store);
 
@@ -101,10 +98,10 @@ put (PilotTrustStore         *store,
 }
 
 static gboolean
-take_away (PilotTrustStore  *store,
-           PilotTrustKind    kind,
-           guint32           node,
-           GError          **error)
+take_away (PilotTrustStore *store,
+           PilotTrustKind kind,
+           guint32 node,
+           GError **error)
 {
   MockTrustStore *self = MOCK_TRUST_STORE (store);
 
@@ -118,7 +115,7 @@ take_away (PilotTrustStore  *store,
 
 static GPtrArray *
 list (PilotTrustStore *store,
-      PilotTrustKind   kind)
+      PilotTrustKind kind)
 {
   MockTrustStore *self = MOCK_TRUST_STORE (store);
   GPtrArray *found = copy_all (NULL);
@@ -130,27 +127,26 @@ list (PilotTrustStore *store,
 }
 
 static gboolean
-flush (PilotTrustStore  *store,
-       GError          **error)
+flush (PilotTrustStore *store,
+       GError **error)
 {
   MockTrustStore *self = MOCK_TRUST_STORE (store);
 
   if (!check_loaded (self, error))
     return FALSE;
-  if (self->full)
-    {
-      self->full = FALSE;
-      load (store, NULL);
-      g_set_error_literal (error, PILOT_ERROR, PILOT_ERROR_IO, "no space");
-      return FALSE;
-    }
+  if (self->full) {
+    self->full = FALSE;
+    load (store, NULL);
+    g_set_error_literal (error, PILOT_ERROR, PILOT_ERROR_IO, "no space");
+    return FALSE;
+  }
   g_hash_table_replace (disks, g_strdup (disk_name (self)), copy_all (self->records));
   return TRUE;
 }
 
 static gboolean
-enable (PilotPlugin  *plugin,
-        GError      **error)
+enable (PilotPlugin *plugin,
+        GError **error)
 {
   static const PilotPluginSetting none[] = { { NULL } };
 
@@ -158,8 +154,8 @@ enable (PilotPlugin  *plugin,
 }
 
 static gboolean
-disable (PilotPlugin  *plugin,
-         GError      **error)
+disable (PilotPlugin *plugin,
+         GError **error)
 {
   g_clear_pointer (&MOCK_TRUST_STORE (plugin)->records, g_ptr_array_unref);
   return TRUE;

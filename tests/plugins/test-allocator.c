@@ -23,11 +23,11 @@ typedef struct
 } Fixture;
 
 static void
-set_up (Fixture       *f,
-        gconstpointer  data)
+set_up (Fixture *f,
+        gconstpointer data)
 {
   const Candidate *candidate = data;
-  g_autoptr(GError) error = NULL;
+  g_autoptr (GError) error = NULL;
 
   f->allocator = host_new (candidate->get_type (), candidate->name, NULL, NULL);
   /* First of all: the right one was made. */
@@ -38,8 +38,8 @@ set_up (Fixture       *f,
 }
 
 static void
-tear_down (Fixture       *f,
-           gconstpointer  data)
+tear_down (Fixture *f,
+           gconstpointer data)
 {
   g_assert_true (host_disable (f->allocator, NULL));
   g_assert_finalize_object (f->allocator);
@@ -47,12 +47,12 @@ tear_down (Fixture       *f,
 
 static gchar *
 allocate (PilotAllocator *allocator,
-          guint32         node,
-          const gchar    *wanted)
+          guint32 node,
+          const gchar *wanted)
 {
-  g_autoptr(GInetAddress) address = wanted != NULL ? g_inet_address_new_from_string (wanted) : NULL;
-  g_autoptr(GError) error = NULL;
-  g_autoptr(GInetAddress) given = pilot_call_allocate (allocator, &(PilotAddress) { 0, node }, address, &error);
+  g_autoptr (GInetAddress) address = wanted != NULL ? g_inet_address_new_from_string (wanted) : NULL;
+  g_autoptr (GError) error = NULL;
+  g_autoptr (GInetAddress) given = pilot_call_allocate (allocator, &(PilotAddress) { 0, node }, address, &error);
 
   g_assert_no_error (error);
   return g_inet_address_to_string (given);
@@ -60,13 +60,13 @@ allocate (PilotAllocator *allocator,
 
 static void
 assert_refused (PilotAllocator *allocator,
-                guint32         node,
-                const gchar    *wanted,
-                PilotError      code)
+                guint32 node,
+                const gchar *wanted,
+                PilotError code)
 {
-  g_autoptr(GInetAddress) address = wanted != NULL ? g_inet_address_new_from_string (wanted) : NULL;
-  g_autoptr(GError) error = NULL;
-  g_autoptr(GInetAddress) given = pilot_call_allocate (allocator, &(PilotAddress) { 0, node }, address, &error);
+  g_autoptr (GInetAddress) address = wanted != NULL ? g_inet_address_new_from_string (wanted) : NULL;
+  g_autoptr (GError) error = NULL;
+  g_autoptr (GInetAddress) given = pilot_call_allocate (allocator, &(PilotAddress) { 0, node }, address, &error);
 
   g_assert_null (given);
   g_assert_error (error, PILOT_ERROR, (gint) code);
@@ -75,27 +75,27 @@ assert_refused (PilotAllocator *allocator,
 
 static void
 release (PilotAllocator *allocator,
-         guint32         node)
+         guint32 node)
 {
-  g_autoptr(GError) error = NULL;
+  g_autoptr (GError) error = NULL;
 
   g_assert_true (pilot_call_release (allocator, &(PilotAddress) { 0, node }, &error));
   g_assert_no_error (error);
 }
 
 static void
-test_distinct (Fixture       *f,
-               gconstpointer  data)
+test_distinct (Fixture *f,
+               gconstpointer data)
 {
-  g_autoptr(GHashTable) seen = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, NULL);
+  g_autoptr (GHashTable) seen = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, NULL);
 
   for (guint32 node = 1; node <= 100; node++)
     g_assert_true (g_hash_table_add (seen, allocate (f->allocator, node, NULL)));
 }
 
 static void
-test_same_again (Fixture       *f,
-                 gconstpointer  data)
+test_same_again (Fixture *f,
+                 gconstpointer data)
 {
   g_autofree gchar *first = allocate (f->allocator, 7, NULL);
   g_autofree gchar *second = allocate (f->allocator, 7, NULL);
@@ -106,8 +106,8 @@ test_same_again (Fixture       *f,
 }
 
 static void
-test_wanted (Fixture       *f,
-             gconstpointer  data)
+test_wanted (Fixture *f,
+             gconstpointer data)
 {
   g_autofree gchar *first = allocate (f->allocator, 7, NULL);
   g_autofree gchar *second = allocate (f->allocator, 8, NULL);
@@ -124,13 +124,13 @@ test_wanted (Fixture       *f,
 }
 
 static void
-test_release (Fixture       *f,
-              gconstpointer  data)
+test_release (Fixture *f,
+              gconstpointer data)
 {
   const PilotAddress nobody = { 0, 99 };
   g_autofree gchar *first = allocate (f->allocator, 7, NULL);
   g_autofree gchar *second = NULL;
-  g_autoptr(GError) error = NULL;
+  g_autoptr (GError) error = NULL;
 
   g_assert_false (pilot_call_release (f->allocator, &nobody, &error));
   g_assert_error (error, PILOT_ERROR, PILOT_ERROR_NOT_FOUND);
@@ -143,14 +143,14 @@ test_release (Fixture       *f,
 }
 
 static void
-test_restore (Fixture       *f,
-              gconstpointer  data)
+test_restore (Fixture *f,
+              gconstpointer data)
 {
   g_autofree gchar *text = allocate (f->allocator, 7, NULL);
   g_autofree gchar *other = NULL, *again = NULL;
-  g_autoptr(GInetAddress) local = g_inet_address_new_from_string (text);
-  g_autoptr(GInetAddress) outside = g_inet_address_new_from_string ("203.0.113.9");
-  g_autoptr(GError) error = NULL;
+  g_autoptr (GInetAddress) local = g_inet_address_new_from_string (text);
+  g_autoptr (GInetAddress) outside = g_inet_address_new_from_string ("203.0.113.9");
+  g_autoptr (GError) error = NULL;
 
   release (f->allocator, 7);
   g_assert_true (pilot_call_restore (f->allocator, &(PilotAddress) { 0, 7 }, local, &error));
@@ -168,11 +168,11 @@ test_restore (Fixture       *f,
 
 /* The network is part of the pilot address. */
 static void
-test_networks (Fixture       *f,
-               gconstpointer  data)
+test_networks (Fixture *f,
+               gconstpointer data)
 {
-  g_autoptr(GInetAddress) a = pilot_call_allocate (f->allocator, &(PilotAddress) { 1, 7 }, NULL, NULL);
-  g_autoptr(GInetAddress) b = pilot_call_allocate (f->allocator, &(PilotAddress) { 2, 7 }, NULL, NULL);
+  g_autoptr (GInetAddress) a = pilot_call_allocate (f->allocator, &(PilotAddress) { 1, 7 }, NULL, NULL);
+  g_autoptr (GInetAddress) b = pilot_call_allocate (f->allocator, &(PilotAddress) { 2, 7 }, NULL, NULL);
 
   g_assert_nonnull (a);
   g_assert_nonnull (b);
@@ -180,11 +180,11 @@ test_networks (Fixture       *f,
 }
 
 static void
-test_subnet (Fixture       *f,
-             gconstpointer  data)
+test_subnet (Fixture *f,
+             gconstpointer data)
 {
-  g_autoptr(GError) error = NULL;
-  g_autoptr(GInetAddressMask) subnet = pilot_call_get_subnet (f->allocator, &error);
+  g_autoptr (GError) error = NULL;
+  g_autoptr (GInetAddressMask) subnet = pilot_call_get_subnet (f->allocator, &error);
   g_autofree gchar *before = g_strdup (pilot_allocator_get_subnet (f->allocator));
   g_autofree gchar *property = NULL;
 
@@ -192,20 +192,19 @@ test_subnet (Fixture       *f,
   g_assert_nonnull (subnet);
   g_object_get (f->allocator, "subnet", &property, NULL);
   g_assert_cmpstr (property, ==, before);
-  for (guint i = 0; i < 4; i++)
-    {
-      const gchar *bad[] = { "rubbish", "10.4.0.1/16", "10.4.0.0", "10.4.0.0/99" };
+  for (guint i = 0; i < 4; i++) {
+    const gchar *bad[] = { "rubbish", "10.4.0.1/16", "10.4.0.0", "10.4.0.0/99" };
 
-      g_assert_false (pilot_call_set_subnet (f->allocator, bad[i], &error));
-      g_assert_error (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT);
-      g_clear_error (&error);
-      g_assert_cmpstr (pilot_allocator_get_subnet (f->allocator), ==, before);
-    }
+    g_assert_false (pilot_call_set_subnet (f->allocator, bad[i], &error));
+    g_assert_error (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT);
+    g_clear_error (&error);
+    g_assert_cmpstr (pilot_allocator_get_subnet (f->allocator), ==, before);
+  }
 }
 
 static void
-test_again (Fixture       *f,
-            gconstpointer  data)
+test_again (Fixture *f,
+            gconstpointer data)
 {
   g_autofree gchar *text = NULL;
 
@@ -216,12 +215,12 @@ test_again (Fixture       *f,
 }
 
 static void
-test_settings (Fixture       *f,
-               gconstpointer  data)
+test_settings (Fixture *f,
+               gconstpointer data)
 {
   const Candidate *candidate = data;
-  g_autoptr(GError) error = NULL;
-  g_autoptr(GObject) other = host_new (candidate->get_type (), candidate->name, NULL, host_settings ("{'no-such-key': <1>}"));
+  g_autoptr (GError) error = NULL;
+  g_autoptr (GObject) other = host_new (candidate->get_type (), candidate->name, NULL, host_settings ("{'no-such-key': <1>}"));
 
   g_assert_false (host_enable (other, &error));
   g_assert_error (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT);
@@ -231,8 +230,8 @@ test_settings (Fixture       *f,
 /* allocator-sequential */
 
 static void
-assert_next (Fixture     *f,
-             guint32      node,
+assert_next (Fixture *f,
+             guint32 node,
              const gchar *expected)
 {
   g_autofree gchar *given = allocate (f->allocator, node, NULL);
@@ -241,8 +240,8 @@ assert_next (Fixture     *f,
 }
 
 static void
-test_sequence (Fixture       *f,
-               gconstpointer  data)
+test_sequence (Fixture *f,
+               gconstpointer data)
 {
   g_autofree gchar *wanted = NULL;
 
@@ -265,8 +264,8 @@ test_sequence (Fixture       *f,
 }
 
 static void
-test_wrap (Fixture       *f,
-           gconstpointer  data)
+test_wrap (Fixture *f,
+           gconstpointer data)
 {
   g_assert_true (pilot_call_set_subnet (f->allocator, "10.9.8.248/29", NULL));
   assert_next (f, 1, "10.9.8.249");
@@ -284,35 +283,33 @@ test_wrap (Fixture       *f,
 
 /* Every address of a /22, each exactly once, none of them ending in 0 or 255. */
 static void
-test_all (Fixture       *f,
-          gconstpointer  data)
+test_all (Fixture *f,
+          gconstpointer data)
 {
-  g_autoptr(GHashTable) seen = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, NULL);
+  g_autoptr (GHashTable) seen = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, NULL);
 
   g_assert_true (pilot_call_set_subnet (f->allocator, "10.9.4.0/22", NULL));
-  for (guint32 node = 1; node <= 4 * 254; node++)
-    {
-      gchar *text = allocate (f->allocator, node, NULL);
+  for (guint32 node = 1; node <= 4 * 254; node++) {
+    gchar *text = allocate (f->allocator, node, NULL);
 
-      g_assert_false (g_str_has_suffix (text, ".0") || g_str_has_suffix (text, ".255"));
-      g_assert_true (g_hash_table_add (seen, text));
-    }
+    g_assert_false (g_str_has_suffix (text, ".0") || g_str_has_suffix (text, ".255"));
+    g_assert_true (g_hash_table_add (seen, text));
+  }
   assert_refused (f->allocator, 5000, NULL, PILOT_ERROR_EXHAUSTED);
 }
 
 static void
-test_small (Fixture       *f,
-            gconstpointer  data)
+test_small (Fixture *f,
+            gconstpointer data)
 {
   const gchar *bad[] = { "10.0.0.0/31", "10.0.0.1/32", "10.0.0.0/7", "fd00::/8" };
-  g_autoptr(GError) error = NULL;
+  g_autoptr (GError) error = NULL;
 
-  for (guint i = 0; i < G_N_ELEMENTS (bad); i++)
-    {
-      g_assert_false (pilot_call_set_subnet (f->allocator, bad[i], &error));
-      g_assert_error (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT);
-      g_clear_error (&error);
-    }
+  for (guint i = 0; i < G_N_ELEMENTS (bad); i++) {
+    g_assert_false (pilot_call_set_subnet (f->allocator, bad[i], &error));
+    g_assert_error (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT);
+    g_clear_error (&error);
+  }
   g_assert_true (pilot_call_set_subnet (f->allocator, "10.0.0.0/30", NULL));
   assert_next (f, 1, "10.0.0.1");
   assert_next (f, 2, "10.0.0.2");
@@ -325,11 +322,11 @@ test_small (Fixture       *f,
 }
 
 static void
-test_restart (Fixture       *f,
-              gconstpointer  data)
+test_restart (Fixture *f,
+              gconstpointer data)
 {
-  g_autoptr(GInetAddress) a = g_inet_address_new_from_string ("10.4.0.2");
-  g_autoptr(GInetAddress) b = g_inet_address_new_from_string ("10.4.0.5");
+  g_autoptr (GInetAddress) a = g_inet_address_new_from_string ("10.4.0.2");
+  g_autoptr (GInetAddress) b = g_inet_address_new_from_string ("10.4.0.5");
 
   g_assert_true (pilot_call_restore (f->allocator, &(PilotAddress) { 0, 5 }, b, NULL));
   g_assert_true (pilot_call_restore (f->allocator, &(PilotAddress) { 0, 2 }, a, NULL));
@@ -338,15 +335,15 @@ test_restart (Fixture       *f,
 }
 
 static void
-test_configured (Fixture       *f,
-                 gconstpointer  data)
+test_configured (Fixture *f,
+                 gconstpointer data)
 {
   const Candidate *candidate = data;
-  g_autoptr(PilotAllocator) good = host_new (candidate->get_type (), candidate->name, NULL,
-                                             host_settings ("{'subnet': <'172.20.0.0/24'>}"));
-  g_autoptr(PilotAllocator) bad = host_new (candidate->get_type (), candidate->name, NULL,
-                                            host_settings ("{'subnet': <'172.20.0.1/24'>}"));
-  g_autoptr(PilotAllocator) type = host_new (candidate->get_type (), candidate->name, NULL, host_settings ("{'subnet': <5>}"));
+  g_autoptr (PilotAllocator) good = host_new (candidate->get_type (), candidate->name, NULL,
+                                              host_settings ("{'subnet': <'172.20.0.0/24'>}"));
+  g_autoptr (PilotAllocator) bad = host_new (candidate->get_type (), candidate->name, NULL,
+                                             host_settings ("{'subnet': <'172.20.0.1/24'>}"));
+  g_autoptr (PilotAllocator) type = host_new (candidate->get_type (), candidate->name, NULL, host_settings ("{'subnet': <5>}"));
   g_autofree gchar *given = NULL;
 
   g_assert_true (host_enable (good, NULL));
@@ -358,8 +355,8 @@ test_configured (Fixture       *f,
 
 static void
 add (const Candidate *candidate,
-     const gchar     *name,
-     void           (*func) (Fixture *, gconstpointer))
+     const gchar *name,
+     void (*func) (Fixture *, gconstpointer))
 {
   g_autofree gchar *path = g_strdup_printf ("/%s/%s", candidate->name, name);
 
@@ -367,22 +364,21 @@ add (const Candidate *candidate,
 }
 
 int
-main (int   argc,
+main (int argc,
       char *argv[])
 {
   g_test_init (&argc, &argv, NULL);
-  for (guint i = 0; i < G_N_ELEMENTS (candidates); i++)
-    {
-      add (&candidates[i], "distinct", test_distinct);
-      add (&candidates[i], "same-again", test_same_again);
-      add (&candidates[i], "wanted", test_wanted);
-      add (&candidates[i], "release", test_release);
-      add (&candidates[i], "restore", test_restore);
-      add (&candidates[i], "networks", test_networks);
-      add (&candidates[i], "subnet", test_subnet);
-      add (&candidates[i], "again", test_again);
-      add (&candidates[i], "settings", test_settings);
-    }
+  for (guint i = 0; i < G_N_ELEMENTS (candidates); i++) {
+    add (&candidates[i], "distinct", test_distinct);
+    add (&candidates[i], "same-again", test_same_again);
+    add (&candidates[i], "wanted", test_wanted);
+    add (&candidates[i], "release", test_release);
+    add (&candidates[i], "restore", test_restore);
+    add (&candidates[i], "networks", test_networks);
+    add (&candidates[i], "subnet", test_subnet);
+    add (&candidates[i], "again", test_again);
+    add (&candidates[i], "settings", test_settings);
+  }
   add (&candidates[0], "sequence", test_sequence);
   add (&candidates[0], "wrap", test_wrap);
   add (&candidates[0], "all", test_all);

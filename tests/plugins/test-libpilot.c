@@ -11,7 +11,7 @@ static JsonObject *
 load_addresses (JsonParser *parser)
 {
   g_autofree gchar *path = g_test_build_filename (G_TEST_DIST, "vectors", "packets.json", NULL);
-  g_autoptr(GError) error = NULL;
+  g_autoptr (GError) error = NULL;
 
   json_parser_load_from_file (parser, path, &error);
   g_assert_no_error (error);
@@ -19,7 +19,7 @@ load_addresses (JsonParser *parser)
 }
 
 static JsonArray *
-section (JsonObject  *addresses,
+section (JsonObject *addresses,
          const gchar *name)
 {
   JsonArray *array = json_object_get_array_member (addresses, name);
@@ -32,104 +32,99 @@ section (JsonObject  *addresses,
 static void
 test_address_format (void)
 {
-  g_autoptr(JsonParser) parser = json_parser_new ();
+  g_autoptr (JsonParser) parser = json_parser_new ();
   JsonArray *array = section (load_addresses (parser), "format");
 
-  for (guint i = 0; i < json_array_get_length (array); i++)
-    {
-      JsonObject *o = json_array_get_object_element (array, i);
-      PilotAddress address = { (guint16) json_object_get_int_member (o, "network"),
-                               (guint32) json_object_get_int_member (o, "node") };
-      g_autofree gchar *text = pilot_address_to_string (&address);
-      guint8 bytes[PILOT_ADDRESS_SIZE];
-      GString *hex = g_string_new (NULL);
-      PilotAddress again = PILOT_ADDRESS_INIT;
+  for (guint i = 0; i < json_array_get_length (array); i++) {
+    JsonObject *o = json_array_get_object_element (array, i);
+    PilotAddress address = { (guint16) json_object_get_int_member (o, "network"),
+                             (guint32) json_object_get_int_member (o, "node") };
+    g_autofree gchar *text = pilot_address_to_string (&address);
+    guint8 bytes[PILOT_ADDRESS_SIZE];
+    GString *hex = g_string_new (NULL);
+    PilotAddress again = PILOT_ADDRESS_INIT;
 
-      g_assert_cmpstr (text, ==, json_object_get_string_member (o, "text"));
-      pilot_address_pack (&address, bytes);
-      for (guint j = 0; j < sizeof bytes; j++)
-        g_string_append_printf (hex, "%02x", bytes[j]);
-      g_assert_cmpstr (hex->str, ==, json_object_get_string_member (o, "bytes"));
-      g_string_free (hex, TRUE);
-      pilot_address_unpack (bytes, &again);
-      g_assert_true (pilot_address_equal (&address, &again));
-    }
+    g_assert_cmpstr (text, ==, json_object_get_string_member (o, "text"));
+    pilot_address_pack (&address, bytes);
+    for (guint j = 0; j < sizeof bytes; j++)
+      g_string_append_printf (hex, "%02x", bytes[j]);
+    g_assert_cmpstr (hex->str, ==, json_object_get_string_member (o, "bytes"));
+    g_string_free (hex, TRUE);
+    pilot_address_unpack (bytes, &again);
+    g_assert_true (pilot_address_equal (&address, &again));
+  }
 }
 
 static void
 test_address_parse (void)
 {
-  g_autoptr(JsonParser) parser = json_parser_new ();
+  g_autoptr (JsonParser) parser = json_parser_new ();
   JsonObject *addresses = load_addresses (parser);
   JsonArray *good = section (addresses, "parse_ok");
   JsonArray *bad = section (addresses, "parse_error");
 
-  for (guint i = 0; i < json_array_get_length (good); i++)
-    {
-      JsonObject *o = json_array_get_object_element (good, i);
-      g_autoptr(GError) error = NULL;
-      PilotAddress address = PILOT_ADDRESS_INIT;
+  for (guint i = 0; i < json_array_get_length (good); i++) {
+    JsonObject *o = json_array_get_object_element (good, i);
+    g_autoptr (GError) error = NULL;
+    PilotAddress address = PILOT_ADDRESS_INIT;
 
-      g_assert_true (pilot_address_parse (json_object_get_string_member (o, "text"), &address, &error));
-      g_assert_no_error (error);
-      g_assert_cmpuint (address.network, ==, json_object_get_int_member (o, "network"));
-      g_assert_cmpuint (address.node, ==, json_object_get_int_member (o, "node"));
-    }
-  for (guint i = 0; i < json_array_get_length (bad); i++)
-    {
-      JsonObject *o = json_array_get_object_element (bad, i);
-      g_autoptr(GError) error = NULL;
-      PilotAddress address = { 7, 7 };
+    g_assert_true (pilot_address_parse (json_object_get_string_member (o, "text"), &address, &error));
+    g_assert_no_error (error);
+    g_assert_cmpuint (address.network, ==, json_object_get_int_member (o, "network"));
+    g_assert_cmpuint (address.node, ==, json_object_get_int_member (o, "node"));
+  }
+  for (guint i = 0; i < json_array_get_length (bad); i++) {
+    JsonObject *o = json_array_get_object_element (bad, i);
+    g_autoptr (GError) error = NULL;
+    PilotAddress address = { 7, 7 };
 
-      g_assert_false (pilot_address_parse (json_object_get_string_member (o, "text"), &address, &error));
-      g_assert_error (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT);
-      g_assert_nonnull (strstr (error->message, json_object_get_string_member (o, "contains")));
-      g_assert_cmpuint (address.node, ==, 7);
-    }
+    g_assert_false (pilot_address_parse (json_object_get_string_member (o, "text"), &address, &error));
+    g_assert_error (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT);
+    g_assert_nonnull (strstr (error->message, json_object_get_string_member (o, "contains")));
+    g_assert_cmpuint (address.node, ==, 7);
+  }
 }
 
 static void
 test_address_socket (void)
 {
-  g_autoptr(JsonParser) parser = json_parser_new ();
+  g_autoptr (JsonParser) parser = json_parser_new ();
   JsonObject *addresses = load_addresses (parser);
   JsonArray *good = section (addresses, "socket_ok");
   JsonArray *bad = section (addresses, "socket_error");
 
-  for (guint i = 0; i < json_array_get_length (good); i++)
-    {
-      JsonObject *o = json_array_get_object_element (good, i);
-      const gchar *text = json_object_get_string_member (o, "text");
-      const gchar *prints = json_object_get_string_member_with_default (o, "prints", text);
-      gchar buffer[PILOT_SOCKET_ADDRESS_TEXT_SIZE];
-      g_autoptr(GError) error = NULL;
-      PilotAddress address;
-      guint16 port;
+  for (guint i = 0; i < json_array_get_length (good); i++) {
+    JsonObject *o = json_array_get_object_element (good, i);
+    const gchar *text = json_object_get_string_member (o, "text");
+    const gchar *prints = json_object_get_string_member_with_default (o, "prints", text);
+    gchar buffer[PILOT_SOCKET_ADDRESS_TEXT_SIZE];
+    g_autoptr (GError) error = NULL;
+    PilotAddress address;
+    guint16 port;
 
-      g_assert_true (pilot_address_parse_socket (text, &address, &port, &error));
-      g_assert_no_error (error);
-      g_assert_cmpuint (address.node, ==, json_object_get_int_member (o, "node"));
-      g_assert_cmpuint (port, ==, json_object_get_int_member (o, "port"));
-      g_assert_cmpstr (pilot_address_format_socket (&address, port, buffer), ==, prints);
-    }
-  for (guint i = 0; i < json_array_get_length (bad); i++)
-    {
-      JsonObject *o = json_array_get_object_element (bad, i);
-      g_autoptr(GError) error = NULL;
-      PilotAddress address;
-      guint16 port;
+    g_assert_true (pilot_address_parse_socket (text, &address, &port, &error));
+    g_assert_no_error (error);
+    g_assert_cmpuint (address.node, ==, json_object_get_int_member (o, "node"));
+    g_assert_cmpuint (port, ==, json_object_get_int_member (o, "port"));
+    g_assert_cmpstr (pilot_address_format_socket (&address, port, buffer), ==, prints);
+  }
+  for (guint i = 0; i < json_array_get_length (bad); i++) {
+    JsonObject *o = json_array_get_object_element (bad, i);
+    g_autoptr (GError) error = NULL;
+    PilotAddress address;
+    guint16 port;
 
-      g_assert_false (pilot_address_parse_socket (json_object_get_string_member (o, "text"), &address, &port, &error));
-      g_assert_error (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT);
-      g_assert_nonnull (strstr (error->message, json_object_get_string_member (o, "contains")));
-    }
+    g_assert_false (pilot_address_parse_socket (json_object_get_string_member (o, "text"), &address, &port, &error));
+    g_assert_error (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT);
+    g_assert_nonnull (strstr (error->message, json_object_get_string_member (o, "contains")));
+  }
 }
 
 static void
 test_address_cli (void)
 {
   PilotAddress address = { 9, 9 };
-  g_autoptr(GError) error = NULL;
+  g_autoptr (GError) error = NULL;
 
   g_assert_true (pilot_address_parse_cli ("893", &address, NULL));
   g_assert_cmpuint (address.network, ==, 0);
@@ -153,16 +148,15 @@ test_address_hostile (void)
   const gchar *texts[] = { "\xff\xfe\x01:1", full, "1:\xc3", "\x1b[31m", "0:0000.00\xc3\xa4.0001",
                            "7777777777777777777777777:0000.0000.0000" };
 
-  for (guint i = 0; i < G_N_ELEMENTS (texts); i++)
-    {
-      g_autoptr(GError) error = NULL;
-      PilotAddress address;
+  for (guint i = 0; i < G_N_ELEMENTS (texts); i++) {
+    g_autoptr (GError) error = NULL;
+    PilotAddress address;
 
-      g_assert_false (pilot_address_parse (texts[i], &address, &error));
-      g_assert_true (g_utf8_validate (error->message, -1, NULL));
-      g_assert_null (strpbrk (error->message, "\x1b\x01"));
-      g_assert_cmpuint (strlen (error->message), <, 400);
-    }
+    g_assert_false (pilot_address_parse (texts[i], &address, &error));
+    g_assert_true (g_utf8_validate (error->message, -1, NULL));
+    g_assert_null (strpbrk (error->message, "\x1b\x01"));
+    g_assert_cmpuint (strlen (error->message), <, 400);
+  }
 }
 
 static void
@@ -174,27 +168,25 @@ test_endpoint_text (void)
                          "[::1]", "[::1]5", "[::1:5", "[1.2.3.4]:5", "example.com:80", " 1.2.3.4:5", "1.2.3.4:5 ", "1.2.3.4: 5",
                          "[fe80::1%]:1", "[::1%no-such-interface]:1", "[]:1", "]:1" };
 
-  for (guint i = 0; i < G_N_ELEMENTS (good); i++)
-    {
-      PilotEndpoint endpoint;
-      g_autoptr(GError) error = NULL;
-      g_autofree gchar *text = NULL;
+  for (guint i = 0; i < G_N_ELEMENTS (good); i++) {
+    PilotEndpoint endpoint;
+    g_autoptr (GError) error = NULL;
+    g_autofree gchar *text = NULL;
 
-      g_assert_true (pilot_endpoint_parse (good[i], &endpoint, &error));
-      g_assert_no_error (error);
-      text = pilot_endpoint_to_string (&endpoint);
-      g_assert_cmpstr (text, ==, good[i]);
-    }
-  for (guint i = 0; i < G_N_ELEMENTS (bad); i++)
-    {
-      PilotEndpoint endpoint = { .port = 77 };
-      g_autoptr(GError) error = NULL;
+    g_assert_true (pilot_endpoint_parse (good[i], &endpoint, &error));
+    g_assert_no_error (error);
+    text = pilot_endpoint_to_string (&endpoint);
+    g_assert_cmpstr (text, ==, good[i]);
+  }
+  for (guint i = 0; i < G_N_ELEMENTS (bad); i++) {
+    PilotEndpoint endpoint = { .port = 77 };
+    g_autoptr (GError) error = NULL;
 
-      if (pilot_endpoint_parse (bad[i], &endpoint, &error))
-        g_error ("\"%s\" was accepted", bad[i]);
-      g_assert_error (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT);
-      g_assert_cmpuint (endpoint.port, ==, 77);
-    }
+    if (pilot_endpoint_parse (bad[i], &endpoint, &error))
+      g_error ("\"%s\" was accepted", bad[i]);
+    g_assert_error (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT);
+    g_assert_cmpuint (endpoint.port, ==, 77);
+  }
 }
 
 static void
@@ -234,47 +226,64 @@ test_endpoint_kinds (void)
     const gchar *text;
     const gchar *kinds; /* any, loopback, link-local, private, multicast */
   } cases[] = {
-    { "0.0.0.0:1", "a" }, { "[::]:1", "a" }, { "127.9.8.7:1", "o" }, { "[::1]:1", "o" }, { "169.254.0.1:1", "l" },
-    { "[fe80::1]:1", "l" }, { "[febf::1]:1", "l" }, { "[fec0::1]:1", "" }, { "10.255.0.1:1", "p" }, { "172.15.0.1:1", "" },
-    { "172.16.0.1:1", "p" }, { "172.31.255.1:1", "p" }, { "172.32.0.1:1", "" }, { "192.168.0.1:1", "p" },
-    { "100.63.0.1:1", "" }, { "100.64.0.1:1", "p" }, { "100.128.0.1:1", "" }, { "[fd00::1]:1", "p" }, { "[fc00::1]:1", "p" },
-    { "[2001:db8::1]:1", "" }, { "8.8.8.8:1", "" }, { "224.0.0.1:1", "m" }, { "[ff02::1]:1", "m" }, { "[::ffff:10.0.0.1]:1", "p" },
+    { "0.0.0.0:1", "a" },
+    { "[::]:1", "a" },
+    { "127.9.8.7:1", "o" },
+    { "[::1]:1", "o" },
+    { "169.254.0.1:1", "l" },
+    { "[fe80::1]:1", "l" },
+    { "[febf::1]:1", "l" },
+    { "[fec0::1]:1", "" },
+    { "10.255.0.1:1", "p" },
+    { "172.15.0.1:1", "" },
+    { "172.16.0.1:1", "p" },
+    { "172.31.255.1:1", "p" },
+    { "172.32.0.1:1", "" },
+    { "192.168.0.1:1", "p" },
+    { "100.63.0.1:1", "" },
+    { "100.64.0.1:1", "p" },
+    { "100.128.0.1:1", "" },
+    { "[fd00::1]:1", "p" },
+    { "[fc00::1]:1", "p" },
+    { "[2001:db8::1]:1", "" },
+    { "8.8.8.8:1", "" },
+    { "224.0.0.1:1", "m" },
+    { "[ff02::1]:1", "m" },
+    { "[::ffff:10.0.0.1]:1", "p" },
   };
 
-  for (guint i = 0; i < G_N_ELEMENTS (cases); i++)
-    {
-      PilotEndpoint e;
-      g_autoptr(GString) kinds = g_string_new (NULL);
+  for (guint i = 0; i < G_N_ELEMENTS (cases); i++) {
+    PilotEndpoint e;
+    g_autoptr (GString) kinds = g_string_new (NULL);
 
-      g_assert_true (pilot_endpoint_parse (cases[i].text, &e, NULL));
-      g_string_append (kinds, pilot_endpoint_is_any (&e) ? "a" : "");
-      g_string_append (kinds, pilot_endpoint_is_loopback (&e) ? "o" : "");
-      g_string_append (kinds, pilot_endpoint_is_link_local (&e) ? "l" : "");
-      g_string_append (kinds, pilot_endpoint_is_private (&e) ? "p" : "");
-      g_string_append (kinds, pilot_endpoint_is_multicast (&e) ? "m" : "");
-      g_assert_cmpstr (kinds->str, ==, cases[i].kinds);
-    }
+    g_assert_true (pilot_endpoint_parse (cases[i].text, &e, NULL));
+    g_string_append (kinds, pilot_endpoint_is_any (&e) ? "a" : "");
+    g_string_append (kinds, pilot_endpoint_is_loopback (&e) ? "o" : "");
+    g_string_append (kinds, pilot_endpoint_is_link_local (&e) ? "l" : "");
+    g_string_append (kinds, pilot_endpoint_is_private (&e) ? "p" : "");
+    g_string_append (kinds, pilot_endpoint_is_multicast (&e) ? "m" : "");
+    g_assert_cmpstr (kinds->str, ==, cases[i].kinds);
+  }
 }
 
 static void
 test_error_words (void)
 {
-  for (guint i = 0; i < PILOT_ERROR_N_CODES; i++)
-    {
-      g_autoptr(GError) error = g_error_new_literal (PILOT_ERROR, (gint) i, "what went wrong");
-      g_autofree gchar *name = g_dbus_error_encode_gerror (error);
-      g_autoptr(GError) remote = NULL;
-      g_autofree gchar *message = NULL;
-      PilotError code;
+  for (guint i = 0; i < PILOT_ERROR_N_CODES; i++) {
+    g_autoptr (GError) error = g_error_new_literal (PILOT_ERROR, (gint) i, "what went wrong");
+    g_autofree gchar *name = g_dbus_error_encode_gerror (error);
+    g_autoptr (GError) remote = NULL;
+    g_autofree gchar *message = NULL;
+    PilotError code;
 
-      g_assert_true (pilot_error_code_from_string (pilot_error_code_to_string ((PilotError) i), &code));
-      g_assert_cmpuint (code, ==, i);
-      g_assert_true (g_str_has_prefix (name, "network.pilotprotocol.Pilot1.Error."));
-      remote = g_dbus_error_new_for_dbus_error (name, error->message);
-      g_assert_error (remote, PILOT_ERROR, (gint) i);
-      message = pilot_error_dup_message (remote);
-      g_assert_cmpstr (message, ==, "what went wrong");
-    }
+    g_assert_true (pilot_error_code_from_string (pilot_error_code_to_string ((PilotError) i), &code));
+    g_assert_cmpuint (code, ==, i);
+    g_assert_true (g_str_has_prefix (name, "network.pilotprotocol.Pilot1.Error."));
+    remote = g_dbus_error_new_for_dbus_error (name, error->message);
+    g_assert_error (remote, PILOT_ERROR, (gint) i);
+    message = pilot_error_dup_message (remote);
+    g_assert_cmpstr (message, ==, "what went wrong");
+  }
   g_assert_false (pilot_error_code_from_string ("no_such_word", &(PilotError) { 0 }));
   g_assert_cmpstr (pilot_error_code_to_string ((PilotError) 999), ==, "internal");
 }
@@ -283,8 +292,8 @@ static void
 test_error_hint (void)
 {
   GError *raw = g_error_new_literal (PILOT_ERROR, PILOT_ERROR_NOT_FOUND, "no such peer");
-  g_autoptr(GError) error = NULL;
-  g_autoptr(GError) remote = NULL;
+  g_autoptr (GError) error = NULL;
+  g_autoptr (GError) remote = NULL;
   g_autofree gchar *name = NULL;
   g_autofree gchar *message = NULL;
 
@@ -309,9 +318,9 @@ test_error_hint (void)
 static void
 test_error_fold (void)
 {
-  g_autoptr(GError) io = g_error_new_literal (G_IO_ERROR, G_IO_ERROR_NOT_FOUND, "x");
-  g_autoptr(GError) file = g_error_new_literal (G_FILE_ERROR, G_FILE_ERROR_NOSPC, "x");
-  g_autoptr(GError) foreign = g_error_new_literal (G_MARKUP_ERROR, 0, "x");
+  g_autoptr (GError) io = g_error_new_literal (G_IO_ERROR, G_IO_ERROR_NOT_FOUND, "x");
+  g_autoptr (GError) file = g_error_new_literal (G_FILE_ERROR, G_FILE_ERROR_NOSPC, "x");
+  g_autoptr (GError) foreign = g_error_new_literal (G_MARKUP_ERROR, 0, "x");
 
   g_assert_cmpint (pilot_error_code (io), ==, PILOT_ERROR_NOT_FOUND);
   g_assert_cmpint (pilot_error_code (file), ==, PILOT_ERROR_IO);
@@ -325,27 +334,25 @@ test_subnet (void)
   const gchar *bad[] = { "", "10.4.0.0", "10.4.0.1/16", "10.4.0.0/33", "10.4.0.0/", "10.4.0.0/016", "10.4.0.0/+16", "10.4.0.0/-1",
                          "10.4.0.0/16 ", "x/8", "/8", "10.4.0.0/16/8" };
 
-  for (guint i = 0; i < G_N_ELEMENTS (good); i++)
-    {
-      g_autoptr(GError) error = NULL;
-      g_autoptr(GInetAddressMask) mask = pilot_subnet_parse (good[i], &error);
+  for (guint i = 0; i < G_N_ELEMENTS (good); i++) {
+    g_autoptr (GError) error = NULL;
+    g_autoptr (GInetAddressMask) mask = pilot_subnet_parse (good[i], &error);
 
-      g_assert_no_error (error);
-      g_assert_nonnull (mask);
-    }
-  for (guint i = 0; i < G_N_ELEMENTS (bad); i++)
-    {
-      g_autoptr(GError) error = NULL;
-      g_autoptr(GInetAddressMask) mask = pilot_subnet_parse (bad[i], &error);
+    g_assert_no_error (error);
+    g_assert_nonnull (mask);
+  }
+  for (guint i = 0; i < G_N_ELEMENTS (bad); i++) {
+    g_autoptr (GError) error = NULL;
+    g_autoptr (GInetAddressMask) mask = pilot_subnet_parse (bad[i], &error);
 
-      if (mask != NULL)
-        g_error ("\"%s\" was accepted", bad[i]);
-      g_assert_error (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT);
-    }
+    if (mask != NULL)
+      g_error ("\"%s\" was accepted", bad[i]);
+    g_assert_error (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT);
+  }
 }
 
 int
-main (int   argc,
+main (int argc,
       char *argv[])
 {
   g_test_init (&argc, &argv, NULL);

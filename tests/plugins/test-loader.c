@@ -21,10 +21,10 @@ typedef struct
 } Fixture;
 
 static void
-set_up (Fixture       *f,
-        gconstpointer  data)
+set_up (Fixture *f,
+        gconstpointer data)
 {
-  g_autoptr(GError) error = NULL;
+  g_autoptr (GError) error = NULL;
 
   f->folder = g_dir_make_tmp ("plugins-test-XXXXXX", &error);
   g_assert_no_error (error);
@@ -33,18 +33,17 @@ set_up (Fixture       *f,
 }
 
 static void
-tear_down (Fixture       *f,
-           gconstpointer  data)
+tear_down (Fixture *f,
+           gconstpointer data)
 {
-  g_autoptr(GDir) dir = g_dir_open (f->folder, 0, NULL);
+  g_autoptr (GDir) dir = g_dir_open (f->folder, 0, NULL);
   const gchar *name;
 
-  while ((name = g_dir_read_name (dir)) != NULL)
-    {
-      g_autofree gchar *path = g_build_filename (f->folder, name, NULL);
+  while ((name = g_dir_read_name (dir)) != NULL) {
+    g_autofree gchar *path = g_build_filename (f->folder, name, NULL);
 
-      g_assert_cmpint (g_remove (path), ==, 0);
-    }
+    g_assert_cmpint (g_remove (path), ==, 0);
+  }
   g_assert_cmpint (g_rmdir (f->folder), ==, 0);
   g_clear_object (&f->loader);
   g_hash_table_unref (f->modes);
@@ -54,14 +53,14 @@ tear_down (Fixture       *f,
 }
 
 static void
-put_file (Fixture     *f,
+put_file (Fixture *f,
           const gchar *name,
           const gchar *data,
-          gsize        length,
-          gint         mode)
+          gsize length,
+          gint mode)
 {
   g_autofree gchar *path = g_build_filename (f->folder, name, NULL);
-  g_autoptr(GError) error = NULL;
+  g_autoptr (GError) error = NULL;
 
   g_file_set_contents (path, data, (gssize) length, &error);
   g_assert_no_error (error);
@@ -70,14 +69,14 @@ put_file (Fixture     *f,
 
 /* Installs the test module `module` under the name `name`. */
 static void
-put_module_as (Fixture     *f,
+put_module_as (Fixture *f,
                const gchar *module,
                const gchar *name,
-               gint         mode)
+               gint mode)
 {
   g_autofree gchar *from = g_strdup_printf ("%s/%s.so", MODULE_DIR, module);
   g_autofree gchar *file = g_strconcat (name, ".so", NULL);
-  g_autoptr(GError) error = NULL;
+  g_autoptr (GError) error = NULL;
   g_autofree gchar *data = NULL;
   gsize length;
 
@@ -87,16 +86,16 @@ put_module_as (Fixture     *f,
 }
 
 static void
-put_module (Fixture     *f,
+put_module (Fixture *f,
             const gchar *module)
 {
   put_module_as (f, module, module, 0644);
 }
 
 static void
-changed_cb (PilotPluginLoader     *loader,
+changed_cb (PilotPluginLoader *loader,
             const PilotPluginInfo *info,
-            Fixture               *f)
+            Fixture *f)
 {
   f->changes++;
 }
@@ -105,7 +104,7 @@ static gboolean
 load (Fixture *f)
 {
   const gchar *const folders[] = { f->folder, NULL };
-  g_autoptr(GError) error = NULL;
+  g_autoptr (GError) error = NULL;
 
   f->loader = pilot_plugin_loader_new (folders, NULL);
   g_signal_connect (f->loader, "changed", G_CALLBACK (changed_cb), f);
@@ -117,7 +116,7 @@ load (Fixture *f)
 }
 
 static const PilotPluginInfo *
-look (Fixture     *f,
+look (Fixture *f,
       const gchar *name)
 {
   const PilotPluginInfo *info = pilot_plugin_loader_lookup (f->loader, name);
@@ -127,9 +126,9 @@ look (Fixture     *f,
 }
 
 static void
-enabled_cb (GObject      *source,
+enabled_cb (GObject *source,
             GAsyncResult *result,
-            gpointer      user_data)
+            gpointer user_data)
 {
   Fixture *f = user_data;
 
@@ -139,9 +138,9 @@ enabled_cb (GObject      *source,
 }
 
 static void
-disabled_cb (GObject      *source,
+disabled_cb (GObject *source,
              GAsyncResult *result,
-             gpointer      user_data)
+             gpointer user_data)
 {
   Fixture *f = user_data;
 
@@ -164,7 +163,7 @@ disable (Fixture *f)
 }
 
 static void
-assert_failed (Fixture     *f,
+assert_failed (Fixture *f,
                const gchar *name,
                const gchar *words)
 {
@@ -180,8 +179,8 @@ assert_failed (Fixture     *f,
 }
 
 static void
-test_good (Fixture       *f,
-           gconstpointer  data)
+test_good (Fixture *f,
+           gconstpointer data)
 {
   const PilotPluginInfo *info;
   guint before;
@@ -213,8 +212,8 @@ test_good (Fixture       *f,
 
 /* Each broken module is told by its own words, and the good one beside them works. */
 static void
-test_broken (Fixture       *f,
-             gconstpointer  data)
+test_broken (Fixture *f,
+             gconstpointer data)
 {
   static const struct
   {
@@ -233,7 +232,7 @@ test_broken (Fixture       *f,
     { "abstract", "is abstract" },
     { "unresolved", "pilot_function_that_exists_nowhere" },
   };
-  g_autoptr(GPtrArray) list = NULL;
+  g_autoptr (GPtrArray) list = NULL;
 
   put_module (f, "good");
   for (guint i = 0; i < G_N_ELEMENTS (cases); i++)
@@ -252,8 +251,8 @@ test_broken (Fixture       *f,
 }
 
 static void
-test_files (Fixture       *f,
-            gconstpointer  data)
+test_files (Fixture *f,
+            gconstpointer data)
 {
   g_autofree gchar *link = g_build_filename (f->folder, "link.so", NULL);
   g_autofree gchar *folder = g_build_filename (f->folder, "folder.so", NULL);
@@ -280,16 +279,15 @@ test_files (Fixture       *f,
 }
 
 static void
-test_owner (Fixture       *f,
-            gconstpointer  data)
+test_owner (Fixture *f,
+            gconstpointer data)
 {
   g_autofree gchar *path = g_build_filename (f->folder, "good.so", NULL);
 
-  if (geteuid () != 0)
-    {
-      g_test_skip ("only root can give a file away");
-      return;
-    }
+  if (geteuid () != 0) {
+    g_test_skip ("only root can give a file away");
+    return;
+  }
   put_module (f, "good");
   g_assert_cmpint (chown (path, 12345, 12345), ==, 0);
   g_assert_true (load (f));
@@ -297,8 +295,8 @@ test_owner (Fixture       *f,
 }
 
 static void
-test_unsafe_folder (Fixture       *f,
-                    gconstpointer  data)
+test_unsafe_folder (Fixture *f,
+                    gconstpointer data)
 {
   put_module (f, "good");
   g_assert_cmpint (g_chmod (f->folder, 0777), ==, 0);
@@ -310,14 +308,14 @@ test_unsafe_folder (Fixture       *f,
 }
 
 static void
-test_two_folders (Fixture       *f,
-                  gconstpointer  data)
+test_two_folders (Fixture *f,
+                  gconstpointer data)
 {
-  g_autoptr(GError) error = NULL;
+  g_autoptr (GError) error = NULL;
   g_autofree gchar *second = g_dir_make_tmp ("plugins-test-XXXXXX", &error);
   g_autofree gchar *copy = g_build_filename (second, "good.so", NULL);
   const gchar *const folders[] = { f->folder, second, "/nonexistent/plugins", NULL };
-  g_autoptr(GPtrArray) list = NULL;
+  g_autoptr (GPtrArray) list = NULL;
 
   put_module (f, "good");
   put_file (f, "good.so.bak", "x", 1, 0644);
@@ -333,13 +331,13 @@ test_two_folders (Fixture       *f,
 }
 
 static void
-test_modes (Fixture       *f,
-            gconstpointer  data)
+test_modes (Fixture *f,
+            gconstpointer data)
 {
-  g_autoptr(GHashTable) wrong = g_hash_table_new (g_str_hash, g_str_equal);
-  g_autoptr(GError) error = NULL;
+  g_autoptr (GHashTable) wrong = g_hash_table_new (g_str_hash, g_str_equal);
+  g_autoptr (GError) error = NULL;
   const gchar *const folders[] = { f->folder, NULL };
-  g_autoptr(PilotPluginLoader) other = pilot_plugin_loader_new (folders, NULL);
+  g_autoptr (PilotPluginLoader) other = pilot_plugin_loader_new (folders, NULL);
 
   put_module (f, "good");
   put_file (f, "text.so", "not opened", 10, 0666);
@@ -359,29 +357,28 @@ test_modes (Fixture       *f,
 }
 
 static void
-test_required (Fixture       *f,
-               gconstpointer  data)
+test_required (Fixture *f,
+               gconstpointer data)
 {
   const gchar *names[] = { "absent", "abi-major" };
 
   put_module (f, "good");
   put_module (f, "abi-major");
-  for (guint i = 0; i < G_N_ELEMENTS (names); i++)
-    {
-      g_hash_table_remove_all (f->modes);
-      g_hash_table_insert (f->modes, (gpointer) names[i], (gpointer) "required");
-      g_assert_false (load (f));
-      g_assert_error (f->error, PILOT_ERROR, PILOT_ERROR_FAILED);
-      g_assert_nonnull (strstr (f->error->message, names[i]));
-      g_assert_cmpint (look (f, names[i])->state, ==, PILOT_PLUGIN_STATE_FAILED);
-      g_assert_cmpint (look (f, "good")->state, ==, PILOT_PLUGIN_STATE_LOADED);
-      g_clear_object (&f->loader);
-    }
+  for (guint i = 0; i < G_N_ELEMENTS (names); i++) {
+    g_hash_table_remove_all (f->modes);
+    g_hash_table_insert (f->modes, (gpointer) names[i], (gpointer) "required");
+    g_assert_false (load (f));
+    g_assert_error (f->error, PILOT_ERROR, PILOT_ERROR_FAILED);
+    g_assert_nonnull (strstr (f->error->message, names[i]));
+    g_assert_cmpint (look (f, names[i])->state, ==, PILOT_PLUGIN_STATE_FAILED);
+    g_assert_cmpint (look (f, "good")->state, ==, PILOT_PLUGIN_STATE_LOADED);
+    g_clear_object (&f->loader);
+  }
 }
 
 static void
-test_enable_fails (Fixture       *f,
-                   gconstpointer  data)
+test_enable_fails (Fixture *f,
+                   gconstpointer data)
 {
   put_module (f, "good");
   put_module (f, "enable-false");
@@ -403,8 +400,8 @@ test_enable_fails (Fixture       *f,
 }
 
 static void
-test_required_enable (Fixture       *f,
-                      gconstpointer  data)
+test_required_enable (Fixture *f,
+                      gconstpointer data)
 {
   put_module (f, "enable-never");
   put_module (f, "good");
@@ -419,13 +416,13 @@ test_required_enable (Fixture       *f,
 }
 
 static void
-test_breaches (Fixture       *f,
-               gconstpointer  data)
+test_breaches (Fixture *f,
+               gconstpointer data)
 {
   PilotAddress address = { 0, 1 };
-  g_autoptr(GInetAddress) wanted = g_inet_address_new_from_string ("10.9.0.7");
-  g_autoptr(GInetAddress) given = NULL;
-  g_autoptr(GError) error = NULL;
+  g_autoptr (GInetAddress) wanted = g_inet_address_new_from_string ("10.9.0.7");
+  g_autoptr (GInetAddress) given = NULL;
+  g_autoptr (GError) error = NULL;
   PilotAllocator *allocator;
 
   put_module (f, "breaches");
@@ -459,41 +456,39 @@ test_breaches (Fixture       *f,
 
 /* The modules the project ships, as the build made them. */
 static void
-test_shipped (Fixture       *f,
-              gconstpointer  data)
+test_shipped (Fixture *f,
+              gconstpointer data)
 {
-  g_auto(GStrv) files = g_strsplit (SHIPPED, ":", -1);
+  g_auto (GStrv) files = g_strsplit (SHIPPED, ":", -1);
 
-  for (guint i = 0; files[i] != NULL; i++)
-    {
-      g_autofree gchar *base = g_path_get_basename (files[i]);
-      g_autofree gchar *contents = NULL;
-      gsize length;
+  for (guint i = 0; files[i] != NULL; i++) {
+    g_autofree gchar *base = g_path_get_basename (files[i]);
+    g_autofree gchar *contents = NULL;
+    gsize length;
 
-      g_assert_true (g_file_get_contents (files[i], &contents, &length, NULL));
-      put_file (f, base, contents, length, 0644);
-    }
+    g_assert_true (g_file_get_contents (files[i], &contents, &length, NULL));
+    put_file (f, base, contents, length, 0644);
+  }
   g_assert_true (load (f));
   g_assert_cmpint (look (f, "transport-udp")->kind, ==, PILOT_PLUGIN_KIND_TRANSPORT);
   g_assert_cmpint (look (f, "allocator-sequential")->kind, ==, PILOT_PLUGIN_KIND_ALLOCATOR);
   g_assert_cmpint (look (f, "trust-file")->kind, ==, PILOT_PLUGIN_KIND_TRUST_STORE);
-  for (guint i = 0; files[i] != NULL; i++)
-    {
-      g_autofree gchar *base = g_path_get_basename (files[i]);
-      g_autofree gchar *name = g_strndup (base, strlen (base) - 3);
+  for (guint i = 0; files[i] != NULL; i++) {
+    g_autofree gchar *base = g_path_get_basename (files[i]);
+    g_autofree gchar *name = g_strndup (base, strlen (base) - 3);
 
-      g_assert_cmpint (look (f, name)->state, ==, PILOT_PLUGIN_STATE_LOADED);
-    }
+    g_assert_cmpint (look (f, name)->state, ==, PILOT_PLUGIN_STATE_LOADED);
+  }
 }
 
 int
-main (int   argc,
+main (int argc,
       char *argv[])
 {
   g_test_init (&argc, &argv, NULL);
   /* A plugin that fails is said to the log; here that is the subject and no failure of the test. */
   g_log_set_always_fatal (G_LOG_LEVEL_ERROR | G_LOG_LEVEL_CRITICAL | G_LOG_FLAG_RECURSION);
-#define ADD(name) g_test_add ("/loader/" #name, Fixture, NULL, set_up, test_ ## name, tear_down)
+#define ADD(name) g_test_add ("/loader/" #name, Fixture, NULL, set_up, test_##name, tear_down)
   ADD (good);
   ADD (broken);
   ADD (files);

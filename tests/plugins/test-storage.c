@@ -12,11 +12,11 @@
 
 static gboolean
 scan (const gchar *text,
-      gsize        length)
+      gsize length)
 {
   /* A copy of exactly that size: reading past it is seen by the sanitizer. */
   g_autofree gchar *copy = g_memdup2 (text, length);
-  g_autoptr(GError) error = NULL;
+  g_autoptr (GError) error = NULL;
   const gboolean good = pilot_json_scan (copy != NULL ? copy : "", length, PILOT_JSON_MAX_LENGTH, PILOT_JSON_MAX_DEPTH, &error);
 
   if (good)
@@ -30,9 +30,28 @@ static void
 test_json_good (void)
 {
   const gchar *texts[] = {
-    "{}", "[]", " \t\r\n{ } ", "null", "true", "false", "0", "-0", "1", "-1.5e+10", "1E2", "1.0", "\"\"", "\"a\\\"\\\\\\/\\b\\f\\n\\r\\t\\u00e4\"",
-    "\"\\ud83d\\ude00\"", "\"ä\"", "[1,2,[3,{\"a\":[]}]]", "{\"a\":{},\"b\":[{}],\"c\":null}", "9223372036854775807", "-9223372036854775808",
-    "1.7976931348623157e308", "[[],[[]],{}]",
+    "{}",
+    "[]",
+    " \t\r\n{ } ",
+    "null",
+    "true",
+    "false",
+    "0",
+    "-0",
+    "1",
+    "-1.5e+10",
+    "1E2",
+    "1.0",
+    "\"\"",
+    "\"a\\\"\\\\\\/\\b\\f\\n\\r\\t\\u00e4\"",
+    "\"\\ud83d\\ude00\"",
+    "\"ä\"",
+    "[1,2,[3,{\"a\":[]}]]",
+    "{\"a\":{},\"b\":[{}],\"c\":null}",
+    "9223372036854775807",
+    "-9223372036854775808",
+    "1.7976931348623157e308",
+    "[[],[[]],{}]",
   };
 
   for (guint i = 0; i < G_N_ELEMENTS (texts); i++)
@@ -44,11 +63,71 @@ static void
 test_json_bad (void)
 {
   const gchar *texts[] = {
-    "", " ", "{", "}", "[", "]", "[1", "[1,", "[1,]", "[,1]", "[1 2]", "{\"a\"}", "{\"a\":}", "{\"a\":1,}", "{,}", "{a:1}", "{'a':1}", "{1:1}",
-    "{\"a\":1 \"b\":2}", "[}", "{]", "[1}", "{\"a\":1]", "{}{}", "{} x", "1 2", "nul", "nulll", "True", "NaN", "Infinity", "-", "+1", "01", "-01",
-    "1.", ".5", "1e", "1e+", "0x1", "1_000", "\"", "\"\\\"", "\"\\x\"", "\"\\u12\"", "\"\\u12g4\"", "\"\\u0000\"", "\"\\ud800\"", "\"\\udc00\"",
-    "\"\\ud800\\u0041\"", "\"\\ud800x\"", "\"a\nb\"", "\"\x01\"", "\"\xff\"", "\"\xed\xa0\x80\"", "// c\n{}", "/* c */ {}", "{} // c", "var a = {}",
-    "9223372036854775808", "-9223372036854775809", "99999999999999999999", "1e309", "-1e309", "\xef\xbb\xbf{}",
+    "",
+    " ",
+    "{",
+    "}",
+    "[",
+    "]",
+    "[1",
+    "[1,",
+    "[1,]",
+    "[,1]",
+    "[1 2]",
+    "{\"a\"}",
+    "{\"a\":}",
+    "{\"a\":1,}",
+    "{,}",
+    "{a:1}",
+    "{'a':1}",
+    "{1:1}",
+    "{\"a\":1 \"b\":2}",
+    "[}",
+    "{]",
+    "[1}",
+    "{\"a\":1]",
+    "{}{}",
+    "{} x",
+    "1 2",
+    "nul",
+    "nulll",
+    "True",
+    "NaN",
+    "Infinity",
+    "-",
+    "+1",
+    "01",
+    "-01",
+    "1.",
+    ".5",
+    "1e",
+    "1e+",
+    "0x1",
+    "1_000",
+    "\"",
+    "\"\\\"",
+    "\"\\x\"",
+    "\"\\u12\"",
+    "\"\\u12g4\"",
+    "\"\\u0000\"",
+    "\"\\ud800\"",
+    "\"\\udc00\"",
+    "\"\\ud800\\u0041\"",
+    "\"\\ud800x\"",
+    "\"a\nb\"",
+    "\"\x01\"",
+    "\"\xff\"",
+    "\"\xed\xa0\x80\"",
+    "// c\n{}",
+    "/* c */ {}",
+    "{} // c",
+    "var a = {}",
+    "9223372036854775808",
+    "-9223372036854775809",
+    "99999999999999999999",
+    "1e309",
+    "-1e309",
+    "\xef\xbb\xbf{}",
   };
 
   for (guint i = 0; i < G_N_ELEMENTS (texts); i++)
@@ -78,7 +157,7 @@ test_json_bounds (void)
   g_autofree gchar *deeper = g_strconcat ("[", deepest, "]", NULL);
   g_autofree gchar *number = g_strnfill (300, '1');
   g_autofree gchar *fraction = g_strconcat ("0.", number, NULL);
-  g_autoptr(GError) error = NULL;
+  g_autoptr (GError) error = NULL;
 
   g_assert_true (scan (deepest, strlen (deepest)));
   g_assert_false (scan (deeper, strlen (deeper)));
@@ -99,8 +178,8 @@ typedef struct
 } Fixture;
 
 static void
-set_up (Fixture       *f,
-        gconstpointer  data)
+set_up (Fixture *f,
+        gconstpointer data)
 {
   f->folder = g_dir_make_tmp ("plugins-storage-XXXXXX", NULL);
   g_assert_nonnull (f->folder);
@@ -108,8 +187,8 @@ set_up (Fixture       *f,
 }
 
 static void
-tear_down (Fixture       *f,
-           gconstpointer  data)
+tear_down (Fixture *f,
+           gconstpointer data)
 {
   g_remove (f->path);
   /* No temporary file is left. */
@@ -119,12 +198,12 @@ tear_down (Fixture       *f,
 }
 
 static void
-assert_contents (Fixture     *f,
+assert_contents (Fixture *f,
                  const gchar *expected,
-                 gint         mode)
+                 gint mode)
 {
   g_autofree gchar *data = NULL;
-  g_autoptr(GError) error = NULL;
+  g_autoptr (GError) error = NULL;
   GStatBuf info;
   gsize length;
 
@@ -137,11 +216,11 @@ assert_contents (Fixture     *f,
 }
 
 static void
-test_replace (Fixture       *f,
-              gconstpointer  data)
+test_replace (Fixture *f,
+              gconstpointer data)
 {
   const mode_t before = umask (0777);
-  g_autoptr(GError) error = NULL;
+  g_autoptr (GError) error = NULL;
 
   g_assert_true (pilot_file_replace (f->path, "one", 3, 0600, &error));
   g_assert_no_error (error);
@@ -152,8 +231,8 @@ test_replace (Fixture       *f,
 }
 
 static void
-test_replace_link (Fixture       *f,
-                   gconstpointer  data)
+test_replace_link (Fixture *f,
+                   gconstpointer data)
 {
   g_autofree gchar *target = g_build_filename (f->folder, "target", NULL);
   g_autofree gchar *text = NULL;
@@ -168,11 +247,11 @@ test_replace_link (Fixture       *f,
 }
 
 static void
-test_replace_full (Fixture       *f,
-                   gconstpointer  data)
+test_replace_full (Fixture *f,
+                   gconstpointer data)
 {
   struct rlimit before, tight;
-  g_autoptr(GError) error = NULL;
+  g_autoptr (GError) error = NULL;
   gboolean good;
 
   g_assert_true (pilot_file_replace (f->path, "old", 3, 0600, NULL));
@@ -189,22 +268,22 @@ test_replace_full (Fixture       *f,
 }
 
 static void
-test_replace_nowhere (Fixture       *f,
-                      gconstpointer  data)
+test_replace_nowhere (Fixture *f,
+                      gconstpointer data)
 {
   g_autofree gchar *path = g_build_filename (f->folder, "no", "such", "folder", NULL);
-  g_autoptr(GError) error = NULL;
+  g_autoptr (GError) error = NULL;
 
   g_assert_false (pilot_file_replace (path, "x", 1, 0600, &error));
   g_assert_error (error, G_FILE_ERROR, G_FILE_ERROR_NOENT);
 }
 
 static void
-test_load_refused (Fixture       *f,
-                   gconstpointer  data)
+test_load_refused (Fixture *f,
+                   gconstpointer data)
 {
   g_autofree gchar *contents = NULL;
-  g_autoptr(GError) error = NULL;
+  g_autoptr (GError) error = NULL;
 
   g_assert_false (pilot_file_load (f->path, 10, 0, &contents, NULL, &error));
   g_assert_error (error, G_FILE_ERROR, G_FILE_ERROR_NOENT);
@@ -237,7 +316,7 @@ test_load_refused (Fixture       *f,
 }
 
 int
-main (int   argc,
+main (int argc,
       char *argv[])
 {
   g_test_init (&argc, &argv, NULL);

@@ -51,42 +51,40 @@ typedef struct
 } Fixture;
 
 static void
-receive_cb (PilotTransport        *transport,
+receive_cb (PilotTransport *transport,
             PilotReceivedDatagram *items,
-            guint                  n_items,
-            gpointer               user_data)
+            guint n_items,
+            gpointer user_data)
 {
   End *end = user_data;
 
   g_assert_cmpuint (n_items, >, 0);
-  for (guint i = 0; i < n_items; i++)
-    {
-      const gsize segment = items[i].segment_size == 0 ? items[i].length : items[i].segment_size;
+  for (guint i = 0; i < n_items; i++) {
+    const gsize segment = items[i].segment_size == 0 ? items[i].length : items[i].segment_size;
 
-      g_assert_cmpuint (items[i].length, >, 0);
-      g_assert_cmpuint (items[i].from.transport, ==, 0);
-      for (gsize offset = 0; offset < items[i].length; offset += segment)
-        {
-          g_ptr_array_add (end->received, g_bytes_new (items[i].data + offset, MIN (segment, items[i].length - offset)));
-          g_array_append_val (end->senders, items[i].from);
-        }
-      /* The host writes into it. */
-      memset (items[i].data, 0xee, items[i].length);
+    g_assert_cmpuint (items[i].length, >, 0);
+    g_assert_cmpuint (items[i].from.transport, ==, 0);
+    for (gsize offset = 0; offset < items[i].length; offset += segment) {
+      g_ptr_array_add (end->received, g_bytes_new (items[i].data + offset, MIN (segment, items[i].length - offset)));
+      g_array_append_val (end->senders, items[i].from);
     }
+    /* The host writes into it. */
+    memset (items[i].data, 0xee, items[i].length);
+  }
 }
 
 static void
 writable_cb (PilotTransport *transport,
-             End            *end)
+             End *end)
 {
   end->writable++;
 }
 
 static void
-send_failed_cb (PilotTransport      *transport,
+send_failed_cb (PilotTransport *transport,
                 const PilotEndpoint *to,
-                gint                 number,
-                End                 *end)
+                gint number,
+                End *end)
 {
   end->failed++;
   end->last_failure = number;
@@ -94,12 +92,12 @@ send_failed_cb (PilotTransport      *transport,
 }
 
 static void
-end_start (End             *end,
+end_start (End *end,
            const Candidate *candidate,
-           const gchar     *settings)
+           const gchar *settings)
 {
-  g_autoptr(GArray) endpoints = NULL;
-  g_autoptr(GError) error = NULL;
+  g_autoptr (GArray) endpoints = NULL;
+  g_autoptr (GError) error = NULL;
 
   end->transport = host_new (candidate->get_type (), candidate->name, NULL, host_settings (settings));
   g_assert_cmpstr (G_OBJECT_TYPE_NAME (end->transport), ==, g_type_name (candidate->get_type ()));
@@ -125,8 +123,8 @@ end_stop (End *end)
 }
 
 static void
-set_up (Fixture       *f,
-        gconstpointer  data)
+set_up (Fixture *f,
+        gconstpointer data)
 {
   f->candidate = data;
   end_start (&f->a, f->candidate, f->candidate->settings);
@@ -135,8 +133,8 @@ set_up (Fixture       *f,
 }
 
 static void
-tear_down (Fixture       *f,
-           gconstpointer  data)
+tear_down (Fixture *f,
+           gconstpointer data)
 {
   end_stop (&f->a);
   end_stop (&f->b);
@@ -145,19 +143,18 @@ tear_down (Fixture       *f,
 /* One turn of the host's loop. FALSE when nothing happened in time. */
 static gboolean
 turn (Fixture *f,
-      gint     timeout_ms)
+      gint timeout_ms)
 {
   End *ends[] = { &f->a, &f->b };
   struct pollfd fds[2];
 
-  for (guint i = 0; i < 2; i++)
-    {
-      const GIOCondition events = pilot_transport_get_poll_events (ends[i]->transport);
+  for (guint i = 0; i < 2; i++) {
+    const GIOCondition events = pilot_transport_get_poll_events (ends[i]->transport);
 
-      fds[i] = (struct pollfd) { .fd = pilot_transport_get_poll_fd (ends[i]->transport),
-                                 .events = (gshort) (((events & G_IO_IN) != 0 ? POLLIN : 0) |
-                                                     ((events & G_IO_OUT) != 0 ? POLLOUT : 0)) };
-    }
+    fds[i] = (struct pollfd) { .fd = pilot_transport_get_poll_fd (ends[i]->transport),
+                              .events = (gshort) (((events & G_IO_IN) != 0 ? POLLIN : 0) |
+                                                  ((events & G_IO_OUT) != 0 ? POLLOUT : 0)) };
+  }
   if (poll (fds, 2, timeout_ms) <= 0)
     return FALSE;
   for (guint i = 0; i < 2; i++)
@@ -171,17 +168,16 @@ turn (Fixture *f,
 
 static void
 wait_received (Fixture *f,
-               End     *end,
-               guint    n)
+               End *end,
+               guint n)
 {
   const gint64 deadline = g_get_monotonic_time () + 20 * G_USEC_PER_SEC;
 
-  while (end->received->len < n)
-    {
-      turn (f, 100);
-      if (g_get_monotonic_time () > deadline)
-        g_error ("%u of %u datagrams arrived", end->received->len, n);
-    }
+  while (end->received->len < n) {
+    turn (f, 100);
+    if (g_get_monotonic_time () > deadline)
+      g_error ("%u of %u datagrams arrived", end->received->len, n);
+  }
 }
 
 static guint8 *
@@ -190,19 +186,18 @@ pattern (gsize length,
 {
   guint8 *data = g_malloc (length);
 
-  for (gsize i = 0; i < length; i++)
-    {
-      seed = seed * 1103515245u + 12345u;
-      data[i] = (guint8) (seed >> 16);
-    }
+  for (gsize i = 0; i < length; i++) {
+    seed = seed * 1103515245u + 12345u;
+    data[i] = (guint8) (seed >> 16);
+  }
   return data;
 }
 
 static void
-assert_received (End          *end,
-                 guint         index,
+assert_received (End *end,
+                 guint index,
                  const guint8 *data,
-                 gsize         length)
+                 gsize length)
 {
   GBytes *bytes = g_ptr_array_index (end->received, index);
 
@@ -211,42 +206,39 @@ assert_received (End          *end,
 
 /* Sends all, turning the loop whenever it is "not now". */
 static void
-send_all (Fixture              *f,
+send_all (Fixture *f,
           const PilotSendBatch *items,
-          guint                 n)
+          guint n)
 {
   guint done = 0;
 
-  while (done < n)
-    {
-      const guint writable = f->a.writable;
-      g_autoptr(GError) error = NULL;
-      guint sent;
+  while (done < n) {
+    const guint writable = f->a.writable;
+    g_autoptr (GError) error = NULL;
+    guint sent;
 
-      pilot_call_send (f->a.transport, items + done, n - done, &sent, &error);
-      g_assert_no_error (error);
-      done += sent;
-      if (done < n)
-        {
-          const gint64 deadline = g_get_monotonic_time () + 20 * G_USEC_PER_SEC;
+    pilot_call_send (f->a.transport, items + done, n - done, &sent, &error);
+    g_assert_no_error (error);
+    done += sent;
+    if (done < n) {
+      const gint64 deadline = g_get_monotonic_time () + 20 * G_USEC_PER_SEC;
 
-          g_assert_true ((pilot_transport_get_poll_events (f->a.transport) & G_IO_OUT) != 0);
-          while (f->a.writable == writable)
-            {
-              turn (f, 100);
-              g_assert_cmpint (g_get_monotonic_time (), <, deadline);
-            }
-        }
+      g_assert_true ((pilot_transport_get_poll_events (f->a.transport) & G_IO_OUT) != 0);
+      while (f->a.writable == writable) {
+        turn (f, 100);
+        g_assert_cmpint (g_get_monotonic_time (), <, deadline);
+      }
     }
+  }
 }
 
 static void
-test_describes (Fixture       *f,
-                gconstpointer  data)
+test_describes (Fixture *f,
+                gconstpointer data)
 {
   g_autofree gchar *text = pilot_call_format_endpoint (f->a.transport, &f->a.endpoint);
-  g_autoptr(GVariant) stats = pilot_transport_get_stats (f->a.transport);
-  g_autoptr(GError) error = NULL;
+  g_autoptr (GVariant) stats = pilot_transport_get_stats (f->a.transport);
+  g_autoptr (GError) error = NULL;
   PilotEndpoint back;
 
   g_assert_cmpstr (pilot_plugin_get_name (PILOT_PLUGIN (f->a.transport)), ==, f->candidate->name);
@@ -264,8 +256,8 @@ test_describes (Fixture       *f,
 }
 
 static void
-test_nothing (Fixture       *f,
-              gconstpointer  data)
+test_nothing (Fixture *f,
+              gconstpointer data)
 {
   guint sent = 77;
 
@@ -275,28 +267,27 @@ test_nothing (Fixture       *f,
 }
 
 static void
-test_one (Fixture       *f,
-          gconstpointer  data)
+test_one (Fixture *f,
+          gconstpointer data)
 {
   const gsize lengths[] = { 1, 33, 1222, 4096, 20000 };
 
-  for (guint i = 0; i < G_N_ELEMENTS (lengths); i++)
-    {
-      g_autofree guint8 *bytes = pattern (lengths[i], i);
-      g_autofree guint8 *copy = g_memdup2 (bytes, lengths[i]);
+  for (guint i = 0; i < G_N_ELEMENTS (lengths); i++) {
+    g_autofree guint8 *bytes = pattern (lengths[i], i);
+    g_autofree guint8 *copy = g_memdup2 (bytes, lengths[i]);
 
-      send_all (f, &(PilotSendBatch) { f->b.endpoint, bytes, lengths[i], i % 2 == 0 ? 0 : lengths[i] }, 1);
-      wait_received (f, &f->b, i + 1);
-      assert_received (&f->b, i, copy, lengths[i]);
-      g_assert_true (pilot_endpoint_equal (&g_array_index (f->b.senders, PilotEndpoint, i), &f->a.endpoint));
-      g_assert_cmpmem (bytes, lengths[i], copy, lengths[i]);
-    }
+    send_all (f, &(PilotSendBatch) { f->b.endpoint, bytes, lengths[i], i % 2 == 0 ? 0 : lengths[i] }, 1);
+    wait_received (f, &f->b, i + 1);
+    assert_received (&f->b, i, copy, lengths[i]);
+    g_assert_true (pilot_endpoint_equal (&g_array_index (f->b.senders, PilotEndpoint, i), &f->a.endpoint));
+    g_assert_cmpmem (bytes, lengths[i], copy, lengths[i]);
+  }
 }
 
 static void
 check_segments (Fixture *f,
-                gsize    length,
-                gsize    segment)
+                gsize length,
+                gsize segment)
 {
   g_autofree guint8 *bytes = pattern (length, 5);
   const guint n = (guint) ((length + segment - 1) / segment);
@@ -310,8 +301,8 @@ check_segments (Fixture *f,
 }
 
 static void
-test_segments (Fixture       *f,
-               gconstpointer  data)
+test_segments (Fixture *f,
+               gconstpointer data)
 {
   check_segments (f, 2 * 1222, 1222);
   check_segments (f, 2 * 1222 + 1, 1222);
@@ -325,19 +316,18 @@ test_segments (Fixture       *f,
 
 /* Many items at once, and far more bytes than fit into any buffer at once: nothing is lost that send did not say. */
 static void
-test_many (Fixture       *f,
-           gconstpointer  data)
+test_many (Fixture *f,
+           gconstpointer data)
 {
   enum { N = 300 };
   PilotSendBatch items[N];
   g_autofree guint8 *bytes = pattern (N * 100, 9);
 
-  for (guint i = 0; i < N; i++)
-    {
-      bytes[i * 100] = (guint8) i;
-      bytes[i * 100 + 1] = (guint8) (i >> 8);
-      items[i] = (PilotSendBatch) { f->b.endpoint, bytes + i * 100, 100, 0 };
-    }
+  for (guint i = 0; i < N; i++) {
+    bytes[i * 100] = (guint8) i;
+    bytes[i * 100 + 1] = (guint8) (i >> 8);
+    items[i] = (PilotSendBatch) { f->b.endpoint, bytes + i * 100, 100, 0 };
+  }
   send_all (f, items, N);
   wait_received (f, &f->b, N);
   g_assert_cmpuint (f->b.received->len, ==, N);
@@ -346,28 +336,27 @@ test_many (Fixture       *f,
 }
 
 static void
-test_both_ways (Fixture       *f,
-                gconstpointer  data)
+test_both_ways (Fixture *f,
+                gconstpointer data)
 {
   guint sent;
 
-  for (guint i = 0; i < 10; i++)
-    {
-      g_assert_true (pilot_call_send (f->a.transport, &(PilotSendBatch) { f->b.endpoint, (const guint8 *) "ping", 4, 0 }, 1, &sent, NULL));
-      g_assert_cmpuint (sent, ==, 1);
-      wait_received (f, &f->b, i + 1);
-      g_assert_true (pilot_call_send (f->b.transport,
-                                      &(PilotSendBatch) { g_array_index (f->b.senders, PilotEndpoint, i), (const guint8 *) "pong", 4, 0 },
-                                      1, &sent, NULL));
-      wait_received (f, &f->a, i + 1);
-      assert_received (&f->a, i, (const guint8 *) "pong", 4);
-    }
+  for (guint i = 0; i < 10; i++) {
+    g_assert_true (pilot_call_send (f->a.transport, &(PilotSendBatch) { f->b.endpoint, (const guint8 *) "ping", 4, 0 }, 1, &sent, NULL));
+    g_assert_cmpuint (sent, ==, 1);
+    wait_received (f, &f->b, i + 1);
+    g_assert_true (pilot_call_send (f->b.transport,
+                                    &(PilotSendBatch) { g_array_index (f->b.senders, PilotEndpoint, i), (const guint8 *) "pong", 4, 0 },
+                                    1, &sent, NULL));
+    wait_received (f, &f->a, i + 1);
+    assert_received (&f->a, i, (const guint8 *) "pong", 4);
+  }
 }
 
 /* A destination nobody is at is reported, and stops nothing else: not in the same batch, not later. */
 static void
-test_unreachable (Fixture       *f,
-                  gconstpointer  data)
+test_unreachable (Fixture *f,
+                  gconstpointer data)
 {
   End gone = { 0 };
   PilotSendBatch items[4];
@@ -377,27 +366,25 @@ test_unreachable (Fixture       *f,
   end_stop (&gone);
   for (guint i = 0; i < 4; i++)
     items[i] = (PilotSendBatch) { i % 2 == 0 ? gone.endpoint : f->b.endpoint, (const guint8 *) "data", 4, 0 };
-  while (f->a.failed == 0)
-    {
-      send_all (f, items, 4);
-      turn (f, 10);
-      g_assert_cmpint (g_get_monotonic_time (), <, deadline);
-    }
+  while (f->a.failed == 0) {
+    send_all (f, items, 4);
+    turn (f, 10);
+    g_assert_cmpint (g_get_monotonic_time (), <, deadline);
+  }
   g_assert_true (pilot_endpoint_equal (&f->a.last_failed, &gone.endpoint));
   g_assert_cmpint (f->a.last_failure, ==, ECONNREFUSED);
   g_ptr_array_set_size (f->b.received, 0);
-  for (guint i = 0; i < 20; i++)
-    {
-      const guint before = f->b.received->len;
+  for (guint i = 0; i < 20; i++) {
+    const guint before = f->b.received->len;
 
-      send_all (f, items, 4);
-      wait_received (f, &f->b, before + 2);
-    }
+    send_all (f, items, 4);
+    wait_received (f, &f->b, before + 2);
+  }
 }
 
 static void
-test_no_endpoint (Fixture       *f,
-                  gconstpointer  data)
+test_no_endpoint (Fixture *f,
+                  gconstpointer data)
 {
   const PilotSendBatch items[] = {
     { PILOT_ENDPOINT_INIT, (const guint8 *) "lost", 4, 0 },
@@ -411,11 +398,11 @@ test_no_endpoint (Fixture       *f,
 }
 
 static void
-test_disabled (Fixture       *f,
-               gconstpointer  data)
+test_disabled (Fixture *f,
+               gconstpointer data)
 {
-  g_autoptr(GError) error = NULL;
-  g_autoptr(GArray) endpoints = NULL;
+  g_autoptr (GError) error = NULL;
+  g_autoptr (GArray) endpoints = NULL;
   guint sent = 77;
 
   g_assert_true (host_disable (f->a.transport, NULL));
@@ -432,8 +419,8 @@ test_disabled (Fixture       *f,
 }
 
 static void
-test_no_receiver (Fixture       *f,
-                  gconstpointer  data)
+test_no_receiver (Fixture *f,
+                  gconstpointer data)
 {
   pilot_transport_set_receiver (f->b.transport, NULL, NULL, NULL);
   send_all (f, &(PilotSendBatch) { f->b.endpoint, (const guint8 *) "lost", 4, 0 }, 1);
@@ -445,11 +432,11 @@ test_no_receiver (Fixture       *f,
 }
 
 static void
-test_settings (Fixture       *f,
-               gconstpointer  data)
+test_settings (Fixture *f,
+               gconstpointer data)
 {
-  g_autoptr(GError) error = NULL;
-  g_autoptr(GObject) other = host_new (f->candidate->get_type (), f->candidate->name, NULL, host_settings ("{'no-such-key': <1>}"));
+  g_autoptr (GError) error = NULL;
+  g_autoptr (GObject) other = host_new (f->candidate->get_type (), f->candidate->name, NULL, host_settings ("{'no-such-key': <1>}"));
 
   g_assert_false (host_enable (other, &error));
   g_assert_error (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT);
@@ -459,9 +446,9 @@ test_settings (Fixture       *f,
 
 static guint64
 get_stat (PilotTransport *transport,
-          const gchar    *key)
+          const gchar *key)
 {
-  g_autoptr(GVariant) stats = pilot_transport_get_stats (transport);
+  g_autoptr (GVariant) stats = pilot_transport_get_stats (transport);
   guint64 value;
 
   g_assert_true (g_variant_lookup (stats, key, "t", &value));
@@ -470,18 +457,17 @@ get_stat (PilotTransport *transport,
 
 /* A burst costs few calls: that is what the batches are for. */
 static void
-test_calls (Fixture       *f,
-            gconstpointer  data)
+test_calls (Fixture *f,
+            gconstpointer data)
 {
-  g_autoptr(GVariant) stats = pilot_transport_get_stats (f->a.transport);
+  g_autoptr (GVariant) stats = pilot_transport_get_stats (f->a.transport);
   gboolean gso;
 
   g_assert_true (g_variant_lookup (stats, "segmentation-offload", "b", &gso));
-  if (!gso)
-    {
-      g_test_skip ("the kernel has no UDP_SEGMENT");
-      return;
-    }
+  if (!gso) {
+    g_test_skip ("the kernel has no UDP_SEGMENT");
+    return;
+  }
   check_segments (f, 50 * 1222, 1222);
   g_assert_cmpuint (get_stat (f->a.transport, "send-calls"), ==, 1);
   g_assert_cmpuint (get_stat (f->a.transport, "datagrams-sent"), ==, 50);
@@ -490,8 +476,8 @@ test_calls (Fixture       *f,
 }
 
 static void
-test_stranger (Fixture       *f,
-               gconstpointer  data)
+test_stranger (Fixture *f,
+               gconstpointer data)
 {
   struct sockaddr_storage address;
   const socklen_t length = pilot_endpoint_to_sockaddr (&f->b.endpoint, FALSE, &address);
@@ -505,25 +491,24 @@ test_stranger (Fixture       *f,
 }
 
 static void
-test_listen (Fixture       *f,
-             gconstpointer  data)
+test_listen (Fixture *f,
+             gconstpointer data)
 {
   const gchar *bad[] = { "", "localhost:1", "127.0.0.1", "127.0.0.1:99999", "192.0.2.77:0" };
   g_autofree gchar *taken = pilot_endpoint_to_string (&f->a.endpoint);
   g_autofree gchar *again = g_strdup_printf ("{'listen': <'%s'>}", taken);
-  g_autoptr(PilotTransport) second = host_new (f->candidate->get_type (), f->candidate->name, NULL, host_settings (again));
-  g_autoptr(PilotTransport) offload = host_new (f->candidate->get_type (), f->candidate->name, NULL, host_settings ("{'offload': <'on'>}"));
-  g_autoptr(GError) error = NULL;
+  g_autoptr (PilotTransport) second = host_new (f->candidate->get_type (), f->candidate->name, NULL, host_settings (again));
+  g_autoptr (PilotTransport) offload = host_new (f->candidate->get_type (), f->candidate->name, NULL, host_settings ("{'offload': <'on'>}"));
+  g_autoptr (GError) error = NULL;
 
-  for (guint i = 0; i < G_N_ELEMENTS (bad); i++)
-    {
-      g_autofree gchar *text = g_strdup_printf ("{'listen': <'%s'>}", bad[i]);
-      g_autoptr(PilotTransport) transport = host_new (f->candidate->get_type (), f->candidate->name, NULL, host_settings (text));
+  for (guint i = 0; i < G_N_ELEMENTS (bad); i++) {
+    g_autofree gchar *text = g_strdup_printf ("{'listen': <'%s'>}", bad[i]);
+    g_autoptr (PilotTransport) transport = host_new (f->candidate->get_type (), f->candidate->name, NULL, host_settings (text));
 
-      g_assert_false (host_enable (transport, &error));
-      g_assert_nonnull (error);
-      g_clear_error (&error);
-    }
+    g_assert_false (host_enable (transport, &error));
+    g_assert_nonnull (error);
+    g_clear_error (&error);
+  }
   g_assert_false (host_enable (second, &error));
   g_assert_error (error, PILOT_ERROR, PILOT_ERROR_ALREADY_EXISTS);
   g_assert_nonnull (strstr (error->message, taken));
@@ -534,10 +519,10 @@ test_listen (Fixture       *f,
 
 /* One socket for both families; its endpoints are this host's, with its port. */
 static void
-test_any (Fixture       *f,
-          gconstpointer  data)
+test_any (Fixture *f,
+          gconstpointer data)
 {
-  g_autoptr(GArray) endpoints = NULL;
+  g_autoptr (GArray) endpoints = NULL;
   End any = { 0 };
   struct sockaddr_storage address;
   socklen_t length = sizeof address;
@@ -546,23 +531,21 @@ test_any (Fixture       *f,
   end_start (&any, f->candidate, "{'listen': <':0'>}");
   g_assert_cmpint (getsockname (pilot_transport_get_poll_fd (any.transport), (struct sockaddr *) &address, &length), ==, 0);
   endpoints = pilot_call_get_endpoints (any.transport);
-  for (guint i = 0; i < endpoints->len; i++)
-    {
-      const PilotEndpoint *e = &g_array_index (endpoints, PilotEndpoint, i);
+  for (guint i = 0; i < endpoints->len; i++) {
+    const PilotEndpoint *e = &g_array_index (endpoints, PilotEndpoint, i);
 
-      g_assert_false (pilot_endpoint_is_loopback (e) || pilot_endpoint_is_link_local (e) || pilot_endpoint_is_any (e));
-      g_assert_cmpuint (e->port, ==, g_ntohs (((struct sockaddr_in *) &address)->sin_port));
-    }
+    g_assert_false (pilot_endpoint_is_loopback (e) || pilot_endpoint_is_link_local (e) || pilot_endpoint_is_any (e));
+    g_assert_cmpuint (e->port, ==, g_ntohs (((struct sockaddr_in *) &address)->sin_port));
+  }
   to = f->a.endpoint;
   to.port = g_ntohs (((struct sockaddr_in *) &address)->sin_port);
   send_all (f, &(PilotSendBatch) { to, (const guint8 *) "hello", 5, 0 }, 1);
-  while (any.received->len == 0)
-    {
-      struct pollfd fd = { .fd = pilot_transport_get_poll_fd (any.transport), .events = POLLIN };
+  while (any.received->len == 0) {
+    struct pollfd fd = { .fd = pilot_transport_get_poll_fd (any.transport), .events = POLLIN };
 
-      g_assert_cmpint (poll (&fd, 1, 5000), ==, 1);
-      pilot_transport_dispatch (any.transport, G_IO_IN);
-    }
+    g_assert_cmpint (poll (&fd, 1, 5000), ==, 1);
+    pilot_transport_dispatch (any.transport, G_IO_IN);
+  }
   g_assert_true (pilot_endpoint_equal (&g_array_index (any.senders, PilotEndpoint, 0), &f->a.endpoint));
   end_stop (&any);
 }
@@ -570,11 +553,10 @@ test_any (Fixture       *f,
 static gboolean
 run_in_namespace (void)
 {
-  if (geteuid () != 0)
-    {
-      g_test_skip ("only root can make the network this needs");
-      return FALSE;
-    }
+  if (geteuid () != 0) {
+    g_test_skip ("only root can make the network this needs");
+    return FALSE;
+  }
   g_test_trap_subprocess (NULL, 60 * G_USEC_PER_SEC, G_TEST_SUBPROCESS_INHERIT_STDERR);
   g_test_trap_assert_passed ();
   return FALSE;
@@ -655,21 +637,19 @@ test_full (void)
   end_start (&f.b, &candidate, "{'listen': <'198.51.100.1:0'>}");
   g_assert_cmpint (setsockopt (pilot_transport_get_poll_fd (f.a.transport), SOL_SOCKET, SO_SNDBUF, &small, sizeof small), ==, 0);
   bytes = pattern (1000, 3);
-  for (guint i = 0; i < G_N_ELEMENTS (items); i++)
-    {
-      items[i] = (PilotSendBatch) { f.b.endpoint, bytes, 1000, 0 };
-      items[i].to.address[3] = 2;
-    }
+  for (guint i = 0; i < G_N_ELEMENTS (items); i++) {
+    items[i] = (PilotSendBatch) { f.b.endpoint, bytes, 1000, 0 };
+    items[i].to.address[3] = 2;
+  }
   g_assert_true (pilot_call_send (f.a.transport, items, G_N_ELEMENTS (items), &sent, NULL));
   g_assert_cmpuint (sent, >, 0);
   g_assert_cmpuint (sent, <, G_N_ELEMENTS (items));
   g_assert_cmpint (pilot_transport_get_poll_events (f.a.transport), ==, G_IO_IN | G_IO_OUT);
   g_assert_cmpuint (f.a.writable, ==, 0);
-  while (f.a.writable == 0)
-    {
-      turn (&f, 100);
-      g_assert_cmpint (g_get_monotonic_time (), <, deadline);
-    }
+  while (f.a.writable == 0) {
+    turn (&f, 100);
+    g_assert_cmpint (g_get_monotonic_time (), <, deadline);
+  }
   g_assert_cmpint (pilot_transport_get_poll_events (f.a.transport), ==, G_IO_IN);
   close (tap);
   tear_down (&f, NULL);
@@ -695,8 +675,8 @@ skip_ipv6 (void)
 
 static void
 add (const Candidate *candidate,
-     const gchar     *name,
-     void           (*func) (Fixture *, gconstpointer))
+     const gchar *name,
+     void (*func) (Fixture *, gconstpointer))
 {
   g_autofree gchar *path = g_strdup_printf ("/%s/%s", candidate->name, name);
 
@@ -704,29 +684,27 @@ add (const Candidate *candidate,
 }
 
 int
-main (int   argc,
+main (int argc,
       char *argv[])
 {
   g_test_init (&argc, &argv, NULL);
-  for (guint i = 0; i < G_N_ELEMENTS (candidates); i++)
-    {
-      if (strstr (candidates[i].name, "ipv6") != NULL && !has_ipv6 ())
-        {
-          g_test_add_func ("/transport-udp-ipv6", skip_ipv6);
-          continue;
-        }
-      add (&candidates[i], "describes", test_describes);
-      add (&candidates[i], "nothing", test_nothing);
-      add (&candidates[i], "one", test_one);
-      add (&candidates[i], "segments", test_segments);
-      add (&candidates[i], "many", test_many);
-      add (&candidates[i], "both-ways", test_both_ways);
-      add (&candidates[i], "unreachable", test_unreachable);
-      add (&candidates[i], "no-endpoint", test_no_endpoint);
-      add (&candidates[i], "disabled", test_disabled);
-      add (&candidates[i], "no-receiver", test_no_receiver);
-      add (&candidates[i], "settings", test_settings);
+  for (guint i = 0; i < G_N_ELEMENTS (candidates); i++) {
+    if (strstr (candidates[i].name, "ipv6") != NULL && !has_ipv6 ()) {
+      g_test_add_func ("/transport-udp-ipv6", skip_ipv6);
+      continue;
     }
+    add (&candidates[i], "describes", test_describes);
+    add (&candidates[i], "nothing", test_nothing);
+    add (&candidates[i], "one", test_one);
+    add (&candidates[i], "segments", test_segments);
+    add (&candidates[i], "many", test_many);
+    add (&candidates[i], "both-ways", test_both_ways);
+    add (&candidates[i], "unreachable", test_unreachable);
+    add (&candidates[i], "no-endpoint", test_no_endpoint);
+    add (&candidates[i], "disabled", test_disabled);
+    add (&candidates[i], "no-receiver", test_no_receiver);
+    add (&candidates[i], "settings", test_settings);
+  }
   add (&candidates[0], "calls", test_calls);
   add (&candidates[0], "stranger", test_stranger);
   add (&candidates[0], "listen", test_listen);

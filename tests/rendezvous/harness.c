@@ -23,7 +23,7 @@ harness_now (void)
 
 static void
 harness_failed (const GError *error,
-                gpointer      user_data)
+                gpointer user_data)
 {
   Harness *harness = user_data;
 
@@ -50,7 +50,7 @@ harness_thread (gpointer user_data)
 }
 
 void
-harness_init (Harness    *harness,
+harness_init (Harness *harness,
               PilotStore *store)
 {
   memset (harness, 0, sizeof *harness);
@@ -81,9 +81,9 @@ quit (gpointer user_data)
 }
 
 static void
-attach_idle (Harness     *harness,
-             GSourceFunc  func,
-             gpointer     data)
+attach_idle (Harness *harness,
+             GSourceFunc func,
+             gpointer data)
 {
   g_autoptr (GSource) source = g_idle_source_new ();
 
@@ -112,7 +112,7 @@ harness_clear (Harness *harness)
 typedef struct
 {
   Harness *harness;
-  void   (*func) (Harness *harness, gpointer data);
+  void (*func) (Harness *harness, gpointer data);
   gpointer data;
 } Job;
 
@@ -128,7 +128,7 @@ run_job (gpointer user_data)
 
 void
 harness_run (Harness *harness,
-             void   (*func) (Harness *harness, gpointer data),
+             void (*func) (Harness *harness, gpointer data),
              gpointer data)
 {
   Job job = { harness, func, data };
@@ -140,9 +140,9 @@ harness_run (Harness *harness,
 /* Client */
 
 void
-client_open (Client              *client,
+client_open (Client *client,
              const PilotEndpoint *to,
-             const gchar         *from)
+             const gchar *from)
 {
   static const int on = 1;
   struct timeval timeout = { .tv_sec = 20 };
@@ -153,20 +153,19 @@ client_open (Client              *client,
   g_assert_cmpint (client->fd, >=, 0);
   /* As Go does; else the second segment of each request waits for the acknowledgement of the first. */
   g_assert_cmpint (setsockopt (client->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on), ==, 0);
-  if (from != NULL)
-    {
-      struct sockaddr_in source = { .sin_family = AF_INET };
+  if (from != NULL) {
+    struct sockaddr_in source = { .sin_family = AF_INET };
 
-      g_assert_cmpint (inet_pton (AF_INET, from, &source.sin_addr), ==, 1);
-      g_assert_cmpint (bind (client->fd, (struct sockaddr *) &source, sizeof source), ==, 0);
-    }
+    g_assert_cmpint (inet_pton (AF_INET, from, &source.sin_addr), ==, 1);
+    g_assert_cmpint (bind (client->fd, (struct sockaddr *) &source, sizeof source), ==, 0);
+  }
   g_assert_cmpint (setsockopt (client->fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout), ==, 0);
   g_assert_cmpint (setsockopt (client->fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof timeout), ==, 0);
   g_assert_cmpint (connect (client->fd, (struct sockaddr *) &address, length), ==, 0);
 }
 
 void
-client_open_tls (Client              *client,
+client_open_tls (Client *client,
                  const PilotEndpoint *to)
 {
   client_open (client, to, NULL);
@@ -181,35 +180,33 @@ client_open_tls (Client              *client,
 void
 client_close (Client *client)
 {
-  if (client->tls != NULL)
-    {
-      gnutls_deinit (client->tls);
-      gnutls_certificate_free_credentials (client->credentials);
-    }
+  if (client->tls != NULL) {
+    gnutls_deinit (client->tls);
+    gnutls_certificate_free_credentials (client->credentials);
+  }
   close (client->fd);
 }
 
 void
-client_write (Client        *client,
-              gconstpointer  data,
-              gsize          length)
+client_write (Client *client,
+              gconstpointer data,
+              gsize length)
 {
   const guint8 *bytes = data;
 
-  while (length > 0)
-    {
-      gssize n = client->tls != NULL ? gnutls_record_send (client->tls, bytes, length)
-                                     : send (client->fd, bytes, length, MSG_NOSIGNAL);
+  while (length > 0) {
+    gssize n = client->tls != NULL ? gnutls_record_send (client->tls, bytes, length)
+                                   : send (client->fd, bytes, length, MSG_NOSIGNAL);
 
-      g_assert_cmpint (n, >, 0);
-      bytes += n;
-      length -= (gsize) n;
-    }
+    g_assert_cmpint (n, >, 0);
+    bytes += n;
+    length -= (gsize) n;
+  }
 }
 
 /* Two segments, as Go writes it. */
 void
-client_send (Client      *client,
+client_send (Client *client,
              const gchar *body)
 {
   guint8 header[4];
@@ -222,19 +219,18 @@ client_send (Client      *client,
 static gboolean
 read_exactly (Client *client,
               guint8 *data,
-              gsize   length)
+              gsize length)
 {
-  while (length > 0)
-    {
-      gssize n = client->tls != NULL ? gnutls_record_recv (client->tls, data, length) : recv (client->fd, data, length, 0);
+  while (length > 0) {
+    gssize n = client->tls != NULL ? gnutls_record_recv (client->tls, data, length) : recv (client->fd, data, length, 0);
 
-      if (n < 0 && client->tls == NULL)
-        g_assert_cmpint (errno, ==, ECONNRESET);
-      if (n <= 0)
-        return FALSE;
-      data += n;
-      length -= (gsize) n;
-    }
+    if (n < 0 && client->tls == NULL)
+      g_assert_cmpint (errno, ==, ECONNRESET);
+    if (n <= 0)
+      return FALSE;
+    data += n;
+    length -= (gsize) n;
+  }
   return TRUE;
 }
 
@@ -267,9 +263,9 @@ client_expect_close (Client *client)
 }
 
 static JsonObject *
-call (Client      *client,
+call (Client *client,
       const gchar *format,
-      va_list      args)
+      va_list args)
 {
   g_autofree gchar *body = g_strdup_vprintf (format, args);
   JsonObject *response;
@@ -282,7 +278,7 @@ call (Client      *client,
 }
 
 JsonObject *
-client_call (Client      *client,
+client_call (Client *client,
              const gchar *format,
              ...)
 {
@@ -296,7 +292,7 @@ client_call (Client      *client,
 }
 
 JsonObject *
-client_expect (Client      *client,
+client_expect (Client *client,
                const gchar *type,
                const gchar *format,
                ...)
@@ -314,7 +310,7 @@ client_expect (Client      *client,
 }
 
 void
-client_expect_error (Client      *client,
+client_expect_error (Client *client,
                      const gchar *text,
                      const gchar *format,
                      ...)
@@ -334,7 +330,7 @@ client_expect_error (Client      *client,
 
 void
 person_init (Person *person,
-             gchar   letter)
+             gchar letter)
 {
   guint8 seed[PILOT_ED25519_SEED_SIZE];
   g_autofree gchar *key = NULL;
@@ -347,7 +343,7 @@ person_init (Person *person,
 }
 
 const gchar *
-person_sign (Person      *person,
+person_sign (Person *person,
              const gchar *format,
              ...)
 {
@@ -369,9 +365,9 @@ person_sign (Person      *person,
 }
 
 void
-person_register (Person  *person,
-                 Client  *client,
-                 guint16  port)
+person_register (Person *person,
+                 Client *client,
+                 guint16 port)
 {
   g_autoptr (JsonObject) response = NULL;
   g_autofree gchar *listen = g_strdup_printf ("127.0.0.1:%u", port);
@@ -391,23 +387,24 @@ person_poll (Person *person,
 }
 
 void
-person_request (Person      *person,
-                Client      *client,
-                guint32      to,
+person_request (Person *person,
+                Client *client,
+                guint32 to,
                 const gchar *justification)
 {
   g_autoptr (JsonObject) response = NULL;
 
   response = client_expect (client, "request_handshake_ok", "{\"type\":\"request_handshake\",\"from_node_id\":%u,\"to_node_id\":%u,"
-                            "\"justification\":\"%s\",\"signature\":\"%s\"}", person->id, to, justification,
+                                                            "\"justification\":\"%s\",\"signature\":\"%s\"}",
+                            person->id, to, justification,
                             person_sign (person, "handshake:%u:%u", person->id, to));
   g_assert_cmpstr (json_object_get_string_member (response, "status"), ==, "delivered");
 }
 
 void
-person_report (Person  *person,
-               Client  *client,
-               guint32  peer)
+person_report (Person *person,
+               Client *client,
+               guint32 peer)
 {
   g_autoptr (JsonObject) response = NULL;
 
@@ -416,9 +413,9 @@ person_report (Person  *person,
 }
 
 gboolean
-check_trust (Client  *client,
-             guint32  a,
-             guint32  b)
+check_trust (Client *client,
+             guint32 a,
+             guint32 b)
 {
   g_autoptr (JsonObject) response = client_expect (client, "check_trust_ok",
                                                    "{\"type\":\"check_trust\",\"node_id\":%u,\"peer_id\":%u}", a, b);

@@ -15,15 +15,15 @@
 typedef struct
 {
   Harness harness;
-  Client  client;
-  Person  alice;
-  Person  bob;
-  int     a; /* their tunnel sockets */
-  int     b;
+  Client client;
+  Person alice;
+  Person bob;
+  int a; /* their tunnel sockets */
+  int b;
 } Fixture;
 
 static int
-udp_open (const gchar         *from,
+udp_open (const gchar *from,
           const PilotEndpoint *to)
 {
   struct timeval timeout = { .tv_sec = 10 };
@@ -41,9 +41,9 @@ udp_open (const gchar         *from,
 }
 
 static void
-udp_expect (int           fd,
+udp_expect (int fd,
             gconstpointer data,
-            gsize         length)
+            gsize length)
 {
   guint8 buffer[65536];
   gssize n = recv (fd, buffer, sizeof buffer, 0);
@@ -65,7 +65,7 @@ udp_settle (Fixture *fixture)
 
 static void
 udp_expect_nothing (Fixture *fixture,
-                    int      fd)
+                    int fd)
 {
   guint8 byte;
 
@@ -75,7 +75,7 @@ udp_expect_nothing (Fixture *fixture,
 }
 
 static void
-put_endpoint (int     fd,
+put_endpoint (int fd,
               guint8 *data)
 {
   struct sockaddr_in name;
@@ -88,9 +88,9 @@ put_endpoint (int     fd,
 }
 
 static void
-discover (int     fd,
+discover (int fd,
           guint32 id,
-          guint8  type)
+          guint8 type)
 {
   guint8 message[5] = { type }, reply[8] = { 2 };
 
@@ -124,9 +124,9 @@ fixture_clear (Fixture *fixture)
 }
 
 static gsize
-make_relay (guint8      *message,
-            guint32      sender,
-            guint32      destination,
+make_relay (guint8 *message,
+            guint32 sender,
+            guint32 destination,
             const gchar *frame)
 {
   message[0] = 5;
@@ -144,9 +144,9 @@ test_discover (void)
 
   harness_init (&fixture.harness, NULL);
   fixture_init (&fixture);
-  discover (fixture.a, 0, 1);          /* before registering */
+  discover (fixture.a, 0, 1); /* before registering */
   discover (fixture.a, 1, 1);
-  discover (fixture.a, 77, 1);         /* nobody's id: answered all the same */
+  discover (fixture.a, 77, 1); /* nobody's id: answered all the same */
   /* Rubbish is passed over. */
   send (fixture.a, "\1\0", 2, 0);
   send (fixture.a, "\7\0\0\0\1\0\0", 7, 0);
@@ -180,20 +180,18 @@ test_relay (void)
   udp_expect (fixture.b, deliver, length - 4);
 
   /* In order, many in a burst, none lost (they fit the buffers). */
-  for (guint i = 0; i < 200; i++)
-    {
-      g_autofree gchar *frame = g_strdup_printf ("PILS%u", i);
+  for (guint i = 0; i < 200; i++) {
+    g_autofree gchar *frame = g_strdup_printf ("PILS%u", i);
 
-      length = make_relay (message, 1, 2, frame);
-      g_assert_cmpint (send (fixture.a, message, length, 0), ==, length);
-    }
-  for (guint i = 0; i < 200; i++)
-    {
-      g_autofree gchar *frame = g_strdup_printf ("PILS%u", i);
+    length = make_relay (message, 1, 2, frame);
+    g_assert_cmpint (send (fixture.a, message, length, 0), ==, length);
+  }
+  for (guint i = 0; i < 200; i++) {
+    g_autofree gchar *frame = g_strdup_printf ("PILS%u", i);
 
-      memcpy (deliver + 5, frame, strlen (frame));
-      udp_expect (fixture.b, deliver, 5 + strlen (frame));
-    }
+    memcpy (deliver + 5, frame, strlen (frame));
+    udp_expect (fixture.b, deliver, 5 + strlen (frame));
+  }
   /* A frame as large as UDP takes. */
   {
     g_autofree guint8 *large = g_malloc0 (65507);
@@ -326,7 +324,8 @@ test_notify (void)
   udp_expect (fixture.b, "\x0a\1", 2);
   json_object_unref (person_poll (&fixture.bob, &fixture.client));
   response = client_expect (&fixture.client, "respond_handshake_ok", "{\"type\":\"respond_handshake\",\"node_id\":2,\"peer_id\":1,"
-                            "\"accept\":true,\"signature\":\"%s\"}", person_sign (&fixture.bob, "respond:2:1"));
+                                                                     "\"accept\":true,\"signature\":\"%s\"}",
+                            person_sign (&fixture.bob, "respond:2:1"));
   json_object_unref (response);
   udp_expect (fixture.a, "\x0a\1", 2);
   /* Once a second at most. */
@@ -339,7 +338,8 @@ static gchar *
 resolve_bob (Fixture *fixture)
 {
   g_autoptr (JsonObject) response = client_expect (&fixture->client, "resolve_ok", "{\"type\":\"resolve\",\"requester_id\":1,\"node_id\":2,"
-                                                   "\"signature\":\"%s\"}", person_sign (&fixture->alice, "resolve:1:2"));
+                                                                                   "\"signature\":\"%s\"}",
+                                                   person_sign (&fixture->alice, "resolve:1:2"));
 
   return g_strdup (json_object_get_string_member (response, "real_addr"));
 }
@@ -407,7 +407,7 @@ test_source_address (void)
 }
 
 int
-main (int    argc,
+main (int argc,
       char **argv)
 {
   setlocale (LC_ALL, "");

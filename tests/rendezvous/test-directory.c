@@ -11,18 +11,18 @@
 
 typedef struct
 {
-  PilotStore     *store;
+  PilotStore *store;
   PilotDirectory *directory;
-  PilotJournal   *journal;
-  GError         *failure; /* of the last commit */
-  guint           n_settled;
+  PilotJournal *journal;
+  GError *failure; /* of the last commit */
+  guint n_settled;
 } Fixture;
 
 static void
 settled (PilotJournal *journal,
-         guint64       ticket,
+         guint64 ticket,
          const GError *error,
-         gpointer      user_data)
+         gpointer user_data)
 {
   Fixture *fixture = user_data;
 
@@ -69,8 +69,8 @@ fixture_clear (Fixture *fixture)
 
 static guint32
 add_node (Fixture *fixture,
-          guint32  number,
-          gint64   now)
+          guint32 number,
+          gint64 now)
 {
   guint8 key[PILOT_KEY_SIZE] = { 0 };
   PilotDirectoryRegistration registration = { .key = key, .is_signed = TRUE, .listen_addr = "" };
@@ -88,7 +88,7 @@ add_node (Fixture *fixture,
 
 static guint
 poll_count (Fixture *fixture,
-            guint32  id)
+            guint32 id)
 {
   g_autoptr (GArray) items = pilot_directory_poll (fixture->directory, id);
 
@@ -97,7 +97,7 @@ poll_count (Fixture *fixture,
 
 static void
 deliver_all (Fixture *fixture,
-             guint32  id)
+             guint32 id)
 {
   g_autoptr (GArray) items = pilot_directory_poll (fixture->directory, id);
 
@@ -114,12 +114,11 @@ test_pending_bounded (void)
 
   fixture_init (&fixture);
   add_node (&fixture, 1, 10);
-  for (guint32 i = 2; i <= PILOT_DIRECTORY_MAX_PENDING + 50; i++)
-    {
-      g_assert_true (pilot_directory_request (fixture.directory, add_node (&fixture, i, 10), 1, "", i, &error));
-      if (poll_count (&fixture, 1) == PILOT_DIRECTORY_MAX_INBOX)
-        deliver_all (&fixture, 1);
-    }
+  for (guint32 i = 2; i <= PILOT_DIRECTORY_MAX_PENDING + 50; i++) {
+    g_assert_true (pilot_directory_request (fixture.directory, add_node (&fixture, i, 10), 1, "", i, &error));
+    if (poll_count (&fixture, 1) == PILOT_DIRECTORY_MAX_INBOX)
+      deliver_all (&fixture, 1);
+  }
   g_assert_no_error (error);
   g_assert_false (pilot_directory_respond (fixture.directory, 1, 2, TRUE, 99, &error));
   g_assert_cmpstr (error->message, ==, "no pending handshake request from node 2");
@@ -300,7 +299,7 @@ test_limiter (void)
 }
 
 int
-main (int    argc,
+main (int argc,
       char **argv)
 {
   setlocale (LC_ALL, "");

@@ -19,9 +19,9 @@ static const gchar *program;
 
 typedef struct
 {
-  GPid          pid;
-  FILE         *out;
-  gchar         line[512];
+  GPid pid;
+  FILE *out;
+  gchar line[512];
   PilotEndpoint registry;
 } Child;
 
@@ -33,7 +33,7 @@ in_folder (const gchar *folder,
 }
 
 static void
-child_start (Child       *child,
+child_start (Child *child,
              const gchar *store,
              const gchar *notify_socket,
              const gchar *extra)
@@ -58,7 +58,7 @@ child_start (Child       *child,
 /* The exit status, as of waitpid(2). */
 static int
 child_end (Child *child,
-           int    signal)
+           int signal)
 {
   int status;
 
@@ -84,12 +84,11 @@ remove_folder (const gchar *folder)
   g_autoptr (GDir) dir = g_dir_open (folder, 0, NULL);
   const gchar *name;
 
-  while ((name = g_dir_read_name (dir)) != NULL)
-    {
-      g_autofree gchar *path = in_folder (folder, name);
+  while ((name = g_dir_read_name (dir)) != NULL) {
+    g_autofree gchar *path = in_folder (folder, name);
 
-      g_assert_cmpint (g_unlink (path), ==, 0);
-    }
+    g_assert_cmpint (g_unlink (path), ==, 0);
+  }
   g_assert_cmpint (g_rmdir (folder), ==, 0);
 }
 
@@ -108,45 +107,45 @@ test_kill (void)
   person_init (&alice, 'a');
   person_init (&bob, 'b');
   person_init (&carol, 'c');
-  for (guint round = 0; round < 5; round++)
-    {
-      child_start (&child, store, NULL, NULL);
-      client_open (&client, &child.registry, NULL);
-      switch (round)
-        {
-        case 0:
-          person_register (&alice, &client, 4001);
-          person_register (&bob, &client, 4002);
-          break;
-        case 1:
-          g_assert_false (check_trust (&client, alice.id, bob.id));
-          person_report (&alice, &client, bob.id);
-          person_request (&bob, &client, alice.id, "hello");
-          break;
-        case 2:
-          g_assert_true (check_trust (&client, alice.id, bob.id));
-          response = client_expect (&client, "respond_handshake_ok", "{\"type\":\"respond_handshake\",\"node_id\":1,\"peer_id\":2,"
-                                    "\"accept\":true,\"signature\":\"%s\"}", person_sign (&alice, "respond:1:2"));
-          json_object_unref (response);
-          break;
-        case 3:
-          response = person_poll (&bob, &client);
-          g_assert_cmpuint (json_array_get_length (json_object_get_array_member (response, "responses")), ==, 1);
-          json_object_unref (response);
-          response = client_expect (&client, "rotate_key_ok", "{\"type\":\"rotate_key\",\"node_id\":1,\"new_public_key\":\"%s\","
-                                    "\"signature\":\"%s\"}", carol.key, person_sign (&alice, "rotate:1:%s", carol.key));
-          json_object_unref (response);
-          break;
-        default:
-          person_register (&carol, &client, 4001);
-          g_assert_cmpuint (carol.id, ==, 1);
-          g_assert_true (check_trust (&client, 1, 2));
-          break;
-        }
-      status = child_end (&child, SIGKILL);
-      g_assert_true (WIFSIGNALED (status));
-      client_close (&client);
+  for (guint round = 0; round < 5; round++) {
+    child_start (&child, store, NULL, NULL);
+    client_open (&client, &child.registry, NULL);
+    switch (round) {
+    case 0:
+      person_register (&alice, &client, 4001);
+      person_register (&bob, &client, 4002);
+      break;
+    case 1:
+      g_assert_false (check_trust (&client, alice.id, bob.id));
+      person_report (&alice, &client, bob.id);
+      person_request (&bob, &client, alice.id, "hello");
+      break;
+    case 2:
+      g_assert_true (check_trust (&client, alice.id, bob.id));
+      response = client_expect (&client, "respond_handshake_ok", "{\"type\":\"respond_handshake\",\"node_id\":1,\"peer_id\":2,"
+                                                                 "\"accept\":true,\"signature\":\"%s\"}",
+                                person_sign (&alice, "respond:1:2"));
+      json_object_unref (response);
+      break;
+    case 3:
+      response = person_poll (&bob, &client);
+      g_assert_cmpuint (json_array_get_length (json_object_get_array_member (response, "responses")), ==, 1);
+      json_object_unref (response);
+      response = client_expect (&client, "rotate_key_ok", "{\"type\":\"rotate_key\",\"node_id\":1,\"new_public_key\":\"%s\","
+                                                          "\"signature\":\"%s\"}",
+                                carol.key, person_sign (&alice, "rotate:1:%s", carol.key));
+      json_object_unref (response);
+      break;
+    default:
+      person_register (&carol, &client, 4001);
+      g_assert_cmpuint (carol.id, ==, 1);
+      g_assert_true (check_trust (&client, 1, 2));
+      break;
     }
+    status = child_end (&child, SIGKILL);
+    g_assert_true (WIFSIGNALED (status));
+    client_close (&client);
+  }
   child_start (&child, store, NULL, NULL);
   status = child_end (&child, SIGTERM);
   g_assert_true (WIFEXITED (status));
@@ -181,7 +180,7 @@ test_notify (void)
 }
 
 static void
-expect_refusal (gint         code,
+expect_refusal (gint code,
                 const gchar *text,
                 ...)
 {
@@ -247,7 +246,7 @@ test_refusals (void)
 }
 
 int
-main (int    argc,
+main (int argc,
       char **argv)
 {
   setlocale (LC_ALL, "");

@@ -20,9 +20,9 @@
 typedef struct
 {
   Harness harness;
-  Client  client;
-  Person  alice;
-  Person  bob;
+  Client client;
+  Person alice;
+  Person bob;
 } Fixture;
 
 static void
@@ -52,8 +52,8 @@ register_both (Fixture *fixture)
 }
 
 static JsonObject *
-lookup (Client  *client,
-        guint32  id)
+lookup (Client *client,
+        guint32 id)
 {
   return client_expect (client, "lookup_ok", "{\"type\":\"lookup\",\"node_id\":%u}", id);
 }
@@ -81,9 +81,9 @@ can_resolve (Client *client,
 }
 
 static JsonObject *
-respond (Client  *client,
-         Person  *who,
-         guint32  peer,
+respond (Client *client,
+         Person *who,
+         guint32 peer,
          gboolean accept)
 {
   return client_call (client, "{\"type\":\"respond_handshake\",\"node_id\":%u,\"peer_id\":%u,\"accept\":%s,\"signature\":\"%s\"}",
@@ -136,28 +136,26 @@ test_pipeline (void)
 
   fixture_init (&fixture);
   register_both (&fixture);
-  for (guint i = 0; i < 100; i++)
-    {
-      /* Every other one is a change that waits for the store. */
-      g_autofree gchar *body = i % 2 == 0
-        ? g_strdup_printf ("{\"type\":\"set_hostname\",\"node_id\":%u,\"hostname\":\"h%u\",\"signature\":\"%s\"}", fixture.alice.id, i,
-                           person_sign (&fixture.alice, "set_hostname:%u", fixture.alice.id))
-        : g_strdup_printf ("{\"type\":\"lookup\",\"node_id\":%u}", fixture.alice.id);
-      guint32 length = GUINT32_TO_BE ((guint32) strlen (body));
+  for (guint i = 0; i < 100; i++) {
+    /* Every other one is a change that waits for the store. */
+    g_autofree gchar *body = i % 2 == 0
+                                 ? g_strdup_printf ("{\"type\":\"set_hostname\",\"node_id\":%u,\"hostname\":\"h%u\",\"signature\":\"%s\"}", fixture.alice.id, i,
+                                                    person_sign (&fixture.alice, "set_hostname:%u", fixture.alice.id))
+                                 : g_strdup_printf ("{\"type\":\"lookup\",\"node_id\":%u}", fixture.alice.id);
+    guint32 length = GUINT32_TO_BE ((guint32) strlen (body));
 
-      g_byte_array_append (all, (guint8 *) &length, sizeof length);
-      g_byte_array_append (all, (guint8 *) body, (guint) strlen (body));
-    }
+    g_byte_array_append (all, (guint8 *) &length, sizeof length);
+    g_byte_array_append (all, (guint8 *) body, (guint) strlen (body));
+  }
   client_write (&fixture.client, all->data, all->len);
-  for (guint i = 0; i < 100; i++)
-    {
-      g_autoptr (JsonObject) response = client_receive (&fixture.client);
-      g_autofree gchar *name = g_strdup_printf ("h%u", i - i % 2);
+  for (guint i = 0; i < 100; i++) {
+    g_autoptr (JsonObject) response = client_receive (&fixture.client);
+    g_autofree gchar *name = g_strdup_printf ("h%u", i - i % 2);
 
-      g_assert_nonnull (response);
-      g_assert_cmpstr (json_object_get_string_member (response, "type"), ==, i % 2 == 0 ? "set_hostname_ok" : "lookup_ok");
-      g_assert_cmpstr (json_object_get_string_member (response, "hostname"), ==, name);
-    }
+    g_assert_nonnull (response);
+    g_assert_cmpstr (json_object_get_string_member (response, "type"), ==, i % 2 == 0 ? "set_hostname_ok" : "lookup_ok");
+    g_assert_cmpstr (json_object_get_string_member (response, "hostname"), ==, name);
+  }
   fixture_clear (&fixture);
 }
 
@@ -165,10 +163,13 @@ test_pipeline (void)
 static void
 test_rubbish (void)
 {
-  static const struct { const gchar *bytes; gsize length; } rubbish[] = {
+  static const struct {
+    const gchar *bytes;
+    gsize length;
+  } rubbish[] = {
     { "\0\0\0\0", 4 },
-    { "\0\1\0\1", 4 },                      /* 65537 */
-    { "\4\0\0\0", 4 },                      /* 64 MiB */
+    { "\0\1\0\1", 4 }, /* 65537 */
+    { "\4\0\0\0", 4 }, /* 64 MiB */
     { "\377\377\377\377", 4 },
     { "GET / HTTP/1.1\r\n\r\n", 18 },
     { "PILT\1", 5 },
@@ -182,17 +183,16 @@ test_rubbish (void)
   Fixture fixture;
 
   fixture_init (&fixture);
-  for (guint i = 0; i < G_N_ELEMENTS (rubbish); i++)
-    {
-      Client client;
+  for (guint i = 0; i < G_N_ELEMENTS (rubbish); i++) {
+    Client client;
 
-      client_open (&client, &fixture.harness.registry, NULL);
-      client_write (&client, rubbish[i].bytes, rubbish[i].length);
-      client_expect_close (&client);
-      client_close (&client);
-      /* Nobody else suffers. */
-      expect_ok (client_call (&fixture.client, "{\"type\":\"beacon_list\"}"));
-    }
+    client_open (&client, &fixture.harness.registry, NULL);
+    client_write (&client, rubbish[i].bytes, rubbish[i].length);
+    client_expect_close (&client);
+    client_close (&client);
+    /* Nobody else suffers. */
+    expect_ok (client_call (&fixture.client, "{\"type\":\"beacon_list\"}"));
+  }
   fixture_clear (&fixture);
 }
 
@@ -200,7 +200,9 @@ test_rubbish (void)
 static void
 test_register (void)
 {
-  static const struct { const gchar *listen, *stored; } endpoints[] = {
+  static const struct {
+    const gchar *listen, *stored;
+  } endpoints[] = {
     { "127.0.0.1:4000", "127.0.0.1:4000" },
     { "0.0.0.0:4000", "127.0.0.1:4000" },
     { "10.0.0.5:4000", "127.0.0.1:4000" },
@@ -217,16 +219,16 @@ test_register (void)
 
   fixture_init (&fixture);
   client_expect_error (&fixture.client, "registration requires public_key", "{\"type\":\"register\",\"listen_addr\":\"\"}");
-  for (guint i = 0; i < 3; i++)
-    {
-      g_autofree gchar *key = g_strdup (alice->key);
-      g_autofree gchar *signature = g_strdup (person_sign (alice, "register:127.0.0.1:1:%s", alice->key));
+  for (guint i = 0; i < 3; i++) {
+    g_autofree gchar *key = g_strdup (alice->key);
+    g_autofree gchar *signature = g_strdup (person_sign (alice, "register:127.0.0.1:1:%s", alice->key));
 
-      signature[3] = i == 0 ? (signature[3] == 'A' ? 'B' : 'A') : signature[3];
-      key[3] = i == 2 ? (key[3] == 'A' ? 'B' : 'A') : key[3];
-      client_expect_error (&fixture.client, "registration: signature verification failed", "{\"type\":\"register\",\"listen_addr\":"
-                           "\"127.0.0.1:%d\",\"public_key\":\"%s\",\"signature\":\"%s\"}", i == 1 ? 2 : 1, key, signature);
-    }
+    signature[3] = i == 0 ? (signature[3] == 'A' ? 'B' : 'A') : signature[3];
+    key[3] = i == 2 ? (key[3] == 'A' ? 'B' : 'A') : key[3];
+    client_expect_error (&fixture.client, "registration: signature verification failed", "{\"type\":\"register\",\"listen_addr\":"
+                                                                                         "\"127.0.0.1:%d\",\"public_key\":\"%s\",\"signature\":\"%s\"}",
+                         i == 1 ? 2 : 1, key, signature);
+  }
   client_expect_error (&fixture.client, "registration: invalid signature encoding",
                        "{\"type\":\"register\",\"public_key\":\"%s\",\"signature\":\"??\"}", alice->key);
 
@@ -241,15 +243,15 @@ test_register (void)
   g_assert_cmpint (json_object_get_int_member (response, "protocol_version"), ==, 1);
   json_object_unref (response);
 
-  for (guint i = 0; i < G_N_ELEMENTS (endpoints); i++)
-    {
-      response = client_expect (&fixture.client, "register_ok", "{\"type\":\"register\",\"listen_addr\":\"%s\",\"public_key\":\"%s\","
-                                "\"signature\":\"%s\"}", endpoints[i].listen, alice->key,
-                                person_sign (alice, "register:%s:%s", endpoints[i].listen, alice->key));
-      g_assert_cmpint (json_object_get_int_member (response, "node_id"), ==, 1);
-      g_assert_cmpstr (json_object_get_string_member (response, "observed_addr"), ==, endpoints[i].stored);
-      json_object_unref (response);
-    }
+  for (guint i = 0; i < G_N_ELEMENTS (endpoints); i++) {
+    response = client_expect (&fixture.client, "register_ok", "{\"type\":\"register\",\"listen_addr\":\"%s\",\"public_key\":\"%s\","
+                                                              "\"signature\":\"%s\"}",
+                              endpoints[i].listen, alice->key,
+                              person_sign (alice, "register:%s:%s", endpoints[i].listen, alice->key));
+    g_assert_cmpint (json_object_get_int_member (response, "node_id"), ==, 1);
+    g_assert_cmpstr (json_object_get_string_member (response, "observed_addr"), ==, endpoints[i].stored);
+    json_object_unref (response);
+  }
   /* Once signed, always signed; also when it was gone for a while. */
   client_expect_error (&fixture.client, "node 1: unsigned registration cannot modify a signature-verified key",
                        "{\"type\":\"register\",\"public_key\":\"%s\"}", alice->key);
@@ -285,15 +287,14 @@ test_register_weaknesses (void)
   gsize last;
 
   fixture_init (&fixture);
-  for (guint i = 0; i < 2; i++)
-    {
-      Person *who = i == 0 ? &fixture.alice : &fixture.bob;
+  for (guint i = 0; i < 2; i++) {
+    Person *who = i == 0 ? &fixture.alice : &fixture.bob;
 
-      response = client_expect (&fixture.client, "register_ok", "{\"type\":\"register\",\"owner\":\"me@example.org\",\"public_key\":\"%s\"}",
-                                who->key);
-      who->id = (guint32) json_object_get_int_member (response, "node_id");
-      json_object_unref (response);
-    }
+    response = client_expect (&fixture.client, "register_ok", "{\"type\":\"register\",\"owner\":\"me@example.org\",\"public_key\":\"%s\"}",
+                              who->key);
+    who->id = (guint32) json_object_get_int_member (response, "node_id");
+    json_object_unref (response);
+  }
   g_assert_cmpuint (fixture.alice.id, !=, fixture.bob.id);
 
   /* The last digit's unused bits. */
@@ -307,7 +308,8 @@ test_register_weaknesses (void)
     g_string_append_printf (lan, ",\"192.168.1.%u:4000\"", i);
   person_register (&fixture.bob, &fixture.client, 4002);
   expect_ok (client_call (&fixture.client, "{\"type\":\"register\",\"lan_addrs\":[%s],\"listen_addr\":\"\",\"public_key\":\"%s\",\"signature\":"
-                          "\"%s\"}", lan->str, fixture.bob.key, person_sign (&fixture.bob, "register::%s", fixture.bob.key)));
+                                           "\"%s\"}",
+                          lan->str, fixture.bob.key, person_sign (&fixture.bob, "register::%s", fixture.bob.key)));
   expect_ok (client_call (&fixture.client, "{\"type\":\"set_visibility\",\"node_id\":%u,\"public\":true,\"signature\":\"%s\"}", fixture.bob.id,
                           person_sign (&fixture.bob, "set_visibility:%u", fixture.bob.id)));
   person_register (&fixture.alice, &fixture.client, 4001);
@@ -331,17 +333,16 @@ test_heartbeat (void)
   register_both (&fixture);
   a = fixture.alice.id;
   b = fixture.bob.id;
-  for (guint i = 0; i < 2; i++)
-    {
-      response = client_expect (&fixture.client, "heartbeat_ok", "{\"type\":\"heartbeat\",\"node_id\":%u,\"signature\":\"%s\"}", a,
-                                person_sign (&fixture.alice, "heartbeat:%u", a));
-      g_assert_cmpint (json_object_get_int_member (response, "time"), ==, g_atomic_int_get (&harness_time));
-      json_object_unref (response);
-      /* Verified every time, also right after a good one. */
-      client_expect_error (&fixture.client, "signature verification failed", "{\"type\":\"heartbeat\",\"node_id\":%u,\"signature\":\"%s\"}", a,
-                           person_sign (&fixture.bob, "heartbeat:%u", a));
-      client_expect_error (&fixture.client, "signature required for authenticated node", "{\"type\":\"heartbeat\",\"node_id\":%u}", a);
-    }
+  for (guint i = 0; i < 2; i++) {
+    response = client_expect (&fixture.client, "heartbeat_ok", "{\"type\":\"heartbeat\",\"node_id\":%u,\"signature\":\"%s\"}", a,
+                              person_sign (&fixture.alice, "heartbeat:%u", a));
+    g_assert_cmpint (json_object_get_int_member (response, "time"), ==, g_atomic_int_get (&harness_time));
+    json_object_unref (response);
+    /* Verified every time, also right after a good one. */
+    client_expect_error (&fixture.client, "signature verification failed", "{\"type\":\"heartbeat\",\"node_id\":%u,\"signature\":\"%s\"}", a,
+                         person_sign (&fixture.bob, "heartbeat:%u", a));
+    client_expect_error (&fixture.client, "signature required for authenticated node", "{\"type\":\"heartbeat\",\"node_id\":%u}", a);
+  }
   url = g_strdup (person_sign (&fixture.alice, "heartbeat:%u", a));
   url[0] = '_';
   response = client_call (&fixture.client, "{\"type\":\"heartbeat\",\"node_id\":%u,\"signature\":\"%s\"}", a, url);
@@ -374,14 +375,13 @@ test_reap (void)
   g_atomic_int_set (&harness_time, start + 150);
   expect_ok (client_call (&fixture.client, "{\"type\":\"heartbeat\",\"node_id\":%u,\"signature\":\"%s\"}", fixture.bob.id,
                           person_sign (&fixture.bob, "heartbeat:%u", fixture.bob.id)));
-  for (guint i = 0; i < 250 && !gone; i++)
-    {
-      g_autoptr (JsonObject) response = client_call (&fixture.client, "{\"type\":\"lookup\",\"node_id\":%u}", fixture.alice.id);
+  for (guint i = 0; i < 250 && !gone; i++) {
+    g_autoptr (JsonObject) response = client_call (&fixture.client, "{\"type\":\"lookup\",\"node_id\":%u}", fixture.alice.id);
 
-      gone = json_object_has_member (response, "error");
-      if (!gone)
-        g_usleep (100 * 1000);
-    }
+    gone = json_object_has_member (response, "error");
+    if (!gone)
+      g_usleep (100 * 1000);
+  }
   g_assert_true (gone);
   json_object_unref (lookup (&fixture.client, fixture.bob.id));
   /* The name is free; the id is not. */
@@ -426,9 +426,11 @@ test_resolve (void)
   json_object_unref (response);
 
   client_expect_error (client, "signature verification failed", "{\"type\":\"resolve\",\"requester_id\":%u,\"node_id\":%u,"
-                       "\"signature\":\"%s\"}", a, b, person_sign (&fixture.alice, "resolve:%u:%u", b, a));
+                                                                "\"signature\":\"%s\"}",
+                       a, b, person_sign (&fixture.alice, "resolve:%u:%u", b, a));
   client_expect_error (client, "resolve denied: requester node 99 is not registered", "{\"type\":\"resolve\",\"requester_id\":99,"
-                       "\"node_id\":%u,\"signature\":\"%s\"}", b, person_sign (&fixture.alice, "resolve:99:%u", b));
+                                                                                      "\"node_id\":%u,\"signature\":\"%s\"}",
+                       b, person_sign (&fixture.alice, "resolve:99:%u", b));
   client_expect_error (client, "node 99: node not found", "{\"type\":\"resolve\",\"requester_id\":%u,\"node_id\":99,\"signature\":\"%s\"}",
                        a, person_sign (&fixture.alice, "resolve:%u:99", a));
   fixture_clear (&fixture);
@@ -445,22 +447,22 @@ test_relay_only (void)
   fixture_init (&fixture);
   person_register (&fixture.alice, client, 4001);
   response = client_expect (client, "register_ok", "{\"type\":\"register\",\"listen_addr\":\"203.0.113.7:4000\",\"relay_only\":true,"
-                            "\"lan_addrs\":[\"192.168.1.2:4000\"],\"public_key\":\"%s\",\"signature\":\"%s\"}", fixture.bob.key,
+                                                   "\"lan_addrs\":[\"192.168.1.2:4000\"],\"public_key\":\"%s\",\"signature\":\"%s\"}",
+                            fixture.bob.key,
                             person_sign (&fixture.bob, "register:203.0.113.7:4000:%s", fixture.bob.key));
   fixture.bob.id = (guint32) json_object_get_int_member (response, "node_id");
   json_object_unref (response);
   expect_ok (client_call (client, "{\"type\":\"set_visibility\",\"node_id\":%u,\"public\":true,\"signature\":\"%s\"}", fixture.bob.id,
                           person_sign (&fixture.bob, "set_visibility:%u", fixture.bob.id)));
-  for (guint i = 0; i < 2; i++)
-    {
-      g_autofree gchar *beacon = pilot_endpoint_to_string (&fixture.harness.beacon);
+  for (guint i = 0; i < 2; i++) {
+    g_autofree gchar *beacon = pilot_endpoint_to_string (&fixture.harness.beacon);
 
-      response = i == 0 ? lookup (client, fixture.bob.id) : resolve (client, &fixture.alice, fixture.bob.id);
-      g_assert_cmpstr (json_object_get_string_member (response, "real_addr"), ==, beacon);
-      g_assert_true (json_object_get_boolean_member (response, "relay_only"));
-      g_assert_false (json_object_has_member (response, "lan_addrs"));
-      json_object_unref (response);
-    }
+    response = i == 0 ? lookup (client, fixture.bob.id) : resolve (client, &fixture.alice, fixture.bob.id);
+    g_assert_cmpstr (json_object_get_string_member (response, "real_addr"), ==, beacon);
+    g_assert_true (json_object_get_boolean_member (response, "relay_only"));
+    g_assert_false (json_object_has_member (response, "lan_addrs"));
+    json_object_unref (response);
+  }
   fixture_clear (&fixture);
 }
 
@@ -479,20 +481,26 @@ test_handshake (void)
   a = fixture.alice.id;
   b = fixture.bob.id;
   client_expect_error (client, "handshake request signature verification failed", "{\"type\":\"request_handshake\",\"from_node_id\":%u,"
-                       "\"to_node_id\":%u,\"signature\":\"%s\"}", a, b, person_sign (&fixture.bob, "handshake:%u:%u", a, b));
+                                                                                  "\"to_node_id\":%u,\"signature\":\"%s\"}",
+                       a, b, person_sign (&fixture.bob, "handshake:%u:%u", a, b));
   client_expect_error (client, "handshake request requires signature", "{\"type\":\"request_handshake\",\"from_node_id\":%u,"
-                       "\"to_node_id\":%u}", a, b);
+                                                                       "\"to_node_id\":%u}",
+                       a, b);
   client_expect_error (client, "justification too large: 1025 bytes (max 1024)", "{\"type\":\"request_handshake\",\"from_node_id\":%u,"
-                       "\"to_node_id\":%u,\"justification\":\"%s\",\"signature\":\"%s\"}", a, b, large,
+                                                                                 "\"to_node_id\":%u,\"justification\":\"%s\",\"signature\":\"%s\"}",
+                       a, b, large,
                        person_sign (&fixture.alice, "handshake:%u:%u", a, b));
   client_expect_error (client, "node 99: node not found", "{\"type\":\"request_handshake\",\"from_node_id\":%u,\"to_node_id\":99,"
-                       "\"signature\":\"%s\"}", a, person_sign (&fixture.alice, "handshake:%u:99", a));
+                                                          "\"signature\":\"%s\"}",
+                       a, person_sign (&fixture.alice, "handshake:%u:99", a));
   client_expect_error (client, "no pending handshake request from node 1", "{\"type\":\"respond_handshake\",\"node_id\":%u,\"peer_id\":%u,"
-                       "\"accept\":true,\"signature\":\"%s\"}", b, a, person_sign (&fixture.bob, "respond:%u:%u", b, a));
+                                                                           "\"accept\":true,\"signature\":\"%s\"}",
+                       b, a, person_sign (&fixture.bob, "respond:%u:%u", b, a));
 
   person_request (&fixture.alice, client, b, "let me in");
   client_expect_error (client, "handshake request already pending from node 1", "{\"type\":\"request_handshake\",\"from_node_id\":%u,"
-                       "\"to_node_id\":%u,\"justification\":\"again\",\"signature\":\"%s\"}", a, b,
+                                                                                "\"to_node_id\":%u,\"justification\":\"again\",\"signature\":\"%s\"}",
+                       a, b,
                        person_sign (&fixture.alice, "handshake:%u:%u", a, b));
   client_expect_error (client, "signature verification failed", "{\"type\":\"poll_handshakes\",\"node_id\":%u,\"signature\":\"%s\"}", b,
                        person_sign (&fixture.alice, "poll_handshakes:%u", b));
@@ -536,8 +544,8 @@ test_handshake (void)
 
 static JsonObject *
 revoke_trust (Client *client,
-        Person *who,
-        guint32 peer)
+              Person *who,
+              guint32 peer)
 {
   return client_call (client, "{\"type\":\"revoke_trust\",\"node_id\":%u,\"peer_id\":%u,\"signature\":\"%s\"}", who->id, peer,
                       person_sign (who, "revoke_trust:%u:%u", who->id, peer));
@@ -629,21 +637,21 @@ test_inbox_full (void)
 
   fixture_init (&fixture);
   person_register (&fixture.bob, client, 4002);
-  for (guint i = 0; i < 101; i++)
-    {
-      guint8 seed[PILOT_ED25519_SEED_SIZE] = { 1, (guint8) i };
-      g_autofree gchar *key = NULL;
+  for (guint i = 0; i < 101; i++) {
+    guint8 seed[PILOT_ED25519_SEED_SIZE] = { 1, (guint8) i };
+    g_autofree gchar *key = NULL;
 
-      memset (&person, 0, sizeof person);
-      pilot_identity_init (&person.identity, seed);
-      key = g_base64_encode (person.identity.public_key, sizeof person.identity.public_key);
-      g_strlcpy (person.key, key, sizeof person.key);
-      person_register (&person, client, 4000);
-      if (i < 100)
-        person_request (&person, client, fixture.bob.id, "me too");
-    }
+    memset (&person, 0, sizeof person);
+    pilot_identity_init (&person.identity, seed);
+    key = g_base64_encode (person.identity.public_key, sizeof person.identity.public_key);
+    g_strlcpy (person.key, key, sizeof person.key);
+    person_register (&person, client, 4000);
+    if (i < 100)
+      person_request (&person, client, fixture.bob.id, "me too");
+  }
   client_expect_error (client, "handshake inbox full for node 1", "{\"type\":\"request_handshake\",\"from_node_id\":%u,\"to_node_id\":1,"
-                       "\"justification\":\"\",\"signature\":\"%s\"}", person.id, person_sign (&person, "handshake:%u:1", person.id));
+                                                                  "\"justification\":\"\",\"signature\":\"%s\"}",
+                       person.id, person_sign (&person, "handshake:%u:1", person.id));
   fixture_clear (&fixture);
 }
 
@@ -651,7 +659,9 @@ test_inbox_full (void)
 static void
 test_hostname (void)
 {
-  static const struct { const gchar *name, *error; } bad[] = {
+  static const struct {
+    const gchar *name, *error;
+  } bad[] = {
     { "Alice", "invalid hostname: hostname must be lowercase alphanumeric with hyphens, start/end with alphanumeric" },
     { "-a", "invalid hostname: hostname must be lowercase alphanumeric with hyphens, start/end with alphanumeric" },
     { "a.b", "invalid hostname: hostname must be lowercase alphanumeric with hyphens, start/end with alphanumeric" },
@@ -673,7 +683,8 @@ test_hostname (void)
     client_expect_error (client, bad[i].error, "{\"type\":\"set_hostname\",\"node_id\":%u,\"hostname\":\"%s\",\"signature\":\"%s\"}", a,
                          bad[i].name, person_sign (&fixture.alice, "set_hostname:%u", a));
   response = client_expect (client, "set_hostname_ok", "{\"type\":\"set_hostname\",\"node_id\":%u,\"hostname\":\"alice-1\","
-                            "\"signature\":\"%s\"}", a, person_sign (&fixture.alice, "set_hostname:%u", a));
+                                                       "\"signature\":\"%s\"}",
+                            a, person_sign (&fixture.alice, "set_hostname:%u", a));
   g_assert_cmpstr (json_object_get_string_member (response, "hostname"), ==, "alice-1");
   json_object_unref (response);
 
@@ -696,7 +707,8 @@ test_hostname (void)
   client_close (&stranger);
   client_open (&stranger, &fixture.harness.registry, NULL);
   response = client_expect (&stranger, "resolve_hostname_ok", "{\"type\":\"resolve_hostname\",\"hostname\":\"alice-1\",\"requester_id\":2,"
-                            "\"signature\":\"%s\"}", person_sign (&fixture.bob, "resolve_hostname:2"));
+                                                              "\"signature\":\"%s\"}",
+                            person_sign (&fixture.bob, "resolve_hostname:2"));
   json_object_unref (response);
   client_close (&stranger);
 
@@ -728,7 +740,8 @@ test_tags (void)
   client_expect_error (client, "tag \"A\" must be lowercase alphanumeric with hyphens",
                        "{\"type\":\"set_tags\",\"node_id\":1,\"tags\":[\"A\"],\"signature\":\"%s\"}", signature);
   client_expect_error (client, "too many tags (max 10)", "{\"type\":\"set_tags\",\"node_id\":1,\"tags\":[\"a\",\"b\",\"c\",\"d\",\"e\",\"f\",\"g\","
-                       "\"h\",\"i\",\"j\",\"k\"],\"signature\":\"%s\"}", signature);
+                                                         "\"h\",\"i\",\"j\",\"k\"],\"signature\":\"%s\"}",
+                       signature);
   response = client_expect (client, "set_tags_ok", "{\"type\":\"set_tags\",\"node_id\":1,\"tags\":[],\"signature\":\"%s\"}", signature);
   g_assert_true (json_object_get_null_member (response, "tags"));
   json_object_unref (response);
@@ -748,10 +761,12 @@ test_rotate (void)
   register_both (&fixture);
   person_init (&carol, 'c');
   client_expect_error (client, "signature verification failed", "{\"type\":\"rotate_key\",\"node_id\":1,\"new_public_key\":\"%s\","
-                       "\"signature\":\"%s\"}", carol.key, person_sign (&fixture.alice, "rotate:1")); /* the old, short form */
+                                                                "\"signature\":\"%s\"}",
+                       carol.key, person_sign (&fixture.alice, "rotate:1")); /* the old, short form */
   client_expect_error (client, "rotate_key requires a valid signature", "{\"type\":\"rotate_key\",\"node_id\":1,\"new_public_key\":\"%s\"}", carol.key);
   client_expect_error (client, "invalid new_public_key: already in use by node 2", "{\"type\":\"rotate_key\",\"node_id\":1,"
-                       "\"new_public_key\":\"%s\",\"signature\":\"%s\"}", fixture.bob.key,
+                                                                                   "\"new_public_key\":\"%s\",\"signature\":\"%s\"}",
+                       fixture.bob.key,
                        person_sign (&fixture.alice, "rotate:1:%s", fixture.bob.key));
   response = client_expect (client, "rotate_key_ok", "{\"type\":\"rotate_key\",\"node_id\":1,\"new_public_key\":\"%s\",\"signature\":\"%s\"}",
                             carol.key, person_sign (&fixture.alice, "rotate:1:%s", carol.key));
@@ -840,7 +855,8 @@ test_commit_fails (void)
   g_log_set_always_fatal (G_LOG_FATAL_MASK | G_LOG_LEVEL_CRITICAL); /* the server warns, as it should */
   harness_run (&fixture.harness, fail_next, GUINT_TO_POINTER (1));
   client_expect_error (client, "request failed: the registry cannot save its state", "{\"type\":\"report_trust\",\"node_id\":2,\"peer_id\":1,"
-                       "\"signature\":\"%s\"}", person_sign (&fixture.bob, "report_trust:2:1"));
+                                                                                     "\"signature\":\"%s\"}",
+                       person_sign (&fixture.bob, "report_trust:2:1"));
   g_assert_false (check_trust (client, 1, 2));
   /* A new id that was refused is given to the next one. */
   harness_run (&fixture.harness, fail_next, GUINT_TO_POINTER (1));
@@ -865,35 +881,31 @@ test_restart (void)
   Fixture fixture;
   JsonObject *response;
 
-  for (guint round = 0; round < 2; round++)
-    {
-      PilotStore *store = pilot_store_sqlite_new (path, &error);
+  for (guint round = 0; round < 2; round++) {
+    PilotStore *store = pilot_store_sqlite_new (path, &error);
 
-      g_assert_no_error (error);
-      harness_init (&fixture.harness, store);
-      harness_start (&fixture.harness);
-      client_open (&fixture.client, &fixture.harness.registry, NULL);
-      if (round == 0)
-        {
-          person_init (&fixture.alice, 'a');
-          person_init (&fixture.bob, 'b');
-          register_both (&fixture);
-          person_report (&fixture.alice, &fixture.client, 2);
-          person_request (&fixture.bob, &fixture.client, 1, "hello");
-        }
-      else
-        {
-          g_assert_true (check_trust (&fixture.client, 1, 2));
-          client_expect_error (&fixture.client, "node 1: unsigned registration cannot modify a signature-verified key",
-                               "{\"type\":\"register\",\"public_key\":\"%s\"}", fixture.alice.key);
-          response = person_poll (&fixture.alice, &fixture.client);
-          g_assert_cmpuint (json_array_get_length (json_object_get_array_member (response, "requests")), ==, 1);
-          json_object_unref (response);
-          person_register (&fixture.bob, &fixture.client, 4002);
-          g_assert_cmpuint (fixture.bob.id, ==, 2);
-        }
-      fixture_clear (&fixture);
+    g_assert_no_error (error);
+    harness_init (&fixture.harness, store);
+    harness_start (&fixture.harness);
+    client_open (&fixture.client, &fixture.harness.registry, NULL);
+    if (round == 0) {
+      person_init (&fixture.alice, 'a');
+      person_init (&fixture.bob, 'b');
+      register_both (&fixture);
+      person_report (&fixture.alice, &fixture.client, 2);
+      person_request (&fixture.bob, &fixture.client, 1, "hello");
+    } else {
+      g_assert_true (check_trust (&fixture.client, 1, 2));
+      client_expect_error (&fixture.client, "node 1: unsigned registration cannot modify a signature-verified key",
+                           "{\"type\":\"register\",\"public_key\":\"%s\"}", fixture.alice.key);
+      response = person_poll (&fixture.alice, &fixture.client);
+      g_assert_cmpuint (json_array_get_length (json_object_get_array_member (response, "requests")), ==, 1);
+      json_object_unref (response);
+      person_register (&fixture.bob, &fixture.client, 4002);
+      g_assert_cmpuint (fixture.bob.id, ==, 2);
     }
+    fixture_clear (&fixture);
+  }
   g_unlink (path);
   g_assert_cmpint (g_rmdir (folder), ==, 0);
 }
@@ -944,17 +956,15 @@ test_slow (void)
   harness_start (&fixture.harness);
   client_open (&fixture.client, &fixture.harness.registry, NULL);
   start = g_get_monotonic_time ();
-  for (guint i = 0; i < G_N_ELEMENTS (slow); i++)
-    {
-      client_open (&slow[i], &fixture.harness.registry, NULL);
-      client_write (&slow[i], "\0\0\xff\xff{\"type", 10);
-    }
+  for (guint i = 0; i < G_N_ELEMENTS (slow); i++) {
+    client_open (&slow[i], &fixture.harness.registry, NULL);
+    client_write (&slow[i], "\0\0\xff\xff{\"type", 10);
+  }
   expect_ok (client_call (&fixture.client, "{\"type\":\"beacon_list\"}"));
-  for (guint i = 0; i < G_N_ELEMENTS (slow); i++)
-    {
-      client_expect_close (&slow[i]);
-      client_close (&slow[i]);
-    }
+  for (guint i = 0; i < G_N_ELEMENTS (slow); i++) {
+    client_expect_close (&slow[i]);
+    client_close (&slow[i]);
+  }
   g_assert_cmpint (g_get_monotonic_time () - start, >=, 2 * G_USEC_PER_SEC);
   expect_ok (client_call (&fixture.client, "{\"type\":\"beacon_list\"}"));
   fixture_clear (&fixture);
@@ -973,12 +983,11 @@ test_frame_memory (void)
   fixture.harness.options.server.frame_memory = 130000;
   harness_start (&fixture.harness);
   client_open (&fixture.client, &fixture.harness.registry, NULL);
-  for (guint i = 0; i < 3; i++)
-    {
-      client_open (&greedy[i], &fixture.harness.registry, NULL);
-      client_write (&greedy[i], "\0\0\xff\xff{", 5);
-      client_write (&greedy[i], filler, 60000);
-    }
+  for (guint i = 0; i < 3; i++) {
+    client_open (&greedy[i], &fixture.harness.registry, NULL);
+    client_write (&greedy[i], "\0\0\xff\xff{", 5);
+    client_write (&greedy[i], filler, 60000);
+  }
   /* One of them has to go, long before its time is over; two have room. */
   for (guint i = 0; i < 3; i++)
     fds[i] = (struct pollfd) { .fd = greedy[i].fd, .events = POLLIN };
@@ -1034,11 +1043,10 @@ test_eviction (void)
   client_open (&fixture.client, &fixture.harness.registry, NULL);
   person_init (&fixture.alice, 'a');
   person_register (&fixture.alice, &fixture.client, 4001);
-  for (guint i = 0; i < 10; i++)
-    {
-      client_open (&anonymous[i], &fixture.harness.registry, NULL);
-      expect_ok (client_call (&anonymous[i], "{\"type\":\"beacon_list\"}"));
-    }
+  for (guint i = 0; i < 10; i++) {
+    client_open (&anonymous[i], &fixture.harness.registry, NULL);
+    expect_ok (client_call (&anonymous[i], "{\"type\":\"beacon_list\"}"));
+  }
   client_open (&late, &fixture.harness.registry, NULL);
   expect_ok (client_call (&late, "{\"type\":\"beacon_list\"}"));
   client_expect_close (&anonymous[0]);
@@ -1110,13 +1118,12 @@ test_tls (void)
   /* Who does not speak TLS, or does not finish its handshake, is cut off. */
   client_open (&plain, &fixture.harness.registry, NULL);
   client_write (&plain, "\0\0\0\x16{\"type\":\"beacon_list\"}", 26);
-  while (TRUE)
-    {
-      guint8 byte;
+  while (TRUE) {
+    guint8 byte;
 
-      if (recv (plain.fd, &byte, 1, 0) <= 0) /* an alert may come first */
-        break;
-    }
+    if (recv (plain.fd, &byte, 1, 0) <= 0) /* an alert may come first */
+      break;
+  }
   client_close (&plain);
   client_open (&plain, &fixture.harness.registry, NULL);
   client_write (&plain, "\x16\x03\x01", 3);
@@ -1133,7 +1140,7 @@ test_tls (void)
 
 static gdouble
 time_requests (Client *client,
-               guint   n)
+               guint n)
 {
   gint64 start = g_get_monotonic_time ();
 
@@ -1186,11 +1193,10 @@ test_idle (void)
   pid_t child;
   gchar byte;
 
-  if (raise_limit () < N_IDLE + 200)
-    {
-      g_test_skip ("needs 10200 open files: raise the hard limit");
-      return;
-    }
+  if (raise_limit () < N_IDLE + 200) {
+    g_test_skip ("needs 10200 open files: raise the hard limit");
+    return;
+  }
   g_assert_cmpint (pipe (orders), ==, 0);
   g_assert_cmpint (pipe (reports), ==, 0);
   child = fork (); /* before there are threads */
@@ -1210,16 +1216,15 @@ test_idle (void)
   g_assert_cmpint (waitpid (child, &status, 0), ==, child);
   g_assert_true (WIFEXITED (status));
   g_assert_cmpint (WEXITSTATUS (status), ==, 0);
-  for (guint i = 0; i < 2; i++)
-    {
-      close (orders[i]);
-      close (reports[i]);
-    }
+  for (guint i = 0; i < 2; i++) {
+    close (orders[i]);
+    close (reports[i]);
+  }
   fixture_clear (&fixture);
 }
 
 int
-main (int    argc,
+main (int argc,
       char **argv)
 {
   setlocale (LC_ALL, "");

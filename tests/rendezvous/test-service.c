@@ -14,26 +14,46 @@
 
 typedef struct
 {
-  PilotStore          *store;
-  PilotDirectory      *directory;
-  PilotJournal        *journal;
-  PilotServiceOptions  options;
-  PilotService        *service;
-  PilotSession         session;
-  Person               people[N_PEOPLE];
+  PilotStore *store;
+  PilotDirectory *directory;
+  PilotJournal *journal;
+  PilotServiceOptions options;
+  PilotService *service;
+  PilotSession session;
+  Person people[N_PEOPLE];
 } Fixture;
 
 static const gchar *const members[] = {
-  "node_id", "peer_id", "requester_id", "from_node_id", "to_node_id", "network_id", "beacon_id", "accept", "public", "relay_only",
-  "hostname", "listen_addr", "owner", "version", "justification", "addr", "admin_token", "public_key", "new_public_key", "signature",
-  "lan_addrs", "tags", "after",
+  "node_id",
+  "peer_id",
+  "requester_id",
+  "from_node_id",
+  "to_node_id",
+  "network_id",
+  "beacon_id",
+  "accept",
+  "public",
+  "relay_only",
+  "hostname",
+  "listen_addr",
+  "owner",
+  "version",
+  "justification",
+  "addr",
+  "admin_token",
+  "public_key",
+  "new_public_key",
+  "signature",
+  "lan_addrs",
+  "tags",
+  "after",
 };
 
 static void
 settled (PilotJournal *journal,
-         guint64       ticket,
+         guint64 ticket,
          const GError *error,
-         gpointer      user_data)
+         gpointer user_data)
 {
   g_assert_no_error (error);
 }
@@ -52,53 +72,67 @@ fixed_time (void)
 
 static JsonNode *
 random_value (Fixture *fixture,
-              guint    depth)
+              guint depth)
 {
   static const gchar *const texts[] = {
-    "", "a", "alpha", "-", "127.0.0.1:4000", "203.0.113.7:4000", "[2001:db8::1]:1", ":", "::::", "name:99999", "10.0.0.1:65535", "sesame",
-    "\xc3\xa4\n\t\"\\", "%s%n%n", "never", "AAAA", "192.168.1.1:1",
+    "",
+    "a",
+    "alpha",
+    "-",
+    "127.0.0.1:4000",
+    "203.0.113.7:4000",
+    "[2001:db8::1]:1",
+    ":",
+    "::::",
+    "name:99999",
+    "10.0.0.1:65535",
+    "sesame",
+    "\xc3\xa4\n\t\"\\",
+    "%s%n%n",
+    "never",
+    "AAAA",
+    "192.168.1.1:1",
   };
   g_autofree gchar *large = NULL;
   JsonNode *node = json_node_alloc ();
 
-  switch (g_test_rand_int_range (0, depth > 2 ? 6 : 8))
-    {
-    case 0:
-      return json_node_init_int (node, g_test_rand_int_range (0, 8));
-    case 1:
-      return json_node_init_int (node, (gint64) ((guint64) (guint32) g_test_rand_int () << 32 | (guint32) g_test_rand_int ()));
-    case 2:
-      return json_node_init_double (node, g_test_rand_double_range (-1e12, 1e12));
-    case 3:
-      return json_node_init_boolean (node, g_test_rand_int_range (0, 2));
-    case 4:
-      if (g_test_rand_int_range (0, 20) == 0)
-        {
-          large = g_strnfill ((gsize) g_test_rand_int_range (0, 5000), 'x');
-          return json_node_init_string (node, large);
-        }
-      return json_node_init_string (node, texts[g_test_rand_int_range (0, G_N_ELEMENTS (texts))]);
-    case 5:
-      return json_node_init_string (node, fixture->people[g_test_rand_int_range (0, N_PEOPLE)].key);
-    case 6:
-      {
-        g_autoptr (JsonArray) array = json_array_new ();
-
-        for (gint n = g_test_rand_int_range (0, 30); n > 0; n--)
-          json_array_add_element (array, random_value (fixture, depth + 1));
-        return json_node_init_array (node, array);
-      }
-    default:
-      json_node_free (node);
-      return json_node_new (JSON_NODE_NULL);
+  switch (g_test_rand_int_range (0, depth > 2 ? 6 : 8)) {
+  case 0:
+    return json_node_init_int (node, g_test_rand_int_range (0, 8));
+  case 1:
+    return json_node_init_int (node, (gint64) ((guint64) (guint32) g_test_rand_int () << 32 | (guint32) g_test_rand_int ()));
+  case 2:
+    return json_node_init_double (node, g_test_rand_double_range (-1e12, 1e12));
+  case 3:
+    return json_node_init_boolean (node, g_test_rand_int_range (0, 2));
+  case 4:
+    if (g_test_rand_int_range (0, 20) == 0) {
+      large = g_strnfill ((gsize) g_test_rand_int_range (0, 5000), 'x');
+      return json_node_init_string (node, large);
     }
+    return json_node_init_string (node, texts[g_test_rand_int_range (0, G_N_ELEMENTS (texts))]);
+  case 5:
+    return json_node_init_string (node, fixture->people[g_test_rand_int_range (0, N_PEOPLE)].key);
+  case 6: {
+    g_autoptr (JsonArray) array = json_array_new ();
+
+    for (gint n = g_test_rand_int_range (0, 30); n > 0; n--)
+      json_array_add_element (array, random_value (fixture, depth + 1));
+    return json_node_init_array (node, array);
+  }
+  default:
+    json_node_free (node);
+    return json_node_new (JSON_NODE_NULL);
+  }
 }
 
 static const gchar *
 random_type (void)
 {
   static const PilotHandlerEntry *const tables[] = {
-    pilot_service_node_handlers, pilot_service_trust_handlers, pilot_service_network_handlers,
+    pilot_service_node_handlers,
+    pilot_service_trust_handlers,
+    pilot_service_network_handlers,
   };
   const PilotHandlerEntry *table = tables[g_test_rand_int_range (0, G_N_ELEMENTS (tables))];
   gint n = 0;
@@ -118,23 +152,21 @@ random_request (Fixture *fixture)
     if (g_test_rand_int_range (0, 3) != 0)
       json_object_set_member (request, members[i], random_value (fixture, 0));
   /* Most of them so that they get past the signature. */
-  if (g_test_rand_int_range (0, 4) != 0)
-    {
-      Person *person = &fixture->people[g_test_rand_int_range (0, N_PEOPLE)];
+  if (g_test_rand_int_range (0, 4) != 0) {
+    Person *person = &fixture->people[g_test_rand_int_range (0, N_PEOPLE)];
 
-      for (guint i = 0; i < 5; i++)
-        json_object_set_int_member (request, members[i], g_test_rand_int_range (1, N_PEOPLE + 2));
-      json_object_set_string_member (request, "public_key", person->key);
-      if (g_test_rand_int_range (0, 5) != 0)
-        {
-          guint32 signer = pilot_registry_message_signer (request);
+    for (guint i = 0; i < 5; i++)
+      json_object_set_int_member (request, members[i], g_test_rand_int_range (1, N_PEOPLE + 2));
+    json_object_set_string_member (request, "public_key", person->key);
+    if (g_test_rand_int_range (0, 5) != 0) {
+      guint32 signer = pilot_registry_message_signer (request);
 
-          if (signer >= 1 && signer <= N_PEOPLE)
-            person = &fixture->people[signer - 1];
-          json_object_remove_member (request, "signature");
-          pilot_registry_message_sign (request, &person->identity);
-        }
+      if (signer >= 1 && signer <= N_PEOPLE)
+        person = &fixture->people[signer - 1];
+      json_object_remove_member (request, "signature");
+      pilot_registry_message_sign (request, &person->identity);
     }
+  }
   return request;
 }
 
@@ -159,8 +191,7 @@ static void
 test_random (void)
 {
   Fixture fixture = { .store = pilot_store_memory_new (),
-                      .options = { .admin_token = (gchar *) "sesame", .beacon_port = 9001, .registration_burst = 1000,
-                                   .registration_rate = 1000 },
+                      .options = { .admin_token = (gchar *) "sesame", .beacon_port = 9001, .registration_burst = 1000, .registration_rate = 1000 },
                       .session = { .is_delivered = is_delivered } };
   g_autoptr (GError) error = NULL;
   guint n_ok = 0;
@@ -173,20 +204,18 @@ test_random (void)
   fixture.journal = pilot_journal_new (fixture.store, settled, NULL);
   pilot_directory_set_journal (fixture.directory, fixture.journal);
   fixture.service = pilot_service_new (fixture.directory, fixture.journal, NULL, &fixture.options, fixed_time);
-  for (guint i = 0; i < N_REQUESTS; i++)
-    {
-      g_autoptr (JsonObject) request = random_request (&fixture);
-      PilotAnswer answer = { 0 };
+  for (guint i = 0; i < N_REQUESTS; i++) {
+    g_autoptr (JsonObject) request = random_request (&fixture);
+    PilotAnswer answer = { 0 };
 
-      pilot_service_handle (fixture.service, &fixture.session, request, &answer);
-      n_ok += check_answer (&answer);
-      g_bytes_unref (answer.frame);
-      if (i % 100 == 0)
-        {
-          pilot_journal_flush (fixture.journal);
-          g_main_context_iteration (NULL, FALSE);
-        }
+    pilot_service_handle (fixture.service, &fixture.session, request, &answer);
+    n_ok += check_answer (&answer);
+    g_bytes_unref (answer.frame);
+    if (i % 100 == 0) {
+      pilot_journal_flush (fixture.journal);
+      g_main_context_iteration (NULL, FALSE);
     }
+  }
   /* It is no test of errors alone. */
   g_test_message ("%u of %u succeeded", n_ok, N_REQUESTS);
   g_assert_cmpuint (n_ok, >, N_REQUESTS / 10);
@@ -203,7 +232,7 @@ test_random (void)
 }
 
 int
-main (int    argc,
+main (int argc,
       char **argv)
 {
   setlocale (LC_ALL, "");

@@ -10,17 +10,17 @@
 
 typedef struct
 {
-  Harness     harness;
-  Client      client;
-  GHashTable *people;  /* public key of the capture -> Person */
-  GHashTable *ids;     /* id of the capture -> Person */
-  guint       n_found; /* names that ours resolved and the capture did not */
+  Harness harness;
+  Client client;
+  GHashTable *people; /* public key of the capture -> Person */
+  GHashTable *ids;    /* id of the capture -> Person */
+  guint n_found;      /* names that ours resolved and the capture did not */
 } Fixture;
 
 static void
-set_signature (Fixture    *fixture,
+set_signature (Fixture *fixture,
                JsonObject *request,
-               Person     *person)
+               Person *person)
 {
   const gchar *type = json_object_get_string_member (request, "type");
   guint32 node = (guint32) json_object_get_int_member_with_default (request, "node_id", 0);
@@ -44,7 +44,7 @@ set_signature (Fixture    *fixture,
 
 /* Ids of the capture to ours; an id nobody has yet becomes one nobody has. Returns who signs. */
 static Person *
-map_ids (Fixture    *fixture,
+map_ids (Fixture *fixture,
          JsonObject *request)
 {
   static const gchar *const members[] = { "node_id", "peer_id", "to_node_id", "from_node_id", "requester_id" };
@@ -55,28 +55,26 @@ map_ids (Fixture    *fixture,
     if (json_object_has_member (request, signers[i]))
       signer = g_hash_table_lookup (fixture->ids, GINT_TO_POINTER (json_object_get_int_member (request, signers[i])));
   for (guint i = 0; i < G_N_ELEMENTS (members); i++)
-    if (json_object_has_member (request, members[i]))
-      {
-        Person *person = g_hash_table_lookup (fixture->ids, GINT_TO_POINTER (json_object_get_int_member (request, members[i])));
+    if (json_object_has_member (request, members[i])) {
+      Person *person = g_hash_table_lookup (fixture->ids, GINT_TO_POINTER (json_object_get_int_member (request, members[i])));
 
-        json_object_set_int_member (request, members[i], person != NULL ? person->id : 4000000);
-      }
+      json_object_set_int_member (request, members[i], person != NULL ? person->id : 4000000);
+    }
   return signer;
 }
 
 static Person *
-get_person (Fixture    *fixture,
+get_person (Fixture *fixture,
             JsonObject *request)
 {
   const gchar *key = json_object_get_string_member (request, "public_key");
   Person *person = g_hash_table_lookup (fixture->people, key);
 
-  if (person == NULL)
-    {
-      person = g_new0 (Person, 1);
-      person_init (person, (gchar) ('a' + g_hash_table_size (fixture->people)));
-      g_hash_table_insert (fixture->people, g_strdup (key), person);
-    }
+  if (person == NULL) {
+    person = g_new0 (Person, 1);
+    person_init (person, (gchar) ('a' + g_hash_table_size (fixture->people)));
+    g_hash_table_insert (fixture->people, g_strdup (key), person);
+  }
   json_object_set_string_member (request, "public_key", person->key);
   return person;
 }
@@ -89,43 +87,38 @@ is_excused (const gchar *name)
 }
 
 static void
-compare (JsonNode    *wanted,
-         JsonNode    *got,
+compare (JsonNode *wanted,
+         JsonNode *got,
          const gchar *where)
 {
   g_autofree gchar *text = json_to_string (got, FALSE);
 
   if (json_node_get_node_type (wanted) != json_node_get_node_type (got))
     g_error ("%s: %s", where, text);
-  if (JSON_NODE_HOLDS_OBJECT (wanted))
-    {
-      g_autoptr (GList) names = json_object_get_members (json_node_get_object (wanted));
+  if (JSON_NODE_HOLDS_OBJECT (wanted)) {
+    g_autoptr (GList) names = json_object_get_members (json_node_get_object (wanted));
 
-      for (GList *link = names; link != NULL; link = link->next)
-        {
-          g_autofree gchar *member = g_strconcat (where, ".", link->data, NULL);
+    for (GList *link = names; link != NULL; link = link->next) {
+      g_autofree gchar *member = g_strconcat (where, ".", link->data, NULL);
 
-          if (is_excused (link->data))
-            continue;
-          if (!json_object_has_member (json_node_get_object (got), link->data))
-            g_error ("%s is missing: %s", member, text);
-          compare (json_object_get_member (json_node_get_object (wanted), link->data),
-                   json_object_get_member (json_node_get_object (got), link->data), member);
-        }
+      if (is_excused (link->data))
+        continue;
+      if (!json_object_has_member (json_node_get_object (got), link->data))
+        g_error ("%s is missing: %s", member, text);
+      compare (json_object_get_member (json_node_get_object (wanted), link->data),
+               json_object_get_member (json_node_get_object (got), link->data), member);
     }
-  else if (JSON_NODE_HOLDS_ARRAY (wanted))
-    {
-      JsonArray *a = json_node_get_array (wanted), *b = json_node_get_array (got);
+  } else if (JSON_NODE_HOLDS_ARRAY (wanted)) {
+    JsonArray *a = json_node_get_array (wanted), *b = json_node_get_array (got);
 
-      for (guint i = 0; i < MIN (json_array_get_length (a), json_array_get_length (b)); i++)
-        compare (json_array_get_element (a, i), json_array_get_element (b, i), where);
-    }
-  else if (json_node_get_value_type (wanted) != json_node_get_value_type (got))
+    for (guint i = 0; i < MIN (json_array_get_length (a), json_array_get_length (b)); i++)
+      compare (json_array_get_element (a, i), json_array_get_element (b, i), where);
+  } else if (json_node_get_value_type (wanted) != json_node_get_value_type (got))
     g_error ("%s has another type: %s", where, text);
 }
 
 static void
-replay (Fixture     *fixture,
+replay (Fixture *fixture,
         const gchar *line)
 {
   g_autoptr (JsonNode) root = json_from_string (line, NULL);
@@ -139,30 +132,27 @@ replay (Fixture     *fixture,
   gboolean is_register = strcmp (type, "register") == 0;
   Person *person = is_register ? get_person (fixture, request) : map_ids (fixture, request);
 
-  if (json_object_has_member (request, "signature"))
-    {
-      g_assert_nonnull (person);
-      set_signature (fixture, request, person);
-    }
+  if (json_object_has_member (request, "signature")) {
+    g_assert_nonnull (person);
+    set_signature (fixture, request, person);
+  }
   body = json_to_string (json_object_get_member (json_node_get_object (root), "request"), FALSE);
   client_send (&fixture->client, body);
   response = client_receive (&fixture->client);
   g_assert_nonnull (response);
   json_node_set_object (got, response);
   /* A trusted private node is found by name, which the reference does not manage (registry notes, 17.17). */
-  if (strcmp (type, "resolve_hostname") == 0 && !json_object_has_member (response, "error"))
-    {
-      fixture->n_found++;
-      return;
-    }
+  if (strcmp (type, "resolve_hostname") == 0 && !json_object_has_member (response, "error")) {
+    fixture->n_found++;
+    return;
+  }
   g_assert_cmpstr (json_object_get_string_member (response, "type"), ==,
                    json_object_get_string_member (json_node_get_object (wanted), "type"));
   compare (wanted, got, type);
-  if (is_register)
-    {
-      person->id = (guint32) json_object_get_int_member (response, "node_id");
-      g_hash_table_insert (fixture->ids, GINT_TO_POINTER (captured), person);
-    }
+  if (is_register) {
+    person->id = (guint32) json_object_get_int_member (response, "node_id");
+    g_hash_table_insert (fixture->ids, GINT_TO_POINTER (captured), person);
+  }
 }
 
 static void
@@ -183,14 +173,13 @@ test_replay (void)
   client_open (&fixture.client, &fixture.harness.registry, NULL);
   fixture.people = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, g_free);
   fixture.ids = g_hash_table_new (NULL, NULL);
-  for (guint i = 0; lines[i] != NULL; i++)
-    {
-      if (*lines[i] == '\0')
-        continue;
-      g_test_message ("line %u", i + 1);
-      replay (&fixture, lines[i]);
-      n++;
-    }
+  for (guint i = 0; lines[i] != NULL; i++) {
+    if (*lines[i] == '\0')
+      continue;
+    g_test_message ("line %u", i + 1);
+    replay (&fixture, lines[i]);
+    n++;
+  }
   g_assert_cmpuint (n, >=, 40);
   g_assert_cmpuint (fixture.n_found, ==, 1);
   g_hash_table_unref (fixture.ids);
@@ -201,7 +190,7 @@ test_replay (void)
 }
 
 int
-main (int    argc,
+main (int argc,
       char **argv)
 {
   setlocale (LC_ALL, "");

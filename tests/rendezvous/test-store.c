@@ -31,12 +31,11 @@ place_clear (Place *place)
 {
   static const gchar *const names[] = { "store.db", "store.db-wal", "store.db-shm", "store.db.new", "store.db-journal" };
 
-  for (guint i = 0; i < G_N_ELEMENTS (names); i++)
-    {
-      g_autofree gchar *path = g_build_filename (place->folder, names[i], NULL);
+  for (guint i = 0; i < G_N_ELEMENTS (names); i++) {
+    g_autofree gchar *path = g_build_filename (place->folder, names[i], NULL);
 
-      g_unlink (path);
-    }
+    g_unlink (path);
+  }
   g_assert_cmpint (g_rmdir (place->folder), ==, 0);
   g_free (place->folder);
   g_free (place->path);
@@ -53,9 +52,7 @@ make_node (guint32 id)
 {
   gchar *lan[] = { (gchar *) "192.168.1.2:4000", (gchar *) "10.0.0.2:4000", NULL };
   gchar *tags[] = { (gchar *) "web", NULL };
-  PilotNodeRecord record = { .id = id, .live = TRUE, .latched = TRUE, .relay_only = TRUE, .hostname = (gchar *) "alpha",
-                             .endpoint = (gchar *) "192.0.2.1:4000", .version = (gchar *) "v1", .lan_addrs = lan, .tags = tags,
-                             .last_seen = 1234567890123, .key_created = 5, .key_rotated = 6, .rotate_count = 7 };
+  PilotNodeRecord record = { .id = id, .live = TRUE, .latched = TRUE, .relay_only = TRUE, .hostname = (gchar *) "alpha", .endpoint = (gchar *) "192.0.2.1:4000", .version = (gchar *) "v1", .lan_addrs = lan, .tags = tags, .last_seen = 1234567890123, .key_created = 5, .key_rotated = 6, .rotate_count = 7 };
 
   memcpy (record.key, &id, sizeof id);
   return pilot_change_node (&record);
@@ -64,17 +61,16 @@ make_node (guint32 id)
 /* Loading into texts, one a record. */
 
 static gboolean
-print_node (const PilotNodeRecord  *record,
-            gpointer                user_data,
-            GError                **error)
+print_node (const PilotNodeRecord *record,
+            gpointer user_data,
+            GError **error)
 {
   g_autofree gchar *lan = record->lan_addrs == NULL ? g_strdup ("-") : g_strjoinv ("+", record->lan_addrs);
   g_autofree gchar *tags = record->tags == NULL ? g_strdup ("-") : g_strjoinv ("+", record->tags);
   guint32 key;
 
   memcpy (&key, record->key, sizeof key);
-  g_string_append_printf (user_data, "node %u %u %d%d%d%d %s %s %s %s %s %s %" G_GINT64_FORMAT " %" G_GINT64_FORMAT " %"
-                          G_GINT64_FORMAT " %u\n", record->id, key, record->live, record->latched, record->is_public,
+  g_string_append_printf (user_data, "node %u %u %d%d%d%d %s %s %s %s %s %s %" G_GINT64_FORMAT " %" G_GINT64_FORMAT " %" G_GINT64_FORMAT " %u\n", record->id, key, record->live, record->latched, record->is_public,
                           record->relay_only, record->hostname, record->endpoint, record->version,
                           record->owner != NULL ? record->owner : "-", lan, tags, record->last_seen, record->key_created,
                           record->key_rotated, record->rotate_count);
@@ -82,18 +78,18 @@ print_node (const PilotNodeRecord  *record,
 }
 
 static gboolean
-print_edge (const PilotEdgeRecord  *record,
-            gpointer                user_data,
-            GError                **error)
+print_edge (const PilotEdgeRecord *record,
+            gpointer user_data,
+            GError **error)
 {
   g_string_append_printf (user_data, "edge %u %u %d\n", record->source, record->target, record->consent);
   return TRUE;
 }
 
 static gboolean
-print_request (const PilotRequestRecord  *record,
-               gpointer                   user_data,
-               GError                   **error)
+print_request (const PilotRequestRecord *record,
+               gpointer user_data,
+               GError **error)
 {
   g_string_append_printf (user_data, "request %u %u \"%s\" %" G_GINT64_FORMAT " %d\n", record->target, record->requester,
                           record->justification, record->time, record->delivered);
@@ -101,9 +97,9 @@ print_request (const PilotRequestRecord  *record,
 }
 
 static gboolean
-print_response (const PilotResponseRecord  *record,
-                gpointer                    user_data,
-                GError                    **error)
+print_response (const PilotResponseRecord *record,
+                gpointer user_data,
+                GError **error)
 {
   g_string_append_printf (user_data, "response %u %u %d %" G_GINT64_FORMAT "\n", record->requester, record->responder,
                           record->accept, record->time);
@@ -111,7 +107,7 @@ print_response (const PilotResponseRecord  *record,
 }
 
 static void
-assert_state (PilotStore  *store,
+assert_state (PilotStore *store,
               const gchar *wanted)
 {
   static const PilotStoreVisitor visitor = { print_node, print_edge, print_request, print_response };
@@ -128,7 +124,7 @@ assert_state (PilotStore  *store,
 
 static void
 apply (PilotStore *store,
-       GPtrArray  *changes)
+       GPtrArray *changes)
 {
   g_autoptr (GError) error = NULL;
 
@@ -148,7 +144,9 @@ fill (PilotStore *store)
   apply (store, changes);
 }
 
-#define FILLED NODE_1 "edge 1 2 2\n" "request 2 1 \"it's \"me\"\" 11 0\n" "response 1 2 1 12\n"
+#define FILLED NODE_1 "edge 1 2 2\n"                       \
+                      "request 2 1 \"it's \"me\"\" 11 0\n" \
+                      "response 1 2 1 12\n"
 
 static void
 check_engine (PilotStore *store)
@@ -165,7 +163,7 @@ check_engine (PilotStore *store)
   g_ptr_array_add (changes, pilot_change_response_gone (1, 2));
   apply (store, changes);
   assert_state (store, "node 1 1 1101 alpha 192.0.2.1:4000 v1 - 192.168.1.2:4000+10.0.0.2:4000 web 99 5 6 7\n"
-                "edge 1 2 3\nrequest 2 1 \"again\" 13 1\n");
+                       "edge 1 2 3\nrequest 2 1 \"again\" 13 1\n");
 
   g_ptr_array_set_size (changes, 0);
   g_ptr_array_add (changes, pilot_change_edge (&(PilotEdgeRecord) { 1, 2, 0 }));
@@ -251,18 +249,17 @@ test_kill (void)
   g_assert_cmpint (pipe (pipe_fds), ==, 0);
   child = fork ();
   g_assert_cmpint (child, >=, 0);
-  if (child == 0)
-    {
-      PilotStore *writer = pilot_store_sqlite_new (place.path, NULL);
+  if (child == 0) {
+    PilotStore *writer = pilot_store_sqlite_new (place.path, NULL);
 
-      if (writer == NULL)
-        _exit (1);
-      fill (writer);
-      if (write (pipe_fds[1], "d", 1) != 1)
-        _exit (1);
-      while (TRUE)
-        pause ();
-    }
+    if (writer == NULL)
+      _exit (1);
+    fill (writer);
+    if (write (pipe_fds[1], "d", 1) != 1)
+      _exit (1);
+    while (TRUE)
+      pause ();
+  }
   g_assert_cmpint (read (pipe_fds[0], said, 1), ==, 1);
   g_assert_cmpint (kill (child, SIGKILL), ==, 0);
   g_assert_cmpint (waitpid (child, &status, 0), ==, child);
@@ -277,7 +274,7 @@ test_kill (void)
 
 static void
 assert_refused (const Place *place,
-                PilotError   code,
+                PilotError code,
                 const gchar *text)
 {
   g_autoptr (GError) error = NULL;
@@ -338,12 +335,11 @@ test_busy (void)
   store = open_store (&place);
   fill (store);
   child = fork ();
-  if (child == 0)
-    {
-      g_autoptr (GError) error = NULL;
+  if (child == 0) {
+    g_autoptr (GError) error = NULL;
 
-      _exit (pilot_store_sqlite_new (place.path, &error) == NULL && g_error_matches (error, PILOT_ERROR, PILOT_ERROR_BUSY) ? 0 : 1);
-    }
+    _exit (pilot_store_sqlite_new (place.path, &error) == NULL && g_error_matches (error, PILOT_ERROR, PILOT_ERROR_BUSY) ? 0 : 1);
+  }
   g_assert_cmpint (waitpid (child, &status, 0), ==, child);
   g_assert_true (WIFEXITED (status));
   g_assert_cmpint (WEXITSTATUS (status), ==, 0);
@@ -392,7 +388,9 @@ test_disk_full (void)
   g_assert_true (pilot_store_sqlite_set_max_pages (store, 100000, NULL));
   g_ptr_array_set_size (changes, 1);
   apply (store, changes);
-  assert_state (store, NODE_1 NODE_2 "edge 1 2 2\n" "request 2 1 \"it's \"me\"\" 11 0\n" "response 1 2 1 12\n");
+  assert_state (store, NODE_1 NODE_2 "edge 1 2 2\n"
+                                     "request 2 1 \"it's \"me\"\" 11 0\n"
+                                     "response 1 2 1 12\n");
   pilot_store_close (store);
   place_clear (&place);
 }
@@ -402,15 +400,15 @@ test_disk_full (void)
 typedef struct
 {
   guint64 ticket;
-  guint   n;
-  guint   n_failed;
+  guint n;
+  guint n_failed;
 } Settled;
 
 static void
 settled (PilotJournal *journal,
-         guint64       ticket,
+         guint64 ticket,
          const GError *error,
-         gpointer      user_data)
+         gpointer user_data)
 {
   Settled *self = user_data;
 
@@ -457,7 +455,7 @@ test_journal (void)
 }
 
 int
-main (int    argc,
+main (int argc,
       char **argv)
 {
   setlocale (LC_ALL, "");

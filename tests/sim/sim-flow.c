@@ -7,8 +7,8 @@
 
 static guint8
 content (const SimFlow *flow,
-         gboolean       from_client,
-         guint64        at)
+         gboolean from_client,
+         guint64 at)
 {
   SimRandom random = { flow->seed + (from_client ? 0 : 0x5555) + at / 8 };
 
@@ -16,8 +16,8 @@ content (const SimFlow *flow,
 }
 
 SimFlow *
-sim_flow_by_port (Sim     *sim,
-                  guint16  port)
+sim_flow_by_port (Sim *sim,
+                  guint16 port)
 {
   for (guint i = 0; i < sim->n_flows; i++)
     if (sim->flows[i].port == port)
@@ -38,8 +38,8 @@ release (SimEnd *end)
 }
 
 static void
-finish (SimFlow          *flow,
-        PilotStreamError  error)
+finish (SimFlow *flow,
+        PilotStreamError error)
 {
   if (flow->ended)
     return;
@@ -54,18 +54,17 @@ write_some (SimEnd *end)
   SimFlow *flow = end->flow;
   guint8 data[4096];
 
-  while (end->written < end->to_write)
-    {
-      gsize length = MIN (sizeof data, end->to_write - end->written);
-      gsize taken;
+  while (end->written < end->to_write) {
+    gsize length = MIN (sizeof data, end->to_write - end->written);
+    gsize taken;
 
-      for (gsize i = 0; i < length; i++)
-        data[i] = content (flow, end->is_client, end->written + i);
-      taken = pilot_stream_write (end->stream, data, length, flow->sim->now);
-      end->written += taken;
-      if (taken < length)
-        return;
-    }
+    for (gsize i = 0; i < length; i++)
+      data[i] = content (flow, end->is_client, end->written + i);
+    taken = pilot_stream_write (end->stream, data, length, flow->sim->now);
+    end->written += taken;
+    if (taken < length)
+      return;
+  }
 }
 
 static void
@@ -75,26 +74,23 @@ read_some (SimEnd *end)
   struct iovec vectors[2];
   guint n;
 
-  while ((n = pilot_stream_read_vectors (end->stream, vectors)) > 0)
-    {
-      gsize total = 0;
+  while ((n = pilot_stream_read_vectors (end->stream, vectors)) > 0) {
+    gsize total = 0;
 
-      for (guint i = 0; i < n; i++)
-        for (gsize k = 0; k < vectors[i].iov_len; k++, total++)
-          if (((guint8 *) vectors[i].iov_base)[k] != content (flow, !end->is_client, end->read + total))
-            {
-              sim_fail (flow->sim, "flow %u: byte %" G_GUINT64_FORMAT " is wrong at the %s", flow->index,
-                        end->read + total, end->is_client ? "client" : "server");
-              return;
-            }
-      if (total == 0)
-        {
-          sim_fail (flow->sim, "flow %u: read vectors without a byte", flow->index);
+    for (guint i = 0; i < n; i++)
+      for (gsize k = 0; k < vectors[i].iov_len; k++, total++)
+        if (((guint8 *) vectors[i].iov_base)[k] != content (flow, !end->is_client, end->read + total)) {
+          sim_fail (flow->sim, "flow %u: byte %" G_GUINT64_FORMAT " is wrong at the %s", flow->index,
+                    end->read + total, end->is_client ? "client" : "server");
           return;
         }
-      end->read += total;
-      pilot_stream_read_consume (end->stream, total, flow->sim->now);
+    if (total == 0) {
+      sim_fail (flow->sim, "flow %u: read vectors without a byte", flow->index);
+      return;
     }
+    end->read += total;
+    pilot_stream_read_consume (end->stream, total, flow->sim->now);
+  }
   if (end->read > end->to_read)
     sim_fail (flow->sim, "flow %u: more was read than written", flow->index);
 }
@@ -141,13 +137,11 @@ step (SimEnd *end)
     end->eof = TRUE;
   if (flow->kind == SIM_FLOW_HALF_CLOSE)
     step_half_close (end);
-  else if (flow->kind == SIM_FLOW_RESET && end->is_client && end->read > 0)
-    {
-      pilot_stream_reset (end->stream, flow->sim->now);
-      finish (flow, PILOT_STREAM_ERROR_NONE);
-      release (end);
-    }
-  else
+  else if (flow->kind == SIM_FLOW_RESET && end->is_client && end->read > 0) {
+    pilot_stream_reset (end->stream, flow->sim->now);
+    finish (flow, PILOT_STREAM_ERROR_NONE);
+    release (end);
+  } else
     step_both (end);
 }
 
@@ -159,37 +153,35 @@ closed (SimEnd *end)
   PilotStreamError error = pilot_stream_get_error (end->stream);
 
   read_some (end);
-  if (end->is_client)
-    {
-      if (error == PILOT_STREAM_ERROR_NONE && flow->kind != SIM_FLOW_RESET &&
-          (end->read != end->to_read || end->written != end->to_write))
-        sim_fail (flow->sim, "flow %u closed in order with %" G_GUINT64_FORMAT " of %" G_GUINT64_FORMAT " read",
-                  flow->index, end->read, end->to_read);
-      finish (flow, error);
-    }
+  if (end->is_client) {
+    if (error == PILOT_STREAM_ERROR_NONE && flow->kind != SIM_FLOW_RESET &&
+        (end->read != end->to_read || end->written != end->to_write))
+      sim_fail (flow->sim, "flow %u closed in order with %" G_GUINT64_FORMAT " of %" G_GUINT64_FORMAT " read",
+                flow->index, end->read, end->to_read);
+    finish (flow, error);
+  }
   release (end);
 }
 
 void
-sim_flow_event (SimHost     *host,
+sim_flow_event (SimHost *host,
                 PilotStream *stream,
-                guint        ready)
+                guint ready)
 {
   SimEnd *end = pilot_stream_get_user_data (stream);
 
-  if (end == NULL || end->stream != stream)
-    {
-      sim_fail (host->sim, "an event for a stream that was released");
-      return;
-    }
+  if (end == NULL || end->stream != stream) {
+    sim_fail (host->sim, "an event for a stream that was released");
+    return;
+  }
   step (end);
   if (end->stream != NULL && (ready & PILOT_STREAM_READY_CLOSED) != 0)
     closed (end);
 }
 
 static void
-take (SimEnd      *end,
-      SimHost     *host,
+take (SimEnd *end,
+      SimHost *host,
       PilotStream *stream)
 {
   end->host = host;
@@ -201,19 +193,18 @@ take (SimEnd      *end,
 }
 
 void
-sim_flow_incoming (SimHost     *host,
+sim_flow_incoming (SimHost *host,
                    PilotStream *stream,
-                   guint16      port,
-                   guint32      node)
+                   guint16 port,
+                   guint32 node)
 {
   SimFlow *flow = sim_flow_by_port (host->sim, port);
 
-  if (flow == NULL || flow->server.host != host || flow->client.host->node != node)
-    {
-      sim_fail (host->sim, "a stream to port %u was not asked for", port);
-      pilot_stream_ignore (stream, host->sim->now);
-      return;
-    }
+  if (flow == NULL || flow->server.host != host || flow->client.host->node != node) {
+    sim_fail (host->sim, "a stream to port %u was not asked for", port);
+    pilot_stream_ignore (stream, host->sim->now);
+    return;
+  }
   if (flow->server.stream != NULL)
     release (&flow->server);
   take (&flow->server, host, stream);
@@ -222,8 +213,8 @@ sim_flow_incoming (SimHost     *host,
 }
 
 void
-sim_flow_start (Sim      *sim,
-                gpointer  data)
+sim_flow_start (Sim *sim,
+                gpointer data)
 {
   SimFlow *flow = data;
   SimHost *host = flow->client.host;
@@ -231,24 +222,22 @@ sim_flow_start (Sim      *sim,
   PilotStream *stream;
 
   flow->started = TRUE;
-  if (host->overlay == NULL)
-    {
-      finish (flow, PILOT_STREAM_ERROR_LOST);
-      return;
-    }
+  if (host->overlay == NULL) {
+    finish (flow, PILOT_STREAM_ERROR_LOST);
+    return;
+  }
   stream = pilot_overlay_connect (host->overlay, &remote, flow->port, sim->now);
-  if (stream == NULL)
-    {
-      sim_fail (sim, "flow %u: connect refused", flow->index);
-      return;
-    }
+  if (stream == NULL) {
+    sim_fail (sim, "flow %u: connect refused", flow->index);
+    return;
+  }
   take (&flow->client, host, stream);
   step (&flow->client);
   sim_host_run (host);
 }
 
 static void
-lose (SimEnd  *end,
+lose (SimEnd *end,
       SimHost *host)
 {
   if (end->host != host || end->stream == NULL)
@@ -262,9 +251,8 @@ lose (SimEnd  *end,
 void
 sim_flow_host_lost (SimHost *host)
 {
-  for (guint i = 0; i < host->sim->n_flows; i++)
-    {
-      lose (&host->sim->flows[i].client, host);
-      lose (&host->sim->flows[i].server, host);
-    }
+  for (guint i = 0; i < host->sim->n_flows; i++) {
+    lose (&host->sim->flows[i].client, host);
+    lose (&host->sim->flows[i].server, host);
+  }
 }

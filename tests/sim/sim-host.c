@@ -12,8 +12,8 @@
 #define ITEMS 4
 
 SimHost *
-sim_host_by_node (Sim     *sim,
-                  guint32  node)
+sim_host_by_node (Sim *sim,
+                  guint32 node)
 {
   for (guint i = 0; i < sim->n_hosts; i++)
     if (sim->hosts[i].node == node)
@@ -22,9 +22,9 @@ sim_host_by_node (Sim     *sim,
 }
 
 static void
-host_random (guint8   *out,
-             gsize     length,
-             gpointer  user_data)
+host_random (guint8 *out,
+             gsize length,
+             gpointer user_data)
 {
   SimHost *host = user_data;
 
@@ -33,8 +33,8 @@ host_random (guint8   *out,
 }
 
 static PilotAdmit
-host_admit (guint32  node,
-            guint16  port,
+host_admit (guint32 node,
+            guint16 port,
             gpointer user_data)
 {
   SimHost *host = user_data;
@@ -51,18 +51,17 @@ host_admit (guint32  node,
 
 /* No nonce is ever used twice, whatever happened before (watched where datagrams leave). */
 static void
-watch_nonce (SimHost      *host,
+watch_nonce (SimHost *host,
              const guint8 *data,
-             gsize         length)
+             gsize length)
 {
   Sim *sim = host->sim;
   guint64 key;
 
-  if (length > PILOT_BEACON_RELAY_HEADER_SIZE && data[0] == PILOT_BEACON_RELAY)
-    {
-      data += PILOT_BEACON_RELAY_HEADER_SIZE;
-      length -= PILOT_BEACON_RELAY_HEADER_SIZE;
-    }
+  if (length > PILOT_BEACON_RELAY_HEADER_SIZE && data[0] == PILOT_BEACON_RELAY) {
+    data += PILOT_BEACON_RELAY_HEADER_SIZE;
+    length -= PILOT_BEACON_RELAY_HEADER_SIZE;
+  }
   if (pilot_frame_classify (data, length) != PILOT_FRAME_PILS || length < PILOT_FRAME_PILS_HEADER_SIZE)
     return;
   key = pilot_bytes_get_u64 (data + 12) * 0x9e3779b97f4a7c15u ^ (guint64) pilot_bytes_get_u32 (data + 8) << 17;
@@ -71,10 +70,10 @@ watch_nonce (SimHost      *host,
 }
 
 static void
-record (SimHost             *host,
+record (SimHost *host,
         const PilotEndpoint *to,
-        const guint8        *data,
-        gsize                length)
+        const guint8 *data,
+        gsize length)
 {
   Sim *sim = host->sim;
   SimRecorded *recorded;
@@ -95,43 +94,42 @@ send_all (SimHost *host)
 
   for (guint i = 0; i < ITEMS; i++)
     items[i] = (PilotTransmit) { .data = sim->buffers + (gsize) i * PILOT_TRANSMIT_CAPACITY,
-                                 .capacity = PILOT_TRANSMIT_CAPACITY };
+                                .capacity = PILOT_TRANSMIT_CAPACITY };
   n = pilot_overlay_transmit (host->overlay, items, ITEMS, sim->now);
-  for (guint i = 0; i < n; i++)
-    {
-      gsize step = items[i].segment_size == 0 ? items[i].length : items[i].segment_size;
+  for (guint i = 0; i < n; i++) {
+    gsize step = items[i].segment_size == 0 ? items[i].length : items[i].segment_size;
 
-      if (items[i].length == 0 || items[i].length > PILOT_TRANSMIT_CAPACITY)
-        sim_fail (sim, "transmit filled %zu bytes", items[i].length);
-      for (gsize at = 0; at < items[i].length; at += step)
-        {
-          gsize length = MIN (step, items[i].length - at);
+    if (items[i].length == 0 || items[i].length > PILOT_TRANSMIT_CAPACITY)
+      sim_fail (sim, "transmit filled %zu bytes", items[i].length);
+    for (gsize at = 0; at < items[i].length; at += step) {
+      gsize length = MIN (step, items[i].length - at);
 
-          watch_nonce (host, items[i].data + at, length);
-          host->sent_direct += !pilot_endpoint_equal (&items[i].to, &sim->beacon);
-          record (host, &items[i].to, items[i].data + at, length);
-          sim_send (host, &items[i].to, items[i].data + at, length);
-        }
+      watch_nonce (host, items[i].data + at, length);
+      host->sent_direct += !pilot_endpoint_equal (&items[i].to, &sim->beacon);
+      record (host, &items[i].to, items[i].data + at, length);
+      sim_send (host, &items[i].to, items[i].data + at, length);
     }
+  }
   return n > 0;
 }
 
 typedef struct
 {
   SimHost *host;
-  guint    incarnation;
-  guint32  node;
+  guint incarnation;
+  guint32 node;
   gboolean key; /* or endpoints */
 } Question;
 
 static void
 answer_key (SimHost *asker,
             SimHost *target,
-            guint32  node)
+            guint32 node)
 {
   Sim *sim = asker->sim;
   const guint8 *key = target == NULL || sim_random_chance (&sim->random, sim->registry_failures)
-                      ? NULL : target->identity.public_key;
+                          ? NULL
+                          : target->identity.public_key;
 
   if (key != NULL && sim->lie_about == (gint) target->index)
     key = sim->lie;
@@ -141,17 +139,16 @@ answer_key (SimHost *asker,
 static void
 answer_endpoints (SimHost *asker,
                   SimHost *target,
-                  guint32  node)
+                  guint32 node)
 {
   Sim *sim = asker->sim;
   PilotEndpoint candidates[2];
   guint n = 0;
 
-  if (target == NULL || sim_random_chance (&sim->random, sim->registry_failures))
-    {
-      pilot_overlay_peer_unresolved (asker->overlay, node, sim->now);
-      return;
-    }
+  if (target == NULL || sim_random_chance (&sim->random, sim->registry_failures)) {
+    pilot_overlay_peer_unresolved (asker->overlay, node, sim->now);
+    return;
+  }
   if (target->nat >= 0 && target->nat == asker->nat)
     candidates[n++] = target->endpoint;
   if (!pilot_endpoint_is_none (&sim->seen[target->index]))
@@ -160,8 +157,8 @@ answer_endpoints (SimHost *asker,
 }
 
 static void
-answer (Sim      *sim,
-        gpointer  data)
+answer (Sim *sim,
+        gpointer data)
 {
   g_autofree Question *question = data;
   SimHost *asker = question->host;
@@ -178,7 +175,7 @@ answer (Sim      *sim,
 
 static void
 ask (SimHost *host,
-     guint32  node,
+     guint32 node,
      gboolean key)
 {
   Question *question = g_new (Question, 1);
@@ -188,47 +185,46 @@ ask (SimHost *host,
 }
 
 static void
-handle_event (SimHost          *host,
+handle_event (SimHost *host,
               const PilotEvent *event)
 {
   PilotStreamInfo info;
   PilotPeerInfo peer;
 
-  switch (event->type)
-    {
-    case PILOT_EVENT_NEED_KEY:
-      ask (host, event->node, TRUE);
-      break;
-    case PILOT_EVENT_NEED_ENDPOINTS:
-      ask (host, event->node, FALSE);
-      break;
-    case PILOT_EVENT_KEY_MISMATCH:
-      host->key_events++;
-      break;
-    case PILOT_EVENT_STREAM_INCOMING:
-      pilot_stream_info (event->stream, &info);
-      sim_flow_incoming (host, event->stream, info.local_port, info.remote.node);
-      break;
-    case PILOT_EVENT_STREAM:
-      sim_flow_event (host, event->stream, event->ready);
-      break;
-    case PILOT_EVENT_PEER_CHANGED:
-      if (pilot_overlay_peer_info (host->overlay, event->node, &peer) && peer.session)
-        host->established++;
-      break;
-    case PILOT_EVENT_PONG:
-      host->pongs++;
-      break;
-    case PILOT_EVENT_PEER_UNREACHABLE:
-    case PILOT_EVENT_OBSERVED_ENDPOINT:
-    case PILOT_EVENT_HANDSHAKE_WAITING:
-      break;
-    }
+  switch (event->type) {
+  case PILOT_EVENT_NEED_KEY:
+    ask (host, event->node, TRUE);
+    break;
+  case PILOT_EVENT_NEED_ENDPOINTS:
+    ask (host, event->node, FALSE);
+    break;
+  case PILOT_EVENT_KEY_MISMATCH:
+    host->key_events++;
+    break;
+  case PILOT_EVENT_STREAM_INCOMING:
+    pilot_stream_info (event->stream, &info);
+    sim_flow_incoming (host, event->stream, info.local_port, info.remote.node);
+    break;
+  case PILOT_EVENT_STREAM:
+    sim_flow_event (host, event->stream, event->ready);
+    break;
+  case PILOT_EVENT_PEER_CHANGED:
+    if (pilot_overlay_peer_info (host->overlay, event->node, &peer) && peer.session)
+      host->established++;
+    break;
+  case PILOT_EVENT_PONG:
+    host->pongs++;
+    break;
+  case PILOT_EVENT_PEER_UNREACHABLE:
+  case PILOT_EVENT_OBSERVED_ENDPOINT:
+  case PILOT_EVENT_HANDSHAKE_WAITING:
+    break;
+  }
 }
 
 static void
-wake (Sim      *sim,
-      gpointer  data)
+wake (Sim *sim,
+      gpointer data)
 {
   SimHost *host = data;
 
@@ -249,40 +245,36 @@ sim_host_run (SimHost *host)
   gint64 deadline;
   guint turns = 0;
 
-  for (;;)
-    {
-      gboolean busy = FALSE;
+  for (;;) {
+    gboolean busy = FALSE;
 
-      while (pilot_overlay_next_event (host->overlay, &event))
-        {
-          handle_event (host, &event);
-          busy = TRUE;
-        }
-      while (send_all (host))
-        busy = TRUE;
-      if (!busy && pilot_overlay_deadline (host->overlay) > sim->now)
-        break;
-      if (!busy)
-        pilot_overlay_advance (host->overlay, sim->now);
-      if (++turns > 10000)
-        {
-          sim_fail (sim, "host %u spins at %" G_GINT64_FORMAT, host->index, sim->now);
-          break;
-        }
+    while (pilot_overlay_next_event (host->overlay, &event)) {
+      handle_event (host, &event);
+      busy = TRUE;
     }
+    while (send_all (host))
+      busy = TRUE;
+    if (!busy && pilot_overlay_deadline (host->overlay) > sim->now)
+      break;
+    if (!busy)
+      pilot_overlay_advance (host->overlay, sim->now);
+    if (++turns > 10000) {
+      sim_fail (sim, "host %u spins at %" G_GINT64_FORMAT, host->index, sim->now);
+      break;
+    }
+  }
   deadline = MAX (pilot_overlay_deadline (host->overlay), sim->now + 1);
-  if (deadline < host->wake_at)
-    {
-      host->wake_at = deadline;
-      sim_at (sim, deadline, wake, host);
-    }
+  if (deadline < host->wake_at) {
+    host->wake_at = deadline;
+    sim_at (sim, deadline, wake, host);
+  }
 }
 
 void
-sim_host_receive (SimHost             *host,
+sim_host_receive (SimHost *host,
                   const PilotEndpoint *from,
-                  guint8              *data,
-                  gsize                length)
+                  guint8 *data,
+                  gsize length)
 {
   PilotReceivedDatagram item = { .from = *from, .data = data, .length = length };
 
@@ -296,8 +288,7 @@ void
 sim_host_start (SimHost *host)
 {
   Sim *sim = host->sim;
-  PilotOverlayConfig config = { .node_id = host->node, .extensions = sim->extensions,
-                                .relay_only = host->relay_only };
+  PilotOverlayConfig config = { .node_id = host->node, .extensions = sim->extensions, .relay_only = host->relay_only };
   PilotOverlayHost callbacks = { host_random, host_admit, host };
 
   memcpy (config.ed25519_seed, host->identity.seed, sizeof config.ed25519_seed);

@@ -9,20 +9,19 @@
 
 /* Links, NAT boxes, the beacon, and the queue of what will happen. */
 
-struct _SimEvent
-{
-  gint64      time;
-  guint64     sequence;
+struct _SimEvent {
+  gint64 time;
+  guint64 sequence;
   SimCallback callback;
-  gpointer    data;
+  gpointer data;
 };
 
 typedef struct
 {
-  gint          host; /* -1: the beacon */
+  gint host; /* -1: the beacon */
   PilotEndpoint from, to;
-  gsize         length;
-  guint8        data[];
+  gsize length;
+  guint8 data[];
 } Datagram;
 
 guint64
@@ -37,21 +36,21 @@ sim_random (SimRandom *random)
 
 gint64
 sim_random_range (SimRandom *random,
-                  gint64     low,
-                  gint64     high)
+                  gint64 low,
+                  gint64 high)
 {
   return low + (gint64) (sim_random (random) % (guint64) (high - low + 1));
 }
 
 gboolean
 sim_random_chance (SimRandom *random,
-                   guint      per_mille)
+                   guint per_mille)
 {
   return sim_random (random) % 1000 < per_mille;
 }
 
 void
-sim_fail (Sim        *sim,
+sim_fail (Sim *sim,
           const char *format,
           ...)
 {
@@ -72,19 +71,18 @@ earlier (const SimEvent *a,
 }
 
 void
-sim_at (Sim         *sim,
-        gint64       time,
-        SimCallback  callback,
-        gpointer     data)
+sim_at (Sim *sim,
+        gint64 time,
+        SimCallback callback,
+        gpointer data)
 {
   SimEvent event = { MAX (time, sim->now), sim->sequence++, callback, data };
   guint at;
 
-  if (sim->n_events == sim->capacity)
-    {
-      sim->capacity = MAX (256, sim->capacity * 2);
-      sim->events = g_renew (SimEvent, sim->events, sim->capacity);
-    }
+  if (sim->n_events == sim->capacity) {
+    sim->capacity = MAX (256, sim->capacity * 2);
+    sim->events = g_renew (SimEvent, sim->events, sim->capacity);
+  }
   for (at = sim->n_events++; at > 0 && earlier (&event, &sim->events[(at - 1) / 2]); at = (at - 1) / 2)
     sim->events[at] = sim->events[(at - 1) / 2];
   sim->events[at] = event;
@@ -97,19 +95,18 @@ pop (Sim *sim)
   SimEvent last = sim->events[--sim->n_events];
   guint at = 0;
 
-  for (;;)
-    {
-      guint child = at * 2 + 1;
+  for (;;) {
+    guint child = at * 2 + 1;
 
-      if (child >= sim->n_events)
-        break;
-      if (child + 1 < sim->n_events && earlier (&sim->events[child + 1], &sim->events[child]))
-        child++;
-      if (!earlier (&sim->events[child], &last))
-        break;
-      sim->events[at] = sim->events[child];
-      at = child;
-    }
+    if (child >= sim->n_events)
+      break;
+    if (child + 1 < sim->n_events && earlier (&sim->events[child + 1], &sim->events[child]))
+      child++;
+    if (!earlier (&sim->events[child], &last))
+      break;
+    sim->events[at] = sim->events[child];
+    at = child;
+  }
   sim->events[at] = last;
   return first;
 }
@@ -162,9 +159,9 @@ address_of (const PilotEndpoint *endpoint)
 }
 
 static void
-trace (Sim          *sim,
+trace (Sim *sim,
        const guint8 *data,
-       gsize         length)
+       gsize length)
 {
   guint64 hash = sim->trace ^ (guint64) sim->now ^ length << 40;
 
@@ -181,7 +178,7 @@ sim_nat_rebind (SimNat *nat)
 }
 
 static SimMapping *
-map_out (SimNat              *nat,
+map_out (SimNat *nat,
          const PilotEndpoint *inside,
          const PilotEndpoint *remote)
 {
@@ -191,12 +188,11 @@ map_out (SimNat              *nat,
     if (nat->mappings[i].used && pilot_endpoint_equal (&nat->mappings[i].inside, inside) &&
         (nat->type != SIM_NAT_SYMMETRIC || pilot_endpoint_equal (&nat->mappings[i].remote, remote)))
       mapping = &nat->mappings[i];
-  if (mapping == NULL)
-    {
-      mapping = &nat->mappings[nat->next_mapping++ % SIM_NAT_MAX_MAPPINGS];
-      *mapping = (SimMapping) { .used = TRUE, .inside = *inside, .remote = *remote, .port = nat->next_port };
-      nat->next_port += 7;
-    }
+  if (mapping == NULL) {
+    mapping = &nat->mappings[nat->next_mapping++ % SIM_NAT_MAX_MAPPINGS];
+    *mapping = (SimMapping) { .used = TRUE, .inside = *inside, .remote = *remote, .port = nat->next_port };
+    nat->next_port += 7;
+  }
   for (guint i = 0; i < MIN (mapping->n_allowed, SIM_NAT_MAX_REMOTES); i++)
     if (pilot_endpoint_equal (&mapping->allowed[i], remote))
       return mapping;
@@ -206,46 +202,44 @@ map_out (SimNat              *nat,
 
 /* The inside endpoint a datagram from `remote` to our outside `port` goes to, or NULL. */
 static const PilotEndpoint *
-map_in (SimNat              *nat,
-        guint16              port,
+map_in (SimNat *nat,
+        guint16 port,
         const PilotEndpoint *remote)
 {
-  for (guint i = 0; i < SIM_NAT_MAX_MAPPINGS; i++)
-    {
-      SimMapping *mapping = &nat->mappings[i];
+  for (guint i = 0; i < SIM_NAT_MAX_MAPPINGS; i++) {
+    SimMapping *mapping = &nat->mappings[i];
 
-      if (!mapping->used || mapping->port != port)
-        continue;
-      if (nat->type == SIM_NAT_FULL_CONE)
+    if (!mapping->used || mapping->port != port)
+      continue;
+    if (nat->type == SIM_NAT_FULL_CONE)
+      return &mapping->inside;
+    for (guint k = 0; k < MIN (mapping->n_allowed, SIM_NAT_MAX_REMOTES); k++)
+      if (nat->type == SIM_NAT_RESTRICTED ? pilot_endpoint_equal_host (&mapping->allowed[k], remote)
+                                          : pilot_endpoint_equal (&mapping->allowed[k], remote))
         return &mapping->inside;
-      for (guint k = 0; k < MIN (mapping->n_allowed, SIM_NAT_MAX_REMOTES); k++)
-        if (nat->type == SIM_NAT_RESTRICTED ? pilot_endpoint_equal_host (&mapping->allowed[k], remote)
-                                            : pilot_endpoint_equal (&mapping->allowed[k], remote))
-          return &mapping->inside;
-    }
+  }
   return NULL;
 }
 
 /* When something of `length` bytes that enters the link now leaves it; -1 = lost. */
 static gint64
-cross (Sim     *sim,
+cross (Sim *sim,
        SimLink *link,
-       guint    direction,
-       gint64   time,
-       gsize    length)
+       guint direction,
+       gint64 time,
+       gsize length)
 {
   gint64 start;
 
   if (time < link->down_until || sim_random_chance (&sim->random, link->loss))
     return -1;
   start = MAX (time, link->busy_until[direction]);
-  if (link->rate > 0)
-    {
-      if ((start - time) * link->rate / SIM_SECOND > link->queue)
-        return -1;
-      link->busy_until[direction] = start + (gint64) length * SIM_SECOND / link->rate;
-      start = link->busy_until[direction];
-    }
+  if (link->rate > 0) {
+    if ((start - time) * link->rate / SIM_SECOND > link->queue)
+      return -1;
+    link->busy_until[direction] = start + (gint64) length * SIM_SECOND / link->rate;
+    start = link->busy_until[direction];
+  }
   start += link->delay;
   if (link->jitter > 0)
     start += sim_random_range (&sim->random, 0, link->jitter);
@@ -255,13 +249,13 @@ cross (Sim     *sim,
 }
 
 static void
-schedule (Sim                 *sim,
-          gint64               time,
-          gint                 host,
+schedule (Sim *sim,
+          gint64 time,
+          gint host,
           const PilotEndpoint *from,
           const PilotEndpoint *to,
-          const guint8        *data,
-          gsize                length)
+          const guint8 *data,
+          gsize length)
 {
   Datagram *datagram = g_malloc (sizeof *datagram + length);
 
@@ -274,62 +268,58 @@ schedule (Sim                 *sim,
 }
 
 static void
-down_link (Sim                 *sim,
-           SimHost             *host,
+down_link (Sim *sim,
+           SimHost *host,
            const PilotEndpoint *from,
-           gint64               time,
-           const guint8        *data,
-           gsize                length)
+           gint64 time,
+           const guint8 *data,
+           gsize length)
 {
   guint copies = sim_random_chance (&sim->random, host->link.duplicate) ? 2 : 1;
 
-  for (guint i = 0; i < copies; i++)
-    {
-      gint64 arrival = cross (sim, &host->link, 1, time, length);
+  for (guint i = 0; i < copies; i++) {
+    gint64 arrival = cross (sim, &host->link, 1, time, length);
 
-      if (arrival >= 0)
-        schedule (sim, arrival, (gint) host->index, from, &host->endpoint, data, length);
-    }
+    if (arrival >= 0)
+      schedule (sim, arrival, (gint) host->index, from, &host->endpoint, data, length);
+  }
 }
 
 /* From somewhere on the internet, at `time`, to a public endpoint. */
 static void
-route (Sim                 *sim,
+route (Sim *sim,
        const PilotEndpoint *from,
        const PilotEndpoint *to,
-       gint64               time,
-       const guint8        *data,
-       gsize                length)
+       gint64 time,
+       const guint8 *data,
+       gsize length)
 {
-  if (pilot_endpoint_equal (to, &sim->beacon))
-    {
-      schedule (sim, time, -1, from, to, data, length);
-      return;
-    }
-  for (guint i = 0; i < sim->n_hosts; i++)
-    {
-      SimHost *host = &sim->hosts[i];
-      const PilotEndpoint *inside;
+  if (pilot_endpoint_equal (to, &sim->beacon)) {
+    schedule (sim, time, -1, from, to, data, length);
+    return;
+  }
+  for (guint i = 0; i < sim->n_hosts; i++) {
+    SimHost *host = &sim->hosts[i];
+    const PilotEndpoint *inside;
 
-      if (host->nat < 0)
-        {
-          if (pilot_endpoint_equal (&host->endpoint, to))
-            down_link (sim, host, from, time, data, length);
-          continue;
-        }
-      if (sim->nats[host->nat].address != address_of (to))
-        continue;
-      inside = map_in (&sim->nats[host->nat], to->port, from);
-      if (inside != NULL && pilot_endpoint_equal (inside, &host->endpoint))
+    if (host->nat < 0) {
+      if (pilot_endpoint_equal (&host->endpoint, to))
         down_link (sim, host, from, time, data, length);
+      continue;
     }
+    if (sim->nats[host->nat].address != address_of (to))
+      continue;
+    inside = map_in (&sim->nats[host->nat], to->port, from);
+    if (inside != NULL && pilot_endpoint_equal (inside, &host->endpoint))
+      down_link (sim, host, from, time, data, length);
+  }
 }
 
 void
-sim_send (SimHost             *host,
+sim_send (SimHost *host,
           const PilotEndpoint *to,
-          const guint8        *data,
-          gsize                length)
+          const guint8 *data,
+          gsize length)
 {
   Sim *sim = host->sim;
   PilotEndpoint from = host->endpoint;
@@ -340,37 +330,35 @@ sim_send (SimHost             *host,
   time = cross (sim, &host->link, 0, sim->now, length);
   if (time < 0)
     return;
-  if (pilot_endpoint_is_private (to) && host->nat >= 0)
-    {
-      for (guint i = 0; i < sim->n_hosts; i++)
-        if (sim->hosts[i].nat == host->nat && pilot_endpoint_equal (&sim->hosts[i].endpoint, to))
-          down_link (sim, &sim->hosts[i], &from, time, data, length);
-      return;
-    }
-  if (host->nat >= 0)
-    {
-      SimNat *nat = &sim->nats[host->nat];
+  if (pilot_endpoint_is_private (to) && host->nat >= 0) {
+    for (guint i = 0; i < sim->n_hosts; i++)
+      if (sim->hosts[i].nat == host->nat && pilot_endpoint_equal (&sim->hosts[i].endpoint, to))
+        down_link (sim, &sim->hosts[i], &from, time, data, length);
+    return;
+  }
+  if (host->nat >= 0) {
+    SimNat *nat = &sim->nats[host->nat];
 
-      from = sim_endpoint (nat->address, map_out (nat, &host->endpoint, to)->port);
-      /* No hairpin. */
-      if (address_of (to) == nat->address)
-        return;
-    }
+    from = sim_endpoint (nat->address, map_out (nat, &host->endpoint, to)->port);
+    /* No hairpin. */
+    if (address_of (to) == nat->address)
+      return;
+  }
   route (sim, &from, to, time, data, length);
 }
 
 void
-sim_inject (SimHost             *host,
+sim_inject (SimHost *host,
             const PilotEndpoint *from,
-            const guint8        *data,
-            gsize                length)
+            const guint8 *data,
+            gsize length)
 {
   schedule (host->sim, host->sim->now, (gint) host->index, from, &host->endpoint, data, length);
 }
 
 static void
-beacon_send (Sim                      *sim,
-             const PilotEndpoint      *to,
+beacon_send (Sim *sim,
+             const PilotEndpoint *to,
              const PilotBeaconMessage *message)
 {
   guint8 data[64];
@@ -380,7 +368,7 @@ beacon_send (Sim                      *sim,
 }
 
 static void
-beacon_receive (Sim      *sim,
+beacon_receive (Sim *sim,
                 Datagram *datagram)
 {
   PilotBeaconMessage message;
@@ -389,45 +377,40 @@ beacon_receive (Sim      *sim,
   if (sim->now < sim->beacon_down_until ||
       !pilot_beacon_message_decode (&message, datagram->data, datagram->length))
     return;
-  if (message.type == PILOT_BEACON_DISCOVER)
-    {
-      PilotBeaconMessage reply = { .type = PILOT_BEACON_DISCOVER_REPLY, .endpoint = datagram->from };
+  if (message.type == PILOT_BEACON_DISCOVER) {
+    PilotBeaconMessage reply = { .type = PILOT_BEACON_DISCOVER_REPLY, .endpoint = datagram->from };
 
-      host = sim_host_by_node (sim, message.node);
-      if (host != NULL)
-        sim->seen[host->index] = datagram->from;
-      beacon_send (sim, &datagram->from, &reply);
-    }
-  else if (message.type == PILOT_BEACON_PUNCH_REQUEST)
-    {
-      SimHost *target = sim_host_by_node (sim, message.target);
-      PilotBeaconMessage command = { .type = PILOT_BEACON_PUNCH_COMMAND };
-
-      host = sim_host_by_node (sim, message.node);
-      if (host == NULL || target == NULL || pilot_endpoint_is_none (&sim->seen[target->index]))
-        return;
+    host = sim_host_by_node (sim, message.node);
+    if (host != NULL)
       sim->seen[host->index] = datagram->from;
-      command.endpoint = sim->seen[target->index];
-      beacon_send (sim, &sim->seen[host->index], &command);
-      command.endpoint = sim->seen[host->index];
-      beacon_send (sim, &sim->seen[target->index], &command);
-    }
-  else if (message.type == PILOT_BEACON_RELAY && datagram->length >= PILOT_BEACON_RELAY_HEADER_SIZE)
-    {
-      gsize length;
-      guint8 *data;
+    beacon_send (sim, &datagram->from, &reply);
+  } else if (message.type == PILOT_BEACON_PUNCH_REQUEST) {
+    SimHost *target = sim_host_by_node (sim, message.target);
+    PilotBeaconMessage command = { .type = PILOT_BEACON_PUNCH_COMMAND };
 
-      host = sim_host_by_node (sim, message.target);
-      if (host == NULL || pilot_endpoint_is_none (&sim->seen[host->index]))
-        return;
-      data = pilot_beacon_relay_to_deliver (datagram->data, datagram->length, &length);
-      route (sim, &sim->beacon, &sim->seen[host->index], sim->now, data, length);
-    }
+    host = sim_host_by_node (sim, message.node);
+    if (host == NULL || target == NULL || pilot_endpoint_is_none (&sim->seen[target->index]))
+      return;
+    sim->seen[host->index] = datagram->from;
+    command.endpoint = sim->seen[target->index];
+    beacon_send (sim, &sim->seen[host->index], &command);
+    command.endpoint = sim->seen[host->index];
+    beacon_send (sim, &sim->seen[target->index], &command);
+  } else if (message.type == PILOT_BEACON_RELAY && datagram->length >= PILOT_BEACON_RELAY_HEADER_SIZE) {
+    gsize length;
+    guint8 *data;
+
+    host = sim_host_by_node (sim, message.target);
+    if (host == NULL || pilot_endpoint_is_none (&sim->seen[host->index]))
+      return;
+    data = pilot_beacon_relay_to_deliver (datagram->data, datagram->length, &length);
+    route (sim, &sim->beacon, &sim->seen[host->index], sim->now, data, length);
+  }
 }
 
 static void
-deliver (Sim      *sim,
-         gpointer  data)
+deliver (Sim *sim,
+         gpointer data)
 {
   g_autofree Datagram *datagram = data;
 

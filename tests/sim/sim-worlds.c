@@ -17,13 +17,12 @@
 typedef struct
 {
   gint64 at;
-  guint  kind; /* SimFault */
-  guint  host;
+  guint kind; /* SimFault */
+  guint host;
   gint64 length;
 } Fault;
 
-enum
-{
+enum {
   FAULT_RESTART,
   FAULT_REBIND,
   FAULT_BLACKOUT,
@@ -35,13 +34,13 @@ enum
 
 typedef struct
 {
-  Sim   *sim;
-  Fault  fault;
+  Sim *sim;
+  Fault fault;
 } FaultCall;
 
 static void
-start_host (Sim      *sim,
-            gpointer  data)
+start_host (Sim *sim,
+            gpointer data)
 {
   /* Two restarts may overlap. */
   sim_host_stop (data);
@@ -56,17 +55,16 @@ noise (Sim *sim)
   SimHost *victim = &sim->hosts[sim_random (&sim->random) % sim->n_hosts];
   PilotEndpoint from = sim_endpoint (0x2d000001 + (guint32) (sim_random (&sim->random) % 3), 4000);
 
-  if (sim_random_chance (&sim->random, 300))
-    {
-      PilotIdentity identity;
-      guint8 frame[PILOT_FRAME_PILA_SIZE], key[32] = { (guint8) sim_random (&sim->random), 7 };
+  if (sim_random_chance (&sim->random, 300)) {
+    PilotIdentity identity;
+    guint8 frame[PILOT_FRAME_PILA_SIZE], key[32] = { (guint8) sim_random (&sim->random), 7 };
 
-      memcpy (identity.seed, sim->lie, sizeof identity.seed);
-      pilot_identity_init (&identity, sim->lie);
-      pilot_frame_build_pila (frame, victim->node, key, &identity);
-      sim_inject (host, &from, frame, sizeof frame);
-      return;
-    }
+    memcpy (identity.seed, sim->lie, sizeof identity.seed);
+    pilot_identity_init (&identity, sim->lie);
+    pilot_frame_build_pila (frame, victim->node, key, &identity);
+    sim_inject (host, &from, frame, sizeof frame);
+    return;
+  }
   if (sim->n_recorded == 0)
     return;
   {
@@ -80,8 +78,8 @@ noise (Sim *sim)
 }
 
 static void
-run_fault (Sim      *sim,
-           gpointer  data)
+run_fault (Sim *sim,
+           gpointer data)
 {
   g_autofree FaultCall *call = data;
   SimHost *host = &sim->hosts[call->fault.host];
@@ -89,35 +87,33 @@ run_fault (Sim      *sim,
   if (sim->verbose)
     g_print ("# %.6f: fault %u at host %u for %.3f s\n", sim->now / 1e6, call->fault.kind, call->fault.host,
              call->fault.length / 1e6);
-  switch (call->fault.kind)
-    {
-    case FAULT_RESTART:
-      sim_host_stop (host);
-      sim_at (sim, sim->now + call->fault.length, start_host, host);
-      break;
-    case FAULT_REBIND:
-      if (host->nat >= 0)
-        sim_nat_rebind (&sim->nats[host->nat]);
-      break;
-    case FAULT_BLACKOUT:
-      host->link.down_until = sim->now + call->fault.length;
-      break;
-    case FAULT_BEACON:
-      sim->beacon_down_until = sim->now + call->fault.length;
-      break;
-    case FAULT_MOVE:
-      host->endpoint.port++;
-      if (host->overlay != NULL)
-        {
-          pilot_overlay_network_changed (host->overlay, sim->now);
-          sim_host_run (host);
-        }
-      break;
-    default:
-      for (guint i = 0; i < 5; i++)
-        noise (sim);
-      break;
+  switch (call->fault.kind) {
+  case FAULT_RESTART:
+    sim_host_stop (host);
+    sim_at (sim, sim->now + call->fault.length, start_host, host);
+    break;
+  case FAULT_REBIND:
+    if (host->nat >= 0)
+      sim_nat_rebind (&sim->nats[host->nat]);
+    break;
+  case FAULT_BLACKOUT:
+    host->link.down_until = sim->now + call->fault.length;
+    break;
+  case FAULT_BEACON:
+    sim->beacon_down_until = sim->now + call->fault.length;
+    break;
+  case FAULT_MOVE:
+    host->endpoint.port++;
+    if (host->overlay != NULL) {
+      pilot_overlay_network_changed (host->overlay, sim->now);
+      sim_host_run (host);
     }
+    break;
+  default:
+    for (guint i = 0; i < 5; i++)
+      noise (sim);
+    break;
+  }
 }
 
 static void
@@ -129,83 +125,83 @@ make_hosts (Sim *sim)
 
   sim->n_hosts = (guint) sim_random_range (random, 2, 4);
   sim->n_nats = (guint) sim_random_range (random, 1, 4);
-  for (guint i = 0; i < sim->n_nats; i++)
-    {
-      sim->nats[i].type = (SimNatType) sim_random_range (random, SIM_NAT_FULL_CONE, SIM_NAT_SYMMETRIC);
-      sim->nats[i].address = 0x2c000001 + i;
-      sim->nats[i].next_port = (guint16) (20000 + i * 100);
-    }
-  for (guint i = 0; i < sim->n_hosts; i++)
-    {
-      SimHost *host = &sim->hosts[i];
-      guint8 seed[PILOT_ED25519_SEED_SIZE];
+  for (guint i = 0; i < sim->n_nats; i++) {
+    sim->nats[i].type = (SimNatType) sim_random_range (random, SIM_NAT_FULL_CONE, SIM_NAT_SYMMETRIC);
+    sim->nats[i].address = 0x2c000001 + i;
+    sim->nats[i].next_port = (guint16) (20000 + i * 100);
+  }
+  for (guint i = 0; i < sim->n_hosts; i++) {
+    SimHost *host = &sim->hosts[i];
+    guint8 seed[PILOT_ED25519_SEED_SIZE];
 
-      host->sim = sim;
-      host->index = i;
-      host->node = 100 + (guint32) sim_random_range (random, 0, 1000) * 10 + i;
-      host->random.state = sim_random (random);
-      for (guint k = 0; k < sizeof seed; k++)
-        seed[k] = (guint8) sim_random (random);
-      pilot_identity_init (&host->identity, seed);
-      host->nat = sim_random_chance (random, 700) ? (gint) (sim_random (random) % sim->n_nats) : -1;
-      host->endpoint = host->nat >= 0 ? sim_endpoint (0xc0a80001 + i + ((guint32) host->nat << 8), 5000)
-                                      : sim_endpoint (0x2e000001 + i, 5000);
-      host->relay_only = sim_random_chance (random, 60);
-      host->link = (SimLink) {
-        .delay = sim_random_range (random, 100, 60 * SIM_MS),
-        .jitter = sim_random_chance (random, 500) ? sim_random_range (random, 0, 20 * SIM_MS) : 0,
-        .loss = loss, .duplicate = sim_random_chance (random, 300) ? 30 : 0,
-        .reorder = sim_random_chance (random, 300) ? 30 : 0,
-        .rate = rates[sim_random (random) % G_N_ELEMENTS (rates)], .queue = sim_random_range (random, 30000, 200000),
-      };
-    }
+    host->sim = sim;
+    host->index = i;
+    host->node = 100 + (guint32) sim_random_range (random, 0, 1000) * 10 + i;
+    host->random.state = sim_random (random);
+    for (guint k = 0; k < sizeof seed; k++)
+      seed[k] = (guint8) sim_random (random);
+    pilot_identity_init (&host->identity, seed);
+    host->nat = sim_random_chance (random, 700) ? (gint) (sim_random (random) % sim->n_nats) : -1;
+    host->endpoint = host->nat >= 0 ? sim_endpoint (0xc0a80001 + i + ((guint32) host->nat << 8), 5000)
+                                    : sim_endpoint (0x2e000001 + i, 5000);
+    host->relay_only = sim_random_chance (random, 60);
+    host->link = (SimLink){
+      .delay = sim_random_range (random, 100, 60 * SIM_MS),
+      .jitter = sim_random_chance (random, 500) ? sim_random_range (random, 0, 20 * SIM_MS) : 0,
+      .loss = loss,
+      .duplicate = sim_random_chance (random, 300) ? 30 : 0,
+      .reorder = sim_random_chance (random, 300) ? 30 : 0,
+      .rate = rates[sim_random (random) % G_N_ELEMENTS (rates)],
+      .queue = sim_random_range (random, 30000, 200000),
+    };
+  }
 }
 
 static guint64
 random_size (SimRandom *random)
 {
-  switch (sim_random (random) % 5)
-    {
-    case 0:
-      return 0;
-    case 1:
-      return (guint64) sim_random_range (random, 1, 100);
-    case 2:
-    case 3:
-      return (guint64) sim_random_range (random, 100, 20000);
-    default:
-      return (guint64) sim_random_range (random, 20000, 150000);
-    }
+  switch (sim_random (random) % 5) {
+  case 0:
+    return 0;
+  case 1:
+    return (guint64) sim_random_range (random, 1, 100);
+  case 2:
+  case 3:
+    return (guint64) sim_random_range (random, 100, 20000);
+  default:
+    return (guint64) sim_random_range (random, 20000, 150000);
+  }
 }
 
 static void
-make_flows (Sim      *sim,
-            gboolean  faults)
+make_flows (Sim *sim,
+            gboolean faults)
 {
   SimRandom *random = &sim->random;
 
   sim->n_flows = (guint) sim_random_range (random, 1, 10);
-  for (guint i = 0; i < sim->n_flows; i++)
-    {
-      SimFlow *flow = &sim->flows[i];
-      guint client = (guint) (sim_random (random) % sim->n_hosts);
-      guint server = (client + 1 + (guint) (sim_random (random) % (sim->n_hosts - 1))) % sim->n_hosts;
-      guint kind = (guint) (sim_random (random) % 20);
+  for (guint i = 0; i < sim->n_flows; i++) {
+    SimFlow *flow = &sim->flows[i];
+    guint client = (guint) (sim_random (random) % sim->n_hosts);
+    guint server = (client + 1 + (guint) (sim_random (random) % (sim->n_hosts - 1))) % sim->n_hosts;
+    guint kind = (guint) (sim_random (random) % 20);
 
-      flow->sim = sim;
-      flow->index = i;
-      flow->port = (guint16) (1000 + i);
-      flow->seed = sim_random (random);
-      flow->kind = kind == 0 ? SIM_FLOW_REFUSED : kind == 1 ? SIM_FLOW_STRANGER : kind == 2 ? SIM_FLOW_RESET
-                   : kind < 8 && sim->extensions ? SIM_FLOW_HALF_CLOSE : SIM_FLOW_BOTH;
-      flow->start = sim_random_range (random, 100 * SIM_MS, 40 * SIM_SECOND);
-      flow->may_fail = faults;
-      flow->client = (SimEnd) { .flow = flow, .host = &sim->hosts[client], .is_client = TRUE };
-      flow->server = (SimEnd) { .flow = flow, .host = &sim->hosts[server] };
-      flow->client.to_write = flow->server.to_read = random_size (random);
-      flow->server.to_write = flow->client.to_read = random_size (random);
-      sim_at (sim, flow->start, sim_flow_start, flow);
-    }
+    flow->sim = sim;
+    flow->index = i;
+    flow->port = (guint16) (1000 + i);
+    flow->seed = sim_random (random);
+    flow->kind = kind == 0 ? SIM_FLOW_REFUSED : kind == 1                 ? SIM_FLOW_STRANGER
+                                            : kind == 2                   ? SIM_FLOW_RESET
+                                            : kind < 8 && sim->extensions ? SIM_FLOW_HALF_CLOSE
+                                                                          : SIM_FLOW_BOTH;
+    flow->start = sim_random_range (random, 100 * SIM_MS, 40 * SIM_SECOND);
+    flow->may_fail = faults;
+    flow->client = (SimEnd) { .flow = flow, .host = &sim->hosts[client], .is_client = TRUE };
+    flow->server = (SimEnd) { .flow = flow, .host = &sim->hosts[server] };
+    flow->client.to_write = flow->server.to_read = random_size (random);
+    flow->server.to_write = flow->client.to_read = random_size (random);
+    sim_at (sim, flow->start, sim_flow_start, flow);
+  }
 }
 
 static gboolean
@@ -215,18 +211,15 @@ make_faults (Sim *sim)
   guint n = sim_random_chance (random, 500) ? (guint) sim_random_range (random, 1, 4) : 0;
   gboolean fatal = FALSE;
 
-  for (guint i = 0; i < n; i++)
-    {
-      FaultCall *call = g_new (FaultCall, 1);
+  for (guint i = 0; i < n; i++) {
+    FaultCall *call = g_new (FaultCall, 1);
 
-      *call = (FaultCall) { sim, { sim_random_range (random, SIM_SECOND, 60 * SIM_SECOND),
-                                   (guint) (sim_random (random) % N_FAULTS), (guint) (sim_random (random) % sim->n_hosts),
-                                   sim_random_range (random, 0, 20 * SIM_SECOND) } };
-      /* Rubbish and a new mapping must never end a stream. Behind a new mapping nobody can be called until the next discover. */
-      fatal |= call->fault.kind != FAULT_NOISE && call->fault.kind != FAULT_REBIND;
-      sim->rebinds |= call->fault.kind == FAULT_REBIND;
-      sim_at (sim, call->fault.at, run_fault, call);
-    }
+    *call = (FaultCall) { sim, { sim_random_range (random, SIM_SECOND, 60 * SIM_SECOND), (guint) (sim_random (random) % N_FAULTS), (guint) (sim_random (random) % sim->n_hosts), sim_random_range (random, 0, 20 * SIM_SECOND) } };
+    /* Rubbish and a new mapping must never end a stream. Behind a new mapping nobody can be called until the next discover. */
+    fatal |= call->fault.kind != FAULT_NOISE && call->fault.kind != FAULT_REBIND;
+    sim->rebinds |= call->fault.kind == FAULT_REBIND;
+    sim_at (sim, call->fault.at, run_fault, call);
+  }
   return fatal;
 }
 
@@ -263,11 +256,10 @@ world_new (guint64 seed)
 static void
 world_free (Sim *sim)
 {
-  for (guint i = 0; i < sim->n_hosts; i++)
-    {
-      sim_host_stop (&sim->hosts[i]);
-      pilot_identity_clear (&sim->hosts[i].identity);
-    }
+  for (guint i = 0; i < sim->n_hosts; i++) {
+    sim_host_stop (&sim->hosts[i]);
+    pilot_identity_clear (&sim->hosts[i].identity);
+  }
   sim_events_clear (sim);
   for (guint i = 0; i < SIM_RECORDED; i++)
     g_free (sim->recorded[i].data);
@@ -289,51 +281,47 @@ all_ended (Sim *sim)
 static gboolean
 is_expected (const SimFlow *flow)
 {
-  switch (flow->kind)
-    {
-    case SIM_FLOW_REFUSED:
-      return flow->error == PILOT_STREAM_ERROR_REFUSED;
-    case SIM_FLOW_STRANGER:
-      return flow->error == PILOT_STREAM_ERROR_TIMEOUT;
-    default:
-      return flow->error == PILOT_STREAM_ERROR_NONE;
-    }
+  switch (flow->kind) {
+  case SIM_FLOW_REFUSED:
+    return flow->error == PILOT_STREAM_ERROR_REFUSED;
+  case SIM_FLOW_STRANGER:
+    return flow->error == PILOT_STREAM_ERROR_TIMEOUT;
+  default:
+    return flow->error == PILOT_STREAM_ERROR_NONE;
+  }
 }
 
 static void
 check_flows (Sim *sim)
 {
-  for (guint i = 0; i < sim->n_flows; i++)
-    {
-      SimFlow *flow = &sim->flows[i];
+  for (guint i = 0; i < sim->n_flows; i++) {
+    SimFlow *flow = &sim->flows[i];
 
-      if (!flow->ended)
-        sim_fail (sim, "flow %u has not ended: client wrote %" G_GUINT64_FORMAT " of %" G_GUINT64_FORMAT
-                  ", read %" G_GUINT64_FORMAT " of %" G_GUINT64_FORMAT, i, flow->client.written, flow->client.to_write,
-                  flow->client.read, flow->client.to_read);
-      else if (sim->rebinds && (flow->error == PILOT_STREAM_ERROR_NO_KEY_EXCHANGE || flow->error == PILOT_STREAM_ERROR_TIMEOUT))
-        continue;
-      else if (!flow->may_fail && !is_expected (flow))
-        sim_fail (sim, "flow %u of kind %u ended with \"%s\"", i, flow->kind, pilot_stream_error_to_string (flow->error));
-    }
+    if (!flow->ended)
+      sim_fail (sim, "flow %u has not ended: client wrote %" G_GUINT64_FORMAT " of %" G_GUINT64_FORMAT ", read %" G_GUINT64_FORMAT " of %" G_GUINT64_FORMAT, i, flow->client.written, flow->client.to_write,
+                flow->client.read, flow->client.to_read);
+    else if (sim->rebinds && (flow->error == PILOT_STREAM_ERROR_NO_KEY_EXCHANGE || flow->error == PILOT_STREAM_ERROR_TIMEOUT))
+      continue;
+    else if (!flow->may_fail && !is_expected (flow))
+      sim_fail (sim, "flow %u of kind %u ended with \"%s\"", i, flow->kind, pilot_stream_error_to_string (flow->error));
+  }
 }
 
 /* Everything released and long gone: nothing may be left. */
 static void
 check_hosts (Sim *sim)
 {
-  for (guint i = 0; i < sim->n_hosts; i++)
-    {
-      PilotOverlayStats stats;
+  for (guint i = 0; i < sim->n_hosts; i++) {
+    PilotOverlayStats stats;
 
-      if (sim->hosts[i].overlay == NULL)
-        continue;
-      pilot_overlay_stats (sim->hosts[i].overlay, &stats);
-      if (stats.streams != 0)
-        sim_fail (sim, "host %u still has %u streams", i, stats.streams);
-      if (stats.peers > sim->n_hosts)
-        sim_fail (sim, "host %u has %u peers", i, stats.peers);
-    }
+    if (sim->hosts[i].overlay == NULL)
+      continue;
+    pilot_overlay_stats (sim->hosts[i].overlay, &stats);
+    if (stats.streams != 0)
+      sim_fail (sim, "host %u still has %u streams", i, stats.streams);
+    if (stats.peers > sim->n_hosts)
+      sim_fail (sim, "host %u has %u peers", i, stats.peers);
+  }
 }
 
 static void
@@ -341,12 +329,11 @@ world_run (Sim *sim)
 {
   gint64 end = WORLD_END;
 
-  while (sim->failure == NULL && sim->n_events > 0 && sim->now < end)
-    {
-      sim_step (sim);
-      if (end == WORLD_END && all_ended (sim))
-        end = sim->now + LINGER;
-    }
+  while (sim->failure == NULL && sim->n_events > 0 && sim->now < end) {
+    sim_step (sim);
+    if (end == WORLD_END && all_ended (sim))
+      end = sim->now + LINGER;
+  }
   check_flows (sim);
   for (guint i = 0; i < sim->n_flows && sim->failure == NULL; i++)
     /* A reset is said once and can be lost; a dial that failed may have got as far as the server. */
@@ -354,16 +341,15 @@ world_run (Sim *sim)
         sim->flows[i].error == PILOT_STREAM_ERROR_NONE)
       sim_fail (sim, "the server of flow %u never learned that it is over", i);
   if (sim->failure == NULL && end != WORLD_END)
-    for (guint i = 0; i < sim->n_hosts; i++)
-      {
-        /* Servers whose peer vanished without a word hold on by right. */
-        gboolean held = FALSE;
+    for (guint i = 0; i < sim->n_hosts; i++) {
+      /* Servers whose peer vanished without a word hold on by right. */
+      gboolean held = FALSE;
 
-        for (guint k = 0; k < sim->n_flows; k++)
-          held |= sim->flows[k].server.stream != NULL;
-        if (!held)
-          check_hosts (sim);
-      }
+      for (guint k = 0; k < sim->n_flows; k++)
+        held |= sim->flows[k].server.stream != NULL;
+      if (!held)
+        check_hosts (sim);
+    }
 }
 
 static void
@@ -371,12 +357,14 @@ print_world (Sim *sim)
 {
   for (guint i = 0; i < sim->n_hosts; i++)
     g_print ("# host %u: node %u nat %d type %d relay-only %d delay %" G_GINT64_FORMAT " us loss %u rate %" G_GINT64_FORMAT
-             " incarnation %u\n", i, sim->hosts[i].node, sim->hosts[i].nat,
+             " incarnation %u\n",
+             i, sim->hosts[i].node, sim->hosts[i].nat,
              sim->hosts[i].nat < 0 ? -1 : (gint) sim->nats[sim->hosts[i].nat].type, sim->hosts[i].relay_only,
              sim->hosts[i].link.delay, sim->hosts[i].link.loss, sim->hosts[i].link.rate, sim->hosts[i].incarnation);
   for (guint i = 0; i < sim->n_flows; i++)
     g_print ("# flow %u: kind %u, %u to %u, start %.3f, end %.3f, client %" G_GUINT64_FORMAT "/%" G_GUINT64_FORMAT
-             ", server %" G_GUINT64_FORMAT "/%" G_GUINT64_FORMAT ", \"%s\"%s\n", i, sim->flows[i].kind,
+             ", server %" G_GUINT64_FORMAT "/%" G_GUINT64_FORMAT ", \"%s\"%s\n",
+             i, sim->flows[i].kind,
              sim->flows[i].client.host->index, sim->flows[i].server.host->index, sim->flows[i].start / 1e6,
              sim->flows[i].ended_at / 1e6, sim->flows[i].client.read, sim->flows[i].client.to_read,
              sim->flows[i].server.read, sim->flows[i].server.to_read,
@@ -384,7 +372,7 @@ print_world (Sim *sim)
 }
 
 static gboolean
-run_seed (guint64  seed,
+run_seed (guint64 seed,
           gboolean verbose,
           guint64 *trace)
 {
@@ -405,7 +393,7 @@ run_seed (guint64  seed,
 }
 
 int
-main (int    argc,
+main (int argc,
       char **argv)
 {
   gint64 from = 1, count = 100, seed = -1;
@@ -422,23 +410,20 @@ main (int    argc,
   gint64 failed = 0;
 
   g_option_context_add_main_entries (context, entries, NULL);
-  if (!g_option_context_parse (context, &argc, &argv, &error))
-    {
-      g_printerr ("%s\n", error->message);
-      return 2;
-    }
-  if (seed >= 0)
-    {
-      from = seed;
-      count = 1;
-    }
+  if (!g_option_context_parse (context, &argc, &argv, &error)) {
+    g_printerr ("%s\n", error->message);
+    return 2;
+  }
+  if (seed >= 0) {
+    from = seed;
+    count = 1;
+  }
   g_print ("1..2\n");
-  for (gint64 i = 0; i < count; i++)
-    {
-      guint64 trace;
+  for (gint64 i = 0; i < count; i++) {
+    guint64 trace;
 
-      failed += !run_seed ((guint64) (from + i), verbose, &trace);
-    }
+    failed += !run_seed ((guint64) (from + i), verbose, &trace);
+  }
   g_print ("%s 1 - %" G_GINT64_FORMAT " worlds from seed %" G_GINT64_FORMAT ", %" G_GINT64_FORMAT " failed\n",
            failed == 0 ? "ok" : "not ok", count, from, failed);
   {

@@ -24,17 +24,16 @@ typedef struct
   guint64 state;
 } SimRandom;
 
-guint64 sim_random        (SimRandom *random);
+guint64 sim_random (SimRandom *random);
 /* Uniform in [low, high]. */
-gint64  sim_random_range  (SimRandom *random, gint64 low, gint64 high);
+gint64 sim_random_range (SimRandom *random, gint64 low, gint64 high);
 gboolean sim_random_chance (SimRandom *random, guint per_mille);
 
 typedef struct _Sim Sim;
 typedef struct _SimHost SimHost;
 typedef struct _SimFlow SimFlow;
 
-typedef enum
-{
+typedef enum {
   SIM_NAT_FULL_CONE,
   SIM_NAT_RESTRICTED,
   SIM_NAT_PORT_RESTRICTED,
@@ -46,158 +45,154 @@ typedef enum
 
 typedef struct
 {
-  gboolean      used;
+  gboolean used;
   PilotEndpoint inside;
   PilotEndpoint remote; /* symmetric: the mapping is for this one alone */
-  guint16       port;
+  guint16 port;
   PilotEndpoint allowed[SIM_NAT_MAX_REMOTES];
-  guint         n_allowed;
+  guint n_allowed;
 } SimMapping;
 
 typedef struct
 {
   SimNatType type;
-  guint32    address;
-  guint16    next_port;
+  guint32 address;
+  guint16 next_port;
   SimMapping mappings[SIM_NAT_MAX_MAPPINGS];
-  guint      next_mapping;
+  guint next_mapping;
 } SimNat;
 
 typedef struct
 {
-  gint64  delay, jitter;
-  guint   loss, duplicate, reorder; /* per mille */
-  gint64  rate;                     /* bytes a second; 0 = unlimited */
-  gint64  queue;                    /* bytes */
-  gint64  busy_until[2];            /* up, down */
-  gint64  down_until;               /* nothing passes before */
+  gint64 delay, jitter;
+  guint loss, duplicate, reorder; /* per mille */
+  gint64 rate;                    /* bytes a second; 0 = unlimited */
+  gint64 queue;                   /* bytes */
+  gint64 busy_until[2];           /* up, down */
+  gint64 down_until;              /* nothing passes before */
 } SimLink;
 
-struct _SimHost
-{
-  Sim           *sim;
-  guint          index;
-  guint32        node;
-  PilotIdentity  identity;
-  PilotEndpoint  endpoint; /* on its own interface */
-  gint           nat;      /* -1: on the internet */
-  SimLink        link;
-  PilotOverlay  *overlay;  /* NULL while it is down */
-  SimRandom      random;
-  gint64         wake_at;
-  guint          incarnation;
-  gboolean       relay_only;
-  guint          sent_direct;     /* datagrams to anybody but the beacon */
-  guint          key_events;      /* KEY_MISMATCH seen */
-  guint          established;     /* sessions seen through PEER_CHANGED */
-  guint          pongs;
+struct _SimHost {
+  Sim *sim;
+  guint index;
+  guint32 node;
+  PilotIdentity identity;
+  PilotEndpoint endpoint; /* on its own interface */
+  gint nat;               /* -1: on the internet */
+  SimLink link;
+  PilotOverlay *overlay; /* NULL while it is down */
+  SimRandom random;
+  gint64 wake_at;
+  guint incarnation;
+  gboolean relay_only;
+  guint sent_direct; /* datagrams to anybody but the beacon */
+  guint key_events;  /* KEY_MISMATCH seen */
+  guint established; /* sessions seen through PEER_CHANGED */
+  guint pongs;
 };
 
-typedef enum
-{
+typedef enum {
   SIM_FLOW_BOTH,       /* both write at once */
   SIM_FLOW_HALF_CLOSE, /* request, shutdown, answer read to its end */
   SIM_FLOW_REFUSED,
-  SIM_FLOW_STRANGER,   /* the other side stays silent */
-  SIM_FLOW_RESET,      /* the client resets in the middle */
+  SIM_FLOW_STRANGER, /* the other side stays silent */
+  SIM_FLOW_RESET,    /* the client resets in the middle */
 } SimFlowKind;
 
 typedef struct
 {
-  SimFlow     *flow;
-  SimHost     *host;
-  guint        incarnation;
-  gboolean     is_client;
+  SimFlow *flow;
+  SimHost *host;
+  guint incarnation;
+  gboolean is_client;
   PilotStream *stream;
-  guint64      written, to_write, read, to_read;
-  gboolean     shut, eof, done;
-  gboolean     slow;      /* reads in sips */
+  guint64 written, to_write, read, to_read;
+  gboolean shut, eof, done;
+  gboolean slow; /* reads in sips */
 } SimEnd;
 
-struct _SimFlow
-{
-  Sim             *sim;
-  guint            index;
-  SimFlowKind      kind;
-  guint16          port;
-  guint64          seed;
-  gint64           start;
-  SimEnd           client, server;
-  gboolean         started, ended;
-  gboolean         may_fail;
-  gint64           ended_at;
+struct _SimFlow {
+  Sim *sim;
+  guint index;
+  SimFlowKind kind;
+  guint16 port;
+  guint64 seed;
+  gint64 start;
+  SimEnd client, server;
+  gboolean started, ended;
+  gboolean may_fail;
+  gint64 ended_at;
   PilotStreamError error;
 };
 
 typedef struct
 {
-  guint8        *data;
-  gsize          length;
-  PilotEndpoint  from, to;
+  guint8 *data;
+  gsize length;
+  PilotEndpoint from, to;
 } SimRecorded;
 
 typedef struct _SimEvent SimEvent;
 
-struct _Sim
-{
-  guint64     seed;
-  gboolean    verbose;
-  SimRandom   random;
-  gint64      now;
-  guint64     trace; /* hash over everything that moved */
-  guint64     n_datagrams;
-  SimEvent   *events;
-  guint       n_events, capacity;
-  guint64     sequence;
-  SimHost     hosts[SIM_MAX_HOSTS];
-  guint       n_hosts;
-  SimNat      nats[SIM_MAX_NATS];
-  guint       n_nats;
-  SimFlow     flows[SIM_MAX_FLOWS];
-  guint       n_flows;
+struct _Sim {
+  guint64 seed;
+  gboolean verbose;
+  SimRandom random;
+  gint64 now;
+  guint64 trace; /* hash over everything that moved */
+  guint64 n_datagrams;
+  SimEvent *events;
+  guint n_events, capacity;
+  guint64 sequence;
+  SimHost hosts[SIM_MAX_HOSTS];
+  guint n_hosts;
+  SimNat nats[SIM_MAX_NATS];
+  guint n_nats;
+  SimFlow flows[SIM_MAX_FLOWS];
+  guint n_flows;
   PilotEndpoint beacon;
-  gint64      beacon_down_until;
+  gint64 beacon_down_until;
   PilotEndpoint seen[SIM_MAX_HOSTS]; /* by the beacon, by host */
-  gint64      registry_delay;
-  guint       registry_failures;   /* per mille */
-  guint8      lie[32];
-  gint        lie_about;           /* host whose key the registry misstates; -1 */
-  gboolean    extensions;
-  gboolean    rebinds;             /* a NAT box changes its mappings */
-  gboolean    pins;                /* trust records hold keys */
+  gint64 registry_delay;
+  guint registry_failures; /* per mille */
+  guint8 lie[32];
+  gint lie_about; /* host whose key the registry misstates; -1 */
+  gboolean extensions;
+  gboolean rebinds; /* a NAT box changes its mappings */
+  gboolean pins;    /* trust records hold keys */
   GHashTable *nonces;
   SimRecorded recorded[SIM_RECORDED];
-  guint       n_recorded;
-  gchar      *failure;             /* first broken invariant */
-  guint8     *buffers;             /* for transmit */
+  guint n_recorded;
+  gchar *failure;  /* first broken invariant */
+  guint8 *buffers; /* for transmit */
 };
 
-void     sim_fail              (Sim *sim, const char *format, ...) G_GNUC_PRINTF (2, 3);
+void sim_fail (Sim *sim, const char *format, ...) G_GNUC_PRINTF (2, 3);
 
 /* sim-net.c */
 typedef void (*SimCallback) (Sim *sim, gpointer data);
-void     sim_at                (Sim *sim, gint64 time, SimCallback callback, gpointer data);
-gboolean sim_step              (Sim *sim); /* FALSE: nothing will ever happen again */
-gint64   sim_next_time         (Sim *sim); /* of the next step */
-void     sim_events_clear      (Sim *sim);
-void     sim_send              (SimHost *host, const PilotEndpoint *to, const guint8 *data, gsize length);
+void sim_at (Sim *sim, gint64 time, SimCallback callback, gpointer data);
+gboolean sim_step (Sim *sim);    /* FALSE: nothing will ever happen again */
+gint64 sim_next_time (Sim *sim); /* of the next step */
+void sim_events_clear (Sim *sim);
+void sim_send (SimHost *host, const PilotEndpoint *to, const guint8 *data, gsize length);
 /* Straight to a host, as from anywhere. */
-void     sim_inject            (SimHost *host, const PilotEndpoint *from, const guint8 *data, gsize length);
-void     sim_nat_rebind        (SimNat *nat);
-PilotEndpoint sim_endpoint     (guint32 address, guint16 port);
+void sim_inject (SimHost *host, const PilotEndpoint *from, const guint8 *data, gsize length);
+void sim_nat_rebind (SimNat *nat);
+PilotEndpoint sim_endpoint (guint32 address, guint16 port);
 
 /* sim-host.c */
-void     sim_host_start        (SimHost *host);
-void     sim_host_stop         (SimHost *host);
-void     sim_host_receive      (SimHost *host, const PilotEndpoint *from, guint8 *data, gsize length);
-void     sim_host_run          (SimHost *host);
-SimHost *sim_host_by_node      (Sim *sim, guint32 node);
+void sim_host_start (SimHost *host);
+void sim_host_stop (SimHost *host);
+void sim_host_receive (SimHost *host, const PilotEndpoint *from, guint8 *data, gsize length);
+void sim_host_run (SimHost *host);
+SimHost *sim_host_by_node (Sim *sim, guint32 node);
 
 /* sim-flow.c */
-void     sim_flow_start        (Sim *sim, gpointer flow);
-void     sim_flow_incoming     (SimHost *host, PilotStream *stream, guint16 port, guint32 node);
-void     sim_flow_event        (SimHost *host, PilotStream *stream, guint ready);
-void     sim_flow_host_lost    (SimHost *host);
-SimFlow *sim_flow_by_port      (Sim *sim, guint16 port);
+void sim_flow_start (Sim *sim, gpointer flow);
+void sim_flow_incoming (SimHost *host, PilotStream *stream, guint16 port, guint32 node);
+void sim_flow_event (SimHost *host, PilotStream *stream, guint ready);
+void sim_flow_host_lost (SimHost *host);
+SimFlow *sim_flow_by_port (Sim *sim, guint16 port);
 
 G_END_DECLS

@@ -11,7 +11,7 @@
 
 typedef struct
 {
-  Sim     *sim;
+  Sim *sim;
   SimHost *alpha, *beta;
 } World;
 
@@ -32,28 +32,26 @@ world (gint nat_alpha,
   sim->registry_delay = 20 * SIM_MS;
   memset (sim->lie, 0x17, sizeof sim->lie);
   sim->n_hosts = 2;
-  for (guint i = 0; i < 2; i++)
-    {
-      SimHost *host = &sim->hosts[i];
-      guint8 seed[PILOT_ED25519_SEED_SIZE] = { (guint8) (i + 1) };
+  for (guint i = 0; i < 2; i++) {
+    SimHost *host = &sim->hosts[i];
+    guint8 seed[PILOT_ED25519_SEED_SIZE] = { (guint8) (i + 1) };
 
-      host->sim = sim;
-      host->index = i;
-      host->node = 7 + i;
-      host->random.state = i + 1;
-      pilot_identity_init (&host->identity, seed);
-      host->nat = -1;
-      host->endpoint = sim_endpoint (0x2e000001 + i, 5000);
-      host->link.delay = 5 * SIM_MS;
-      if (nats[i] >= 0)
-        {
-          host->nat = (gint) sim->n_nats;
-          host->endpoint = sim_endpoint (0xc0a80001 + (i << 8), 5000);
-          sim->nats[sim->n_nats].type = (SimNatType) nats[i];
-          sim->nats[sim->n_nats].address = 0x2c000001 + i;
-          sim->nats[sim->n_nats++].next_port = 20000;
-        }
+    host->sim = sim;
+    host->index = i;
+    host->node = 7 + i;
+    host->random.state = i + 1;
+    pilot_identity_init (&host->identity, seed);
+    host->nat = -1;
+    host->endpoint = sim_endpoint (0x2e000001 + i, 5000);
+    host->link.delay = 5 * SIM_MS;
+    if (nats[i] >= 0) {
+      host->nat = (gint) sim->n_nats;
+      host->endpoint = sim_endpoint (0xc0a80001 + (i << 8), 5000);
+      sim->nats[sim->n_nats].type = (SimNatType) nats[i];
+      sim->nats[sim->n_nats].address = 0x2c000001 + i;
+      sim->nats[sim->n_nats++].next_port = 20000;
     }
+  }
   return (World) { sim, &sim->hosts[0], &sim->hosts[1] };
 }
 
@@ -92,10 +90,10 @@ end (World *world)
 
 /* Whether a ping from one to the other is answered in time. */
 static gboolean
-ping (World   *world,
+ping (World *world,
       SimHost *from,
       SimHost *to,
-      gint64   within)
+      gint64 within)
 {
   guint before = from->pongs;
 
@@ -269,9 +267,9 @@ test_restart (void)
 }
 
 static void
-inject (World        *w,
+inject (World *w,
         const guint8 *frame,
-        gsize         length)
+        gsize length)
 {
   PilotEndpoint from = sim_endpoint (0x2d000001, 4000);
 
@@ -290,20 +288,18 @@ test_recordings (void)
   pilot_frame_build_pila (old, w.beta->node, key, &w.beta->identity);
   rubbish[7] = (guint8) w.beta->node;
   run (&w, 5 * SIM_SECOND);
-  for (guint i = 0; i < 20; i++)
-    {
-      rubbish[15] = (guint8) i;
-      inject (&w, rubbish, sizeof rubbish);
-    }
+  for (guint i = 0; i < 20; i++) {
+    rubbish[15] = (guint8) i;
+    inject (&w, rubbish, sizeof rubbish);
+  }
   run (&w, 10 * SIM_MS);
   g_assert_true (ping (&w, w.alpha, w.beta, 100 * SIM_MS));
-  for (guint i = 0; i < 5; i++)
-    {
-      inject (&w, old, sizeof old);
-      /* Only the first has any effect, and alpha finds out by itself. */
-      run (&w, i == 0 ? 700 * SIM_MS : SIM_MS);
-      g_assert_true (ping (&w, w.alpha, w.beta, 100 * SIM_MS));
-    }
+  for (guint i = 0; i < 5; i++) {
+    inject (&w, old, sizeof old);
+    /* Only the first has any effect, and alpha finds out by itself. */
+    run (&w, i == 0 ? 700 * SIM_MS : SIM_MS);
+    g_assert_true (ping (&w, w.alpha, w.beta, 100 * SIM_MS));
+  }
   end (&w);
 }
 
@@ -415,13 +411,12 @@ test_flood (void)
 
   start (&w);
   pilot_identity_init (&identity, seed);
-  for (guint i = 0; i < 5000; i++)
-    {
-      PilotEndpoint from = sim_endpoint (0x2d000001 + i, 4000);
+  for (guint i = 0; i < 5000; i++) {
+    PilotEndpoint from = sim_endpoint (0x2d000001 + i, 4000);
 
-      pilot_frame_build_pila (frame, 1000 + i, key, &identity);
-      sim_inject (w.alpha, &from, frame, sizeof frame);
-    }
+    pilot_frame_build_pila (frame, 1000 + i, key, &identity);
+    sim_inject (w.alpha, &from, frame, sizeof frame);
+  }
   run (&w, SIM_SECOND);
   pilot_overlay_stats (w.alpha->overlay, &stats);
   g_assert_cmpuint (stats.peers, ==, 1);
@@ -443,13 +438,12 @@ test_flood_of_one_network (void)
   PilotOverlayStats stats;
 
   start (&w);
-  for (guint i = 0; i < 100; i++)
-    {
-      g_snprintf (text, sizeof text, "[2001:db8:1:2::%x]:4000", i + 1);
-      g_assert_true (pilot_endpoint_parse (text, &from, NULL));
-      pilot_frame_build_pilk (frame, 1000 + i, key);
-      sim_inject (w.alpha, &from, frame, sizeof frame);
-    }
+  for (guint i = 0; i < 100; i++) {
+    g_snprintf (text, sizeof text, "[2001:db8:1:2::%x]:4000", i + 1);
+    g_assert_true (pilot_endpoint_parse (text, &from, NULL));
+    pilot_frame_build_pilk (frame, 1000 + i, key);
+    sim_inject (w.alpha, &from, frame, sizeof frame);
+  }
   run (&w, 10 * SIM_MS);
   pilot_overlay_stats (w.alpha->overlay, &stats);
   g_assert_cmpuint (stats.dropped_rate, ==, 95);
@@ -477,7 +471,7 @@ test_own_frames (void)
 }
 
 static void
-punch_to (World      *w,
+punch_to (World *w,
           const char *target)
 {
   PilotBeaconMessage message = { .type = PILOT_BEACON_PUNCH_COMMAND };
@@ -538,15 +532,14 @@ test_relay_only (void)
 }
 
 static SimFlow *
-dial (World       *w,
-      SimFlowKind  kind,
-      guint64      there,
-      guint64      back)
+dial (World *w,
+      SimFlowKind kind,
+      guint64 there,
+      guint64 back)
 {
   SimFlow *flow = &w->sim->flows[w->sim->n_flows];
 
-  *flow = (SimFlow) { .sim = w->sim, .index = w->sim->n_flows, .port = (guint16) (1000 + w->sim->n_flows), .kind = kind,
-                      .seed = 9, .start = w->sim->now };
+  *flow = (SimFlow) { .sim = w->sim, .index = w->sim->n_flows, .port = (guint16) (1000 + w->sim->n_flows), .kind = kind, .seed = 9, .start = w->sim->now };
   flow->client = (SimEnd) { .flow = flow, .host = w->alpha, .is_client = TRUE, .to_write = there, .to_read = back };
   flow->server = (SimEnd) { .flow = flow, .host = w->beta, .to_write = back, .to_read = there };
   w->sim->n_flows++;
@@ -593,23 +586,19 @@ test_incoming_ends_at_once (void)
   for (guint i = 0; i < G_N_ELEMENTS (items); i++)
     items[i] = (PilotTransmit) { .data = w.sim->buffers + (gsize) i * PILOT_TRANSMIT_CAPACITY, .capacity = PILOT_TRANSMIT_CAPACITY };
   n = pilot_overlay_transmit (w.alpha->overlay, items, G_N_ELEMENTS (items), w.sim->now);
-  for (guint i = 0; i < n; i++)
-    {
-      PilotReceivedDatagram datagram = { .from = w.alpha->endpoint, .data = items[i].data, .length = items[i].length,
-                                         .segment_size = items[i].segment_size };
+  for (guint i = 0; i < n; i++) {
+    PilotReceivedDatagram datagram = { .from = w.alpha->endpoint, .data = items[i].data, .length = items[i].length, .segment_size = items[i].segment_size };
 
-      pilot_overlay_receive (w.beta->overlay, &datagram, 1, w.sim->now);
-    }
+    pilot_overlay_receive (w.beta->overlay, &datagram, 1, w.sim->now);
+  }
   pilot_overlay_set_trusted (w.beta->overlay, w.alpha->node, FALSE, NULL, w.sim->now);
-  while (pilot_overlay_next_event (w.beta->overlay, &event))
-    {
-      incoming |= event.type == PILOT_EVENT_STREAM_INCOMING;
-      if (event.type == PILOT_EVENT_STREAM)
-        {
-          g_assert_true (incoming);
-          ready |= event.ready;
-        }
+  while (pilot_overlay_next_event (w.beta->overlay, &event)) {
+    incoming |= event.type == PILOT_EVENT_STREAM_INCOMING;
+    if (event.type == PILOT_EVENT_STREAM) {
+      g_assert_true (incoming);
+      ready |= event.ready;
     }
+  }
   g_assert_true (incoming);
   g_assert_cmpuint (ready & PILOT_STREAM_READY_CLOSED, !=, 0);
   w.sim->n_flows = 0;
@@ -732,16 +721,15 @@ test_many (void)
   for (guint i = 0; i < SIM_MAX_FLOWS; i++)
     dial (&w, SIM_FLOW_BOTH, 3000, 3000);
   run (&w, 10 * SIM_SECOND);
-  for (guint i = 0; i < SIM_MAX_FLOWS; i++)
-    {
-      g_assert_true (w.sim->flows[i].ended);
-      g_assert_cmpint (w.sim->flows[i].error, ==, PILOT_STREAM_ERROR_NONE);
-    }
+  for (guint i = 0; i < SIM_MAX_FLOWS; i++) {
+    g_assert_true (w.sim->flows[i].ended);
+    g_assert_cmpint (w.sim->flows[i].error, ==, PILOT_STREAM_ERROR_NONE);
+  }
   end (&w);
 }
 
 int
-main (int    argc,
+main (int argc,
       char **argv)
 {
   static const gint both_full[] = { SIM_NAT_FULL_CONE, SIM_NAT_FULL_CONE, PILOT_PATH_DIRECT };

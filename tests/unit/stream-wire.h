@@ -13,18 +13,18 @@ typedef struct {
 } WirePacket;
 
 typedef struct {
-  gint64 delay, jitter;      /* us, one way */
-  gdouble loss, duplicate;   /* 0..1 */
-  guint64 rate, queue;       /* bytes a second, bytes; 0 = no bound */
-  gboolean cut;              /* nothing passes */
+  gint64 delay, jitter;    /* us, one way */
+  gdouble loss, duplicate; /* 0..1 */
+  guint64 rate, queue;     /* bytes a second, bytes; 0 = no bound */
+  gboolean cut;            /* nothing passes */
 } WireConfig;
 
 typedef struct {
-  PilotStream *stream;       /* NULL: scripted; what arrives stands in inbox */
+  PilotStream *stream; /* NULL: scripted; what arrives stands in inbox */
   guint ready, changed;
   gboolean finished;
-  GQueue inbox;              /* WirePacket: what this side's wire end received, when scripted */
-  GPtrArray *flight;         /* WireEvent toward this side */
+  GQueue inbox;      /* WirePacket: what this side's wire end received, when scripted */
+  GPtrArray *flight; /* WireEvent toward this side */
   gint64 wire_free;
   guint64 sent, dropped;
   void (*on_turn) (gpointer user_data, gint64 now);

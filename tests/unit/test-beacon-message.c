@@ -7,28 +7,27 @@
 static void
 test_round_trip (void)
 {
-  g_autoptr(JsonObject) notes = vectors_load ("notes.json");
+  g_autoptr (JsonObject) notes = vectors_load ("notes.json");
   JsonArray *array = json_object_get_array_member (notes, "beacon_messages");
   guint seen = 0;
 
-  for (guint i = 0; i < json_array_get_length (array); i++)
-    {
-      JsonObject *vector = json_array_get_object_element (array, i);
-      gsize length;
-      g_autofree guint8 *bytes = vectors_hex_member (vector, "hex", &length);
-      PilotBeaconMessage message;
-      guint8 out[128];
+  for (guint i = 0; i < json_array_get_length (array); i++) {
+    JsonObject *vector = json_array_get_object_element (array, i);
+    gsize length;
+    g_autofree guint8 *bytes = vectors_hex_member (vector, "hex", &length);
+    PilotBeaconMessage message;
+    guint8 out[128];
 
-      if (g_str_equal (json_object_get_string_member (vector, "name"), "PILP"))
-        continue;
-      g_assert_true (pilot_beacon_message_decode (&message, bytes, length));
-      g_assert_cmpuint (pilot_beacon_message_encode (&message, out, sizeof out), ==, length);
-      g_assert_cmpmem (out, length, bytes, length);
-      /* No room: nothing written beyond, 0 returned. */
-      for (gsize size = 0; size < length; size++)
-        g_assert_cmpuint (pilot_beacon_message_encode (&message, out, size), ==, 0);
-      seen |= 1u << message.type;
-    }
+    if (g_str_equal (json_object_get_string_member (vector, "name"), "PILP"))
+      continue;
+    g_assert_true (pilot_beacon_message_decode (&message, bytes, length));
+    g_assert_cmpuint (pilot_beacon_message_encode (&message, out, sizeof out), ==, length);
+    g_assert_cmpmem (out, length, bytes, length);
+    /* No room: nothing written beyond, 0 returned. */
+    for (gsize size = 0; size < length; size++)
+      g_assert_cmpuint (pilot_beacon_message_encode (&message, out, size), ==, 0);
+    seen |= 1u << message.type;
+  }
   /* Every type but 08, whose layout is that of 01. */
   g_assert_cmphex (seen, ==, 0x6fe);
 }
@@ -73,8 +72,7 @@ static void
 test_mapped_encode (void)
 {
   PilotBeaconMessage message = { .type = PILOT_BEACON_PUNCH_COMMAND,
-                                 .endpoint = { .family = PILOT_ENDPOINT_IPV6, .port = 1,
-                                               .address = { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255, 1, 2, 3, 4 } } };
+                                 .endpoint = { .family = PILOT_ENDPOINT_IPV6, .port = 1, .address = { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255, 1, 2, 3, 4 } } };
   static const guint8 want[] = { 4, 4, 1, 2, 3, 4, 0, 1 };
   guint8 out[32];
   gsize length = pilot_beacon_message_encode (&message, out, sizeof out);
@@ -88,16 +86,28 @@ static void
 test_bad (void)
 {
   static const gchar *const bad[] = {
-    "", "00", "0b", "0f01020304", "01000000", "02", "0204cb007105", "0205cb007105936800", "0210cb007105",
-    "0300001001000010", "0500000000000000", "0600000003", "07000000000001000000", "0700000000", "0a",
+    "",
+    "00",
+    "0b",
+    "0f01020304",
+    "01000000",
+    "02",
+    "0204cb007105",
+    "0205cb007105936800",
+    "0210cb007105",
+    "0300001001000010",
+    "0500000000000000",
+    "0600000003",
+    "07000000000001000000",
+    "0700000000",
+    "0a",
   };
 
-  for (guint i = 0; i < G_N_ELEMENTS (bad); i++)
-    {
-      g_autofree guint8 *bytes = NULL;
+  for (guint i = 0; i < G_N_ELEMENTS (bad); i++) {
+    g_autofree guint8 *bytes = NULL;
 
-      decode_hex (bad[i], FALSE, &bytes);
-    }
+    decode_hex (bad[i], FALSE, &bytes);
+  }
 }
 
 int

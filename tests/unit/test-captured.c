@@ -27,66 +27,62 @@ check_frame (JsonObject *keys, guint8 *bytes, gsize length)
   PilotSealedFrame sealed;
   guint8 key[32];
 
-  switch (pilot_frame_classify (bytes, length))
-    {
-    case PILOT_FRAME_PILA:
-      g_assert_true (pilot_frame_parse_key_exchange (&exchange, bytes, length));
-      g_assert_true (pilot_frame_verify_pila (&exchange));
-      public_key_of (keys, exchange.node, key);
-      g_assert_cmpmem (exchange.ed25519_public, 32, key, 32);
-      key_exchanges++;
-      break;
-    case PILOT_FRAME_PILK:
-      {
-        guint8 frame[PILOT_FRAME_PILK_SIZE];
+  switch (pilot_frame_classify (bytes, length)) {
+  case PILOT_FRAME_PILA:
+    g_assert_true (pilot_frame_parse_key_exchange (&exchange, bytes, length));
+    g_assert_true (pilot_frame_verify_pila (&exchange));
+    public_key_of (keys, exchange.node, key);
+    g_assert_cmpmem (exchange.ed25519_public, 32, key, 32);
+    key_exchanges++;
+    break;
+  case PILOT_FRAME_PILK: {
+    guint8 frame[PILOT_FRAME_PILK_SIZE];
 
-        g_assert_true (pilot_frame_parse_key_exchange (&exchange, bytes, length));
-        pilot_frame_build_pilk (frame, exchange.node, exchange.x25519_public);
-        g_assert_cmpmem (frame, sizeof frame, bytes, length);
-        break;
-      }
-    case PILOT_FRAME_PILS:
-      g_assert_true (pilot_frame_parse_pils (&sealed, bytes, length));
-      g_assert_true (sealed.node == 3 || sealed.node == 4);
-      g_assert_cmpuint (sealed.counter, >=, 1);
-      sealed_frames++;
-      break;
-    case PILOT_FRAME_PILP:
-      g_assert_cmpuint (length, ==, PILOT_FRAME_PILP_SIZE);
-      break;
-    default:
-      g_assert_not_reached ();
-    }
+    g_assert_true (pilot_frame_parse_key_exchange (&exchange, bytes, length));
+    pilot_frame_build_pilk (frame, exchange.node, exchange.x25519_public);
+    g_assert_cmpmem (frame, sizeof frame, bytes, length);
+    break;
+  }
+  case PILOT_FRAME_PILS:
+    g_assert_true (pilot_frame_parse_pils (&sealed, bytes, length));
+    g_assert_true (sealed.node == 3 || sealed.node == 4);
+    g_assert_cmpuint (sealed.counter, >=, 1);
+    sealed_frames++;
+    break;
+  case PILOT_FRAME_PILP:
+    g_assert_cmpuint (length, ==, PILOT_FRAME_PILP_SIZE);
+    break;
+  default:
+    g_assert_not_reached ();
+  }
 }
 
 static void
 test_datagrams (void)
 {
-  g_autoptr(JsonObject) file = vectors_load ("captured-datagrams.json");
+  g_autoptr (JsonObject) file = vectors_load ("captured-datagrams.json");
   JsonObject *keys = json_object_get_object_member (file, "public_keys");
   JsonArray *array = json_object_get_array_member (file, "datagrams");
 
   g_assert_cmpuint (json_array_get_length (array), ==, 22);
-  for (guint i = 0; i < json_array_get_length (array); i++)
-    {
-      JsonObject *datagram = json_array_get_object_element (array, i);
-      gsize length;
-      g_autofree guint8 *bytes = vectors_hex_member (datagram, "hex", &length);
-      PilotBeaconMessage message;
-      guint8 out[512];
+  for (guint i = 0; i < json_array_get_length (array); i++) {
+    JsonObject *datagram = json_array_get_object_element (array, i);
+    gsize length;
+    g_autofree guint8 *bytes = vectors_hex_member (datagram, "hex", &length);
+    PilotBeaconMessage message;
+    guint8 out[512];
 
-      g_test_message ("%s", json_object_get_string_member (datagram, "what"));
-      if (pilot_frame_classify (bytes, length) != PILOT_FRAME_BEACON)
-        {
-          check_frame (keys, bytes, length);
-          continue;
-        }
-      g_assert_true (pilot_beacon_message_decode (&message, bytes, length));
-      g_assert_cmpuint (pilot_beacon_message_encode (&message, out, sizeof out), ==, length);
-      g_assert_cmpmem (out, length, bytes, length);
-      if (message.frame != NULL)
-        check_frame (keys, bytes + (message.frame - bytes), message.frame_length);
+    g_test_message ("%s", json_object_get_string_member (datagram, "what"));
+    if (pilot_frame_classify (bytes, length) != PILOT_FRAME_BEACON) {
+      check_frame (keys, bytes, length);
+      continue;
     }
+    g_assert_true (pilot_beacon_message_decode (&message, bytes, length));
+    g_assert_cmpuint (pilot_beacon_message_encode (&message, out, sizeof out), ==, length);
+    g_assert_cmpmem (out, length, bytes, length);
+    if (message.frame != NULL)
+      check_frame (keys, bytes + (message.frame - bytes), message.frame_length);
+  }
   g_assert_cmpuint (key_exchanges, ==, 5);
   g_assert_cmpuint (sealed_frames, ==, 6);
 }
@@ -112,9 +108,9 @@ check_request (JsonObject *keys, JsonObject *request)
 static void
 check_framing (JsonObject *object)
 {
-  g_autoptr(PilotRegistryReader) reader = pilot_registry_reader_new (PILOT_REGISTRY_MAX_RESPONSE);
-  g_autoptr(GBytes) frame = pilot_registry_frame_object (object);
-  g_autoptr(JsonObject) back = NULL;
+  g_autoptr (PilotRegistryReader) reader = pilot_registry_reader_new (PILOT_REGISTRY_MAX_RESPONSE);
+  g_autoptr (GBytes) frame = pilot_registry_frame_object (object);
+  g_autoptr (JsonObject) back = NULL;
   g_autofree gchar *before = pilot_json_print (object), *after = NULL;
   gsize size, consumed;
   const guint8 *data = g_bytes_get_data (frame, &size);
@@ -131,31 +127,30 @@ check_framing (JsonObject *object)
 static void
 test_session (void)
 {
-  g_autoptr(JsonObject) file = vectors_load ("captured-datagrams.json");
+  g_autoptr (JsonObject) file = vectors_load ("captured-datagrams.json");
   JsonObject *keys = json_object_get_object_member (file, "public_keys");
   g_autofree gchar *text = vectors_load_text ("registry-session.jsonl");
-  g_auto(GStrv) lines = g_strsplit (text, "\n", -1);
+  g_auto (GStrv) lines = g_strsplit (text, "\n", -1);
   guint verified = 0, answers = 0;
 
-  for (gchar **line = lines; *line != NULL && **line != '\0'; line++)
-    {
-      g_autoptr(GError) error = NULL;
-      g_autoptr(JsonObject) entry = pilot_json_parse_object (*line, strlen (*line), 65536, &error);
-      JsonObject *request, *response;
+  for (gchar **line = lines; *line != NULL && **line != '\0'; line++) {
+    g_autoptr (GError) error = NULL;
+    g_autoptr (JsonObject) entry = pilot_json_parse_object (*line, strlen (*line), 65536, &error);
+    JsonObject *request, *response;
 
-      g_assert_no_error (error);
-      request = pilot_json_get_object (entry, "request");
-      response = pilot_json_get_object (entry, "response");
-      g_test_message ("%s", pilot_json_get_string (request, "type"));
-      verified += check_request (keys, request);
-      check_framing (request);
-      check_framing (response);
-      if (g_str_equal (pilot_json_get_string (response, "type"), "error"))
-        g_assert_false (pilot_registry_response_check (response, pilot_json_get_string (request, "type"), NULL));
-      else
-        g_assert_true (pilot_registry_response_check (response, pilot_json_get_string (request, "type"), NULL));
-      answers++;
-    }
+    g_assert_no_error (error);
+    request = pilot_json_get_object (entry, "request");
+    response = pilot_json_get_object (entry, "response");
+    g_test_message ("%s", pilot_json_get_string (request, "type"));
+    verified += check_request (keys, request);
+    check_framing (request);
+    check_framing (response);
+    if (g_str_equal (pilot_json_get_string (response, "type"), "error"))
+      g_assert_false (pilot_registry_response_check (response, pilot_json_get_string (request, "type"), NULL));
+    else
+      g_assert_true (pilot_registry_response_check (response, pilot_json_get_string (request, "type"), NULL));
+    answers++;
+  }
   g_assert_cmpuint (answers, >=, 40);
   g_assert_cmpuint (verified, >=, 25);
 }

@@ -39,11 +39,10 @@ test_session_key (void)
   g_assert_cmpmem (got, 32, want, 32);
   g_assert_true (pilot_crypto_session_key (b_private, a_public, got));
   g_assert_cmpmem (got, 32, want, 32);
-  for (guint i = 0; i < json_array_get_length (bad); i++)
-    {
-      vectors_hex_into (json_array_get_object_element (bad, i), "x25519_public", want, 32);
-      g_assert_false (pilot_crypto_session_key (a_private, want, got));
-    }
+  for (guint i = 0; i < json_array_get_length (bad); i++) {
+    vectors_hex_into (json_array_get_object_element (bad, i), "x25519_public", want, 32);
+    g_assert_false (pilot_crypto_session_key (a_private, want, got));
+  }
 }
 
 static void
@@ -53,32 +52,31 @@ test_signatures (void)
   JsonArray *array = json_object_get_array_member (notes, "signatures");
 
   g_assert_cmpuint (json_array_get_length (array), ==, 33);
-  for (guint i = 0; i < json_array_get_length (array); i++)
-    {
-      JsonObject *vector = json_array_get_object_element (array, i);
-      const gchar *key = json_object_get_string_member (vector, "key"), *text = json_object_get_string_member (vector, "text");
-      g_autofree gchar *signature = NULL;
-      guint8 seed[32], public_key[32], bytes[64];
-      PilotIdentity identity;
+  for (guint i = 0; i < json_array_get_length (array); i++) {
+    JsonObject *vector = json_array_get_object_element (array, i);
+    const gchar *key = json_object_get_string_member (vector, "key"), *text = json_object_get_string_member (vector, "text");
+    g_autofree gchar *signature = NULL;
+    guint8 seed[32], public_key[32], bytes[64];
+    PilotIdentity identity;
 
-      vectors_hex_into (seeds, key, seed, 32);
-      vectors_hex_into (json_object_get_object_member (keys, key), "hex", public_key, 32);
-      pilot_identity_init (&identity, seed);
-      g_assert_cmpmem (identity.public_key, 32, public_key, 32);
-      signature = pilot_identity_sign_text (&identity, text);
-      g_assert_cmpstr (signature, ==, json_object_get_string_member (vector, "signature"));
-      g_assert_true (pilot_base64_decode (signature, -1, bytes, sizeof bytes));
-      g_assert_true (pilot_ed25519_verify (public_key, text, strlen (text), bytes));
-      bytes[i] ^= 1;
-      g_assert_false (pilot_ed25519_verify (public_key, text, strlen (text), bytes));
-    }
+    vectors_hex_into (seeds, key, seed, 32);
+    vectors_hex_into (json_object_get_object_member (keys, key), "hex", public_key, 32);
+    pilot_identity_init (&identity, seed);
+    g_assert_cmpmem (identity.public_key, 32, public_key, 32);
+    signature = pilot_identity_sign_text (&identity, text);
+    g_assert_cmpstr (signature, ==, json_object_get_string_member (vector, "signature"));
+    g_assert_true (pilot_base64_decode (signature, -1, bytes, sizeof bytes));
+    g_assert_true (pilot_ed25519_verify (public_key, text, strlen (text), bytes));
+    bytes[i] ^= 1;
+    g_assert_false (pilot_ed25519_verify (public_key, text, strlen (text), bytes));
+  }
 }
 
 static void
 test_fingerprint (void)
 {
   JsonObject *certificate = json_object_get_object_member (notes, "certificate");
-  g_auto(GStrv) parts = g_strsplit (json_object_get_string_member (certificate, "pem"), "-----", -1);
+  g_auto (GStrv) parts = g_strsplit (json_object_get_string_member (certificate, "pem"), "-----", -1);
   g_autofree gchar *pin = NULL;
   g_autofree guchar *der = NULL;
   gsize length;
@@ -99,11 +97,10 @@ test_base64 (void)
   guint8 key[33];
 
   g_assert_true (pilot_base64_decode (good, -1, key, 32));
-  for (guint i = 0; i < json_array_get_length (bad); i++)
-    {
-      g_assert_false (pilot_base64_decode (json_array_get_string_element (bad, i), -1, key, 32));
-      g_assert_cmpint (pilot_base64_decode_tolerant (json_array_get_string_element (bad, i), key, sizeof key), ==, 32);
-    }
+  for (guint i = 0; i < json_array_get_length (bad); i++) {
+    g_assert_false (pilot_base64_decode (json_array_get_string_element (bad, i), -1, key, 32));
+    g_assert_cmpint (pilot_base64_decode_tolerant (json_array_get_string_element (bad, i), key, sizeof key), ==, 32);
+  }
   broken = g_strdup_printf ("%.20s\r\n%s\n", good, good + 20);
   g_assert_false (pilot_base64_decode (broken, -1, key, 32));
   g_assert_cmpint (pilot_base64_decode_tolerant (broken, key, sizeof key), ==, 32);
@@ -117,26 +114,25 @@ test_base64 (void)
 static void
 test_base64_lengths (void)
 {
-  for (gsize size = 0; size < 70; size++)
-    {
-      guint8 bytes[70], back[70];
-      g_autofree gchar *ours = NULL, *theirs = NULL;
+  for (gsize size = 0; size < 70; size++) {
+    guint8 bytes[70], back[70];
+    g_autofree gchar *ours = NULL, *theirs = NULL;
 
-      for (gsize i = 0; i < size; i++)
-        bytes[i] = (guint8) g_test_rand_int ();
-      ours = pilot_base64_encode (bytes, size);
-      theirs = g_base64_encode (bytes, size);
-      g_assert_cmpstr (ours, ==, theirs);
-      g_assert_true (pilot_base64_decode (ours, -1, back, size));
-      g_assert_cmpmem (back, size, bytes, size);
-    }
+    for (gsize i = 0; i < size; i++)
+      bytes[i] = (guint8) g_test_rand_int ();
+    ours = pilot_base64_encode (bytes, size);
+    theirs = g_base64_encode (bytes, size);
+    g_assert_cmpstr (ours, ==, theirs);
+    g_assert_true (pilot_base64_decode (ours, -1, back, size));
+    g_assert_cmpmem (back, size, bytes, size);
+  }
 }
 
 static void
 test_aead (void)
 {
   guint8 key[32] = { 1 }, nonce[12] = { 2 }, aad[4] = { 3 }, data[64 + 16];
-  g_autoptr(PilotAead) aead = pilot_aead_new (key);
+  g_autoptr (PilotAead) aead = pilot_aead_new (key);
 
   memset (data, 7, 64);
   g_assert_true (pilot_aead_seal (aead, nonce, aad, data, 64));

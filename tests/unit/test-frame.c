@@ -29,25 +29,23 @@ test_classify (void)
     { "beacon", PILOT_FRAME_BEACON },
     { "PILP", PILOT_FRAME_PILP },
   };
-  g_autoptr(JsonObject) file = vectors_load ("packets.json");
+  g_autoptr (JsonObject) file = vectors_load ("packets.json");
   JsonArray *array = json_object_get_array_member (file, "classify");
 
-  for (guint i = 0; i < json_array_get_length (array); i++)
-    {
-      JsonObject *vector = json_array_get_object_element (array, i);
-      const gchar *as = json_object_get_string_member (vector, "as");
-      gsize length;
-      g_autofree guint8 *bytes = vectors_hex_member (vector, "hex", &length);
-      gboolean found = FALSE;
+  for (guint i = 0; i < json_array_get_length (array); i++) {
+    JsonObject *vector = json_array_get_object_element (array, i);
+    const gchar *as = json_object_get_string_member (vector, "as");
+    gsize length;
+    g_autofree guint8 *bytes = vectors_hex_member (vector, "hex", &length);
+    gboolean found = FALSE;
 
-      for (guint k = 0; k < G_N_ELEMENTS (kinds); k++)
-        if (g_str_has_prefix (as, kinds[k].prefix))
-          {
-            g_assert_cmpint (pilot_frame_classify (bytes, length), ==, kinds[k].kind);
-            found = TRUE;
-          }
-      g_assert_true (found);
-    }
+    for (guint k = 0; k < G_N_ELEMENTS (kinds); k++)
+      if (g_str_has_prefix (as, kinds[k].prefix)) {
+        g_assert_cmpint (pilot_frame_classify (bytes, length), ==, kinds[k].kind);
+        found = TRUE;
+      }
+    g_assert_true (found);
+  }
 }
 
 static void
@@ -76,24 +74,23 @@ test_pila (void)
   JsonArray *array = json_object_get_array_member (tunnel, "pila");
   guint drops = 0;
 
-  for (guint i = 0; i < json_array_get_length (array); i++)
-    {
-      JsonObject *vector = json_array_get_object_element (array, i);
-      const gchar *name = json_object_get_string_member (vector, "name");
-      const gchar *expect = json_object_get_string_member_with_default (vector, "expect", "accept");
-      gsize length;
-      g_autofree guint8 *bytes = vectors_hex_member (vector, "frame", &length);
-      PilotKeyExchange exchange;
-      gboolean good = pilot_frame_parse_key_exchange (&exchange, bytes, length) && pilot_frame_verify_pila (&exchange);
+  for (guint i = 0; i < json_array_get_length (array); i++) {
+    JsonObject *vector = json_array_get_object_element (array, i);
+    const gchar *name = json_object_get_string_member (vector, "name");
+    const gchar *expect = json_object_get_string_member_with_default (vector, "expect", "accept");
+    gsize length;
+    g_autofree guint8 *bytes = vectors_hex_member (vector, "frame", &length);
+    PilotKeyExchange exchange;
+    gboolean good = pilot_frame_parse_key_exchange (&exchange, bytes, length) && pilot_frame_verify_pila (&exchange);
 
-      g_test_message ("%s", name);
-      /* That the key is another one than the registry's is not the codec's to see. */
-      if (g_str_equal (name, "A-key-not-registered"))
-        g_assert_true (good);
-      else
-        g_assert_cmpint (good, ==, g_str_equal (expect, "accept"));
-      drops += !good;
-    }
+    g_test_message ("%s", name);
+    /* That the key is another one than the registry's is not the codec's to see. */
+    if (g_str_equal (name, "A-key-not-registered"))
+      g_assert_true (good);
+    else
+      g_assert_cmpint (good, ==, g_str_equal (expect, "accept"));
+    drops += !good;
+  }
   g_assert_cmpuint (drops, ==, 3);
 }
 
@@ -118,32 +115,28 @@ check_sealed (JsonObject *vector, PilotAead *aead)
 static void
 test_pils (void)
 {
-  g_autoptr(PilotAead) aead = new_vector_aead ();
+  g_autoptr (PilotAead) aead = new_vector_aead ();
   JsonArray *array = json_object_get_array_member (tunnel, "pils");
   guint seals = 0;
 
-  for (guint i = 0; i < json_array_get_length (array); i++)
-    {
-      JsonObject *vector = json_array_get_object_element (array, i);
-      const gchar *expect = json_object_get_string_member_with_default (vector, "expect", "");
-      gsize length, opened;
-      g_autofree guint8 *bytes = vectors_hex_member (vector, "frame", &length);
-      PilotSealedFrame sealed;
+  for (guint i = 0; i < json_array_get_length (array); i++) {
+    JsonObject *vector = json_array_get_object_element (array, i);
+    const gchar *expect = json_object_get_string_member_with_default (vector, "expect", "");
+    gsize length, opened;
+    g_autofree guint8 *bytes = vectors_hex_member (vector, "frame", &length);
+    PilotSealedFrame sealed;
 
-      g_test_message ("%s", json_object_get_string_member (vector, "name"));
-      if (json_object_has_member (vector, "plaintext"))
-        {
-          check_sealed (vector, aead);
-          seals++;
-        }
-      else if (g_str_equal (expect, "silent drop"))
-        g_assert_false (pilot_frame_parse_pils (&sealed, bytes, length));
-      else
-        {
-          g_assert_true (pilot_frame_parse_pils (&sealed, bytes, length));
-          g_assert_cmpint (pilot_frame_open_pils (&sealed, aead, &opened), ==, !g_str_has_prefix (expect, "AEAD failure"));
-        }
+    g_test_message ("%s", json_object_get_string_member (vector, "name"));
+    if (json_object_has_member (vector, "plaintext")) {
+      check_sealed (vector, aead);
+      seals++;
+    } else if (g_str_equal (expect, "silent drop"))
+      g_assert_false (pilot_frame_parse_pils (&sealed, bytes, length));
+    else {
+      g_assert_true (pilot_frame_parse_pils (&sealed, bytes, length));
+      g_assert_cmpint (pilot_frame_open_pils (&sealed, aead, &opened), ==, !g_str_has_prefix (expect, "AEAD failure"));
     }
+  }
   g_assert_cmpuint (seals, ==, 5);
 }
 
@@ -170,13 +163,12 @@ test_cuts (void)
   gsize length;
   g_autofree guint8 *bytes = vectors_hex_member (json_array_get_object_element (array, 0), "frame", &length);
 
-  for (gsize cut = 0; cut <= length; cut++)
-    {
-      g_autofree guint8 *copy = g_memdup2 (bytes, cut);
-      PilotKeyExchange exchange;
+  for (gsize cut = 0; cut <= length; cut++) {
+    g_autofree guint8 *copy = g_memdup2 (bytes, cut);
+    PilotKeyExchange exchange;
 
-      g_assert_cmpint (pilot_frame_parse_key_exchange (&exchange, copy, cut), ==, cut == length);
-    }
+    g_assert_cmpint (pilot_frame_parse_key_exchange (&exchange, copy, cut), ==, cut == length);
+  }
 }
 
 int

@@ -12,11 +12,11 @@
 static void
 test_vector (void)
 {
-  g_autoptr(JsonObject) tunnel = vectors_load ("tunnel.json");
+  g_autoptr (JsonObject) tunnel = vectors_load ("tunnel.json");
   JsonObject *vector = json_object_get_object_member (tunnel, "identity_file");
   const gchar *text = json_object_get_string_member (vector, "file_text");
   g_autofree gchar *printed = NULL, *with_newline = g_strconcat (text, "\n", NULL);
-  g_autoptr(GError) error = NULL;
+  g_autoptr (GError) error = NULL;
   PilotIdentity identity;
   guint8 seed[32];
 
@@ -33,7 +33,7 @@ test_vector (void)
 static gboolean
 parses (const gchar *text, const gchar *want)
 {
-  g_autoptr(GError) error = NULL;
+  g_autoptr (GError) error = NULL;
   static const PilotIdentity empty;
   PilotIdentity identity;
   gboolean good = pilot_identity_parse (&identity, text, strlen (text), &error);

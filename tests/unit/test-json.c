@@ -7,7 +7,7 @@
 static JsonObject *
 parse (const gchar *text)
 {
-  g_autoptr(GError) error = NULL;
+  g_autoptr (GError) error = NULL;
   JsonObject *object = pilot_json_parse_object (text, strlen (text), 4096, &error);
 
   g_assert_no_error (error);
@@ -20,24 +20,23 @@ test_parse (void)
 {
   static const gchar *const bad[] = { "", " ", "[]", "1", "\"a\"", "{}{}", "{'a':1}", "{\"a\":1,}", "/**/{}", "{\"a\":18446744073709551615}",
                                       "{\"a\":\"\\u0000\"}", "{\"a\":01}", "{\"a\":nul}", "{", "{\"a\":\"\xff\"}" };
-  g_autoptr(JsonObject) null = parse ("null"), twice = parse ("{\"a\":1,\"a\":2}");
+  g_autoptr (JsonObject) null = parse ("null"), twice = parse ("{\"a\":1,\"a\":2}");
 
   g_assert_cmpuint (json_object_get_size (null), ==, 0);
   g_assert_cmpuint (pilot_json_get_uint32 (twice, "a"), ==, 2);
-  for (guint i = 0; i < G_N_ELEMENTS (bad); i++)
-    {
-      g_autoptr(GError) error = NULL;
+  for (guint i = 0; i < G_N_ELEMENTS (bad); i++) {
+    g_autoptr (GError) error = NULL;
 
-      g_assert_null (pilot_json_parse_object (bad[i], strlen (bad[i]), 4096, &error));
-      g_assert_error (error, PILOT_ERROR, PILOT_ERROR_CORRUPT);
-    }
+    g_assert_null (pilot_json_parse_object (bad[i], strlen (bad[i]), 4096, &error));
+    g_assert_error (error, PILOT_ERROR, PILOT_ERROR_CORRUPT);
+  }
 }
 
 static void
 test_deep (void)
 {
-  g_autoptr(GString) text = g_string_new ("{\"a\":");
-  g_autoptr(GError) error = NULL;
+  g_autoptr (GString) text = g_string_new ("{\"a\":");
+  g_autoptr (GError) error = NULL;
 
   for (guint i = 0; i < 100000; i++)
     g_string_append_c (text, '[');
@@ -48,8 +47,8 @@ test_deep (void)
 static void
 test_numbers (void)
 {
-  g_autoptr(JsonObject) object = parse ("{\"n\":893,\"f\":893.9,\"neg\":-1,\"big\":4294967296,\"max\":4294967295,\"s\":\"1\","
-                                        "\"u16\":65536,\"null\":null,\"i\":-9223372036854775808,\"huge\":1e300,\"exp\":8e2}");
+  g_autoptr (JsonObject) object = parse ("{\"n\":893,\"f\":893.9,\"neg\":-1,\"big\":4294967296,\"max\":4294967295,\"s\":\"1\","
+                                         "\"u16\":65536,\"null\":null,\"i\":-9223372036854775808,\"huge\":1e300,\"exp\":8e2}");
   guint32 value = 5;
 
   g_assert_cmpuint (pilot_json_get_uint32 (object, "n"), ==, 893);
@@ -57,11 +56,10 @@ test_numbers (void)
   g_assert_cmpuint (pilot_json_get_uint32 (object, "exp"), ==, 800);
   g_assert_cmpuint (pilot_json_get_uint32 (object, "max"), ==, G_MAXUINT32);
   g_assert_cmpuint (pilot_json_get_uint16 (object, "n"), ==, 893);
-  for (const gchar *const *name = (const gchar *const[]) { "neg", "big", "s", "null", "none", "huge", NULL }; *name; name++)
-    {
-      g_assert_cmpuint (pilot_json_get_uint32 (object, *name), ==, 0);
-      g_assert_false (pilot_json_read_uint32 (object, *name, &value));
-    }
+  for (const gchar *const *name = (const gchar *const[]) { "neg", "big", "s", "null", "none", "huge", NULL }; *name; name++) {
+    g_assert_cmpuint (pilot_json_get_uint32 (object, *name), ==, 0);
+    g_assert_false (pilot_json_read_uint32 (object, *name, &value));
+  }
   g_assert_cmpuint (value, ==, 5);
   g_assert_cmpuint (pilot_json_get_uint16 (object, "u16"), ==, 0);
   g_assert_cmpint (pilot_json_get_int64 (object, "i"), ==, G_MININT64);
@@ -71,8 +69,8 @@ test_numbers (void)
 static void
 test_types (void)
 {
-  g_autoptr(JsonObject) object = parse ("{\"t\":true,\"one\":1,\"s\":\"x\",\"a\":[{\"b\":1},\"y\",2],\"o\":{},"
-                                        "\"key\":\"11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=\"}");
+  g_autoptr (JsonObject) object = parse ("{\"t\":true,\"one\":1,\"s\":\"x\",\"a\":[{\"b\":1},\"y\",2],\"o\":{},"
+                                         "\"key\":\"11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=\"}");
   JsonArray *array = pilot_json_get_array (object, "a");
   guint8 key[32];
 
@@ -97,7 +95,7 @@ test_types (void)
 static void
 test_print (void)
 {
-  g_autoptr(JsonObject) object = parse ("{\"b\":[1,null,-2.5,\"x\"],\"a\":{\"z\":false,\"y\":\"\"}}");
+  g_autoptr (JsonObject) object = parse ("{\"b\":[1,null,-2.5,\"x\"],\"a\":{\"z\":false,\"y\":\"\"}}");
   g_autofree gchar *text = pilot_json_print (object);
 
   g_assert_cmpstr (text, ==, "{\"a\":{\"y\":\"\",\"z\":false},\"b\":[1,null,-2.5,\"x\"]}");
@@ -106,7 +104,7 @@ test_print (void)
 static void
 test_escape (void)
 {
-  g_autoptr(GString) out = g_string_new (NULL);
+  g_autoptr (GString) out = g_string_new (NULL);
 
   pilot_json_append_string (out, "<a&b> \"\\\n\r\t\x01\x7f \xe2\x80\xa8\xe2\x80\xa9 \xc3\xa9 \xff", -1);
   g_assert_cmpstr (out->str, ==, "\"\\u003ca\\u0026b\\u003e \\\"\\\\\\n\\r\\t\\u0001\x7f \\u2028\\u2029 \xc3\xa9 \\ufffd\"");

@@ -27,79 +27,76 @@ assert_round_trip (const guint8 *bytes, gsize length)
 static void
 test_vectors (void)
 {
-  g_autoptr(JsonObject) file = NULL;
+  g_autoptr (JsonObject) file = NULL;
   JsonArray *array = json_object_get_array_member (load_packets (&file), "encode_and_decode");
 
   g_assert_cmpuint (json_array_get_length (array), ==, 14);
-  for (guint i = 0; i < json_array_get_length (array); i++)
-    {
-      JsonObject *vector = json_array_get_object_element (array, i);
-      gsize length, payload_length;
-      g_autofree guint8 *bytes = vectors_hex_member (vector, "hex", &length);
-      g_autofree guint8 *payload = vectors_hex_member (vector, "payload", &payload_length);
-      PilotPacket packet;
+  for (guint i = 0; i < json_array_get_length (array); i++) {
+    JsonObject *vector = json_array_get_object_element (array, i);
+    gsize length, payload_length;
+    g_autofree guint8 *bytes = vectors_hex_member (vector, "hex", &length);
+    g_autofree guint8 *payload = vectors_hex_member (vector, "payload", &payload_length);
+    PilotPacket packet;
 
-      g_test_message ("%s", json_object_get_string_member (vector, "name"));
-      g_assert_cmpint (pilot_packet_decode (&packet, bytes, length), ==, PILOT_PACKET_OK);
-      g_assert_cmpint (packet.flags, ==, json_object_get_int_member (vector, "flags"));
-      g_assert_cmpint (packet.protocol, ==, json_object_get_int_member (vector, "protocol"));
-      g_assert_cmpint (packet.source.network, ==, json_object_get_int_member (vector, "src_network"));
-      g_assert_cmpint (packet.source.node, ==, json_object_get_int_member (vector, "src_node"));
-      g_assert_cmpint (packet.destination.network, ==, json_object_get_int_member (vector, "dst_network"));
-      g_assert_cmpint (packet.destination.node, ==, json_object_get_int_member (vector, "dst_node"));
-      g_assert_cmpint (packet.source_port, ==, json_object_get_int_member (vector, "src_port"));
-      g_assert_cmpint (packet.destination_port, ==, json_object_get_int_member (vector, "dst_port"));
-      g_assert_cmpint (packet.seq, ==, json_object_get_int_member (vector, "seq"));
-      g_assert_cmpint (packet.ack, ==, json_object_get_int_member (vector, "ack"));
-      g_assert_cmpint (packet.window, ==, json_object_get_int_member (vector, "window"));
-      g_assert_cmpmem (packet.payload, packet.payload_length, payload, payload_length);
-      assert_round_trip (bytes, length);
-    }
+    g_test_message ("%s", json_object_get_string_member (vector, "name"));
+    g_assert_cmpint (pilot_packet_decode (&packet, bytes, length), ==, PILOT_PACKET_OK);
+    g_assert_cmpint (packet.flags, ==, json_object_get_int_member (vector, "flags"));
+    g_assert_cmpint (packet.protocol, ==, json_object_get_int_member (vector, "protocol"));
+    g_assert_cmpint (packet.source.network, ==, json_object_get_int_member (vector, "src_network"));
+    g_assert_cmpint (packet.source.node, ==, json_object_get_int_member (vector, "src_node"));
+    g_assert_cmpint (packet.destination.network, ==, json_object_get_int_member (vector, "dst_network"));
+    g_assert_cmpint (packet.destination.node, ==, json_object_get_int_member (vector, "dst_node"));
+    g_assert_cmpint (packet.source_port, ==, json_object_get_int_member (vector, "src_port"));
+    g_assert_cmpint (packet.destination_port, ==, json_object_get_int_member (vector, "dst_port"));
+    g_assert_cmpint (packet.seq, ==, json_object_get_int_member (vector, "seq"));
+    g_assert_cmpint (packet.ack, ==, json_object_get_int_member (vector, "ack"));
+    g_assert_cmpint (packet.window, ==, json_object_get_int_member (vector, "window"));
+    g_assert_cmpmem (packet.payload, packet.payload_length, payload, payload_length);
+    assert_round_trip (bytes, length);
+  }
 }
 
 static void
 test_stream_vectors (void)
 {
-  g_autoptr(JsonObject) notes = vectors_load ("notes.json");
+  g_autoptr (JsonObject) notes = vectors_load ("notes.json");
   JsonArray *array = json_object_get_array_member (notes, "stream_packets");
 
   g_assert_cmpuint (json_array_get_length (array), ==, 21);
-  for (guint i = 0; i < json_array_get_length (array); i++)
-    {
-      JsonObject *vector = json_array_get_object_element (array, i);
-      gsize length;
-      g_autofree guint8 *bytes = vectors_hex_member (vector, "hex", &length);
+  for (guint i = 0; i < json_array_get_length (array); i++) {
+    JsonObject *vector = json_array_get_object_element (array, i);
+    gsize length;
+    g_autofree guint8 *bytes = vectors_hex_member (vector, "hex", &length);
 
-      g_test_message ("%s", json_object_get_string_member (vector, "name"));
-      assert_round_trip (bytes, length);
-    }
+    g_test_message ("%s", json_object_get_string_member (vector, "name"));
+    assert_round_trip (bytes, length);
+  }
 }
 
 static void
 test_errors (void)
 {
-  g_autoptr(JsonObject) file = NULL;
+  g_autoptr (JsonObject) file = NULL;
   JsonArray *array = json_object_get_array_member (load_packets (&file), "decode_error");
 
-  for (guint i = 0; i < json_array_get_length (array); i++)
-    {
-      JsonObject *vector = json_array_get_object_element (array, i);
-      gsize length;
-      g_autofree guint8 *bytes = vectors_hex_member (vector, "hex", &length);
-      g_autofree gchar *text = NULL;
-      PilotPacket packet;
-      PilotPacketStatus status = pilot_packet_decode (&packet, bytes, length);
+  for (guint i = 0; i < json_array_get_length (array); i++) {
+    JsonObject *vector = json_array_get_object_element (array, i);
+    gsize length;
+    g_autofree guint8 *bytes = vectors_hex_member (vector, "hex", &length);
+    g_autofree gchar *text = NULL;
+    PilotPacket packet;
+    PilotPacketStatus status = pilot_packet_decode (&packet, bytes, length);
 
-      g_assert_cmpint (status, !=, PILOT_PACKET_OK);
-      text = pilot_packet_describe_error (status, bytes, length);
-      g_assert_cmpstr (text, ==, json_object_get_string_member (vector, "error"));
-    }
+    g_assert_cmpint (status, !=, PILOT_PACKET_OK);
+    text = pilot_packet_describe_error (status, bytes, length);
+    g_assert_cmpstr (text, ==, json_object_get_string_member (vector, "error"));
+  }
 }
 
 static void
 test_trailing (void)
 {
-  g_autoptr(JsonObject) file = NULL;
+  g_autoptr (JsonObject) file = NULL;
   JsonObject *vector = json_array_get_object_element (json_object_get_array_member (load_packets (&file), "decode_ok"), 0);
   gsize length, payload_length;
   g_autofree guint8 *bytes = vectors_hex_member (vector, "hex", &length);
@@ -113,7 +110,7 @@ test_trailing (void)
 static void
 test_largest (void)
 {
-  g_autoptr(JsonObject) file = NULL;
+  g_autoptr (JsonObject) file = NULL;
   JsonObject *vector = json_object_get_object_member (load_packets (&file), "max_payload");
   g_autofree guint8 *out = g_malloc (70000);
   g_autofree gchar *digest = NULL;

@@ -13,22 +13,21 @@ static JsonObject *notes;
 static JsonObject *
 read_frame (GBytes *frame, gsize step)
 {
-  g_autoptr(PilotRegistryReader) reader = pilot_registry_reader_new (PILOT_REGISTRY_MAX_REQUEST);
-  g_autoptr(GError) error = NULL;
+  g_autoptr (PilotRegistryReader) reader = pilot_registry_reader_new (PILOT_REGISTRY_MAX_REQUEST);
+  g_autoptr (GError) error = NULL;
   JsonObject *message = NULL;
   gsize size, at = 0;
   const guint8 *data = g_bytes_get_data (frame, &size);
 
-  while (at < size)
-    {
-      gsize consumed;
+  while (at < size) {
+    gsize consumed;
 
-      g_assert_null (message);
-      g_assert_true (pilot_registry_reader_push (reader, data + at, MIN (step, size - at), &consumed, &message, &error));
-      g_assert_cmpuint (consumed, ==, MIN (step, size - at));
-      at += consumed;
-      g_assert_cmpuint (pilot_registry_reader_pending (reader), ==, at < size ? at : 0);
-    }
+    g_assert_null (message);
+    g_assert_true (pilot_registry_reader_push (reader, data + at, MIN (step, size - at), &consumed, &message, &error));
+    g_assert_cmpuint (consumed, ==, MIN (step, size - at));
+    at += consumed;
+    g_assert_cmpuint (pilot_registry_reader_pending (reader), ==, at < size ? at : 0);
+  }
   g_assert_nonnull (message);
   return message;
 }
@@ -38,24 +37,22 @@ test_framing (void)
 {
   JsonArray *array = json_object_get_array_member (notes, "registry_frames");
 
-  for (guint i = 0; i < json_array_get_length (array); i++)
-    {
-      JsonObject *vector = json_array_get_object_element (array, i);
-      const gchar *json = json_object_get_string_member (vector, "json");
-      const gchar *hex = json_object_get_string_member_with_default (vector, "hex", NULL);
-      g_autoptr(GBytes) frame = pilot_registry_frame_text (json);
-      gsize length, size;
-      g_autofree guint8 *want = vectors_unhex (hex != NULL ? hex : json_object_get_string_member (vector, "prefix"), &length);
+  for (guint i = 0; i < json_array_get_length (array); i++) {
+    JsonObject *vector = json_array_get_object_element (array, i);
+    const gchar *json = json_object_get_string_member (vector, "json");
+    const gchar *hex = json_object_get_string_member_with_default (vector, "hex", NULL);
+    g_autoptr (GBytes) frame = pilot_registry_frame_text (json);
+    gsize length, size;
+    g_autofree guint8 *want = vectors_unhex (hex != NULL ? hex : json_object_get_string_member (vector, "prefix"), &length);
 
-      g_assert_cmpmem (g_bytes_get_data (frame, &size), length, want, length);
-      for (gsize step = 1; step < 12; step++)
-        {
-          g_autoptr(JsonObject) object = read_frame (frame, step);
-          g_autofree gchar *text = pilot_json_print (object);
+    g_assert_cmpmem (g_bytes_get_data (frame, &size), length, want, length);
+    for (gsize step = 1; step < 12; step++) {
+      g_autoptr (JsonObject) object = read_frame (frame, step);
+      g_autofree gchar *text = pilot_json_print (object);
 
-          g_assert_cmpstr (text, ==, json);
-        }
+      g_assert_cmpstr (text, ==, json);
     }
+  }
 }
 
 /* Two messages in one read: the reader stops at the end of the first. */
@@ -63,8 +60,8 @@ static void
 test_two_at_once (void)
 {
   static const guint8 data[] = "\0\0\0\2{}\0\0\0\7{\"a\":1}";
-  g_autoptr(PilotRegistryReader) reader = pilot_registry_reader_new (64);
-  g_autoptr(JsonObject) first = NULL, second = NULL;
+  g_autoptr (PilotRegistryReader) reader = pilot_registry_reader_new (64);
+  g_autoptr (JsonObject) first = NULL, second = NULL;
   gsize consumed;
 
   g_assert_true (pilot_registry_reader_push (reader, data, 17, &consumed, &first, NULL));
@@ -78,8 +75,8 @@ test_two_at_once (void)
 static void
 assert_cut_off (const gchar *bytes, gsize length)
 {
-  g_autoptr(PilotRegistryReader) reader = pilot_registry_reader_new (16);
-  g_autoptr(GError) error = NULL;
+  g_autoptr (PilotRegistryReader) reader = pilot_registry_reader_new (16);
+  g_autoptr (GError) error = NULL;
   JsonObject *message;
   gsize consumed;
 
@@ -103,8 +100,8 @@ test_rubbish (void)
 static void
 assert_signed (GBytes *taken, const gchar *text, guint32 signer)
 {
-  g_autoptr(GBytes) frame = taken;
-  g_autoptr(JsonObject) request = read_frame (frame, 7);
+  g_autoptr (GBytes) frame = taken;
+  g_autoptr (JsonObject) request = read_frame (frame, 7);
   g_autofree gchar *challenge = pilot_registry_message_challenge (request);
   JsonArray *array = json_object_get_array_member (notes, "signatures");
   gboolean found = FALSE;
@@ -112,15 +109,14 @@ assert_signed (GBytes *taken, const gchar *text, guint32 signer)
   g_assert_cmpstr (challenge, ==, text);
   g_assert_cmpuint (pilot_registry_message_signer (request), ==, signer);
   g_assert_cmpint (pilot_registry_message_verify (request, identity_a.public_key), ==, PILOT_REGISTRY_SIGNATURE_VALID);
-  for (guint i = 0; i < json_array_get_length (array); i++)
-    {
-      JsonObject *vector = json_array_get_object_element (array, i);
+  for (guint i = 0; i < json_array_get_length (array); i++) {
+    JsonObject *vector = json_array_get_object_element (array, i);
 
-      if (!g_str_equal (json_object_get_string_member (vector, "key"), "A") || !g_str_equal (json_object_get_string_member (vector, "text"), text))
-        continue;
-      g_assert_cmpstr (pilot_json_get_string (request, "signature"), ==, json_object_get_string_member (vector, "signature"));
-      found = TRUE;
-    }
+    if (!g_str_equal (json_object_get_string_member (vector, "key"), "A") || !g_str_equal (json_object_get_string_member (vector, "text"), text))
+      continue;
+    g_assert_cmpstr (pilot_json_get_string (request, "signature"), ==, json_object_get_string_member (vector, "signature"));
+    found = TRUE;
+  }
   g_assert_true (found);
 }
 
@@ -151,8 +147,8 @@ test_requests (void)
 static void
 assert_text (GBytes *taken, const gchar *want)
 {
-  g_autoptr(GBytes) frame = taken;
-  g_autoptr(JsonObject) request = read_frame (frame, 1000);
+  g_autoptr (GBytes) frame = taken;
+  g_autoptr (JsonObject) request = read_frame (frame, 1000);
   g_autofree gchar *text = pilot_json_print (request);
 
   g_assert_cmpstr (text, ==, want);
@@ -161,8 +157,8 @@ assert_text (GBytes *taken, const gchar *want)
 static void
 test_unsigned (void)
 {
-  g_autoptr(GBytes) frame = pilot_registry_request_resolve_hostname (&identity_a, 893, "alpha");
-  g_autoptr(JsonObject) request = read_frame (frame, 3);
+  g_autoptr (GBytes) frame = pilot_registry_request_resolve_hostname (&identity_a, 893, "alpha");
+  g_autoptr (JsonObject) request = read_frame (frame, 3);
 
   assert_text (pilot_registry_request_lookup (7), "{\"node_id\":7,\"type\":\"lookup\"}");
   assert_text (pilot_registry_request_check_trust (7, 8), "{\"node_id\":7,\"peer_id\":8,\"type\":\"check_trust\"}");
@@ -176,7 +172,7 @@ test_unsigned (void)
 static void
 test_verify (void)
 {
-  g_autoptr(JsonObject) request = json_object_new (), other = json_object_new ();
+  g_autoptr (JsonObject) request = json_object_new (), other = json_object_new ();
   guint8 wrong[32] = { 9 };
 
   json_object_set_string_member (request, "type", "heartbeat");
@@ -197,8 +193,8 @@ test_verify (void)
 static void
 assert_response (const gchar *text, const gchar *type, gint code)
 {
-  g_autoptr(GError) error = NULL;
-  g_autoptr(JsonObject) response = pilot_json_parse_object (text, strlen (text), 1000, &error);
+  g_autoptr (GError) error = NULL;
+  g_autoptr (JsonObject) response = pilot_json_parse_object (text, strlen (text), 1000, &error);
 
   g_assert_no_error (error);
   g_assert_cmpint (pilot_registry_response_check (response, type, &error), ==, code < 0);

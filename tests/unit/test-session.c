@@ -12,9 +12,9 @@
 static guint64 state = 1;
 
 static void
-count_up (guint8   *out,
-          gsize     length,
-          gpointer  user_data)
+count_up (guint8 *out,
+          gsize length,
+          gpointer user_data)
 {
   for (gsize i = 0; i < length; i++)
     out[i] = (guint8) ((state = state * 6364136223846793005u + 1442695040888963407u) >> 56);
@@ -23,8 +23,8 @@ count_up (guint8   *out,
 typedef struct
 {
   PilotKeyStore *store;
-  PilotSession  *session;
-  guint8         private_key[32], public_key[32];
+  PilotSession *session;
+  guint8 private_key[32], public_key[32];
 } End;
 
 static void
@@ -49,18 +49,18 @@ end_clear (End *end)
 }
 
 static gsize
-seal (End     *end,
-      guint32  node,
-      guint8  *frame)
+seal (End *end,
+      guint32 node,
+      guint8 *frame)
 {
   memcpy (frame + PILOT_FRAME_PILS_HEADER_SIZE, "hello", 5);
   return pilot_session_seal (end->session, frame, node, 5);
 }
 
 static PilotSessionVerdict
-open_copy (End          *end,
+open_copy (End *end,
            const guint8 *frame,
-           gsize         length)
+           gsize length)
 {
   guint8 copy[256];
   PilotSealedFrame sealed;
@@ -125,20 +125,18 @@ test_many_prefixes (void)
   gsize length;
 
   ends_init (&a, &b);
-  for (guint32 i = 0; i < 2 * n; i++)
-    {
-      memcpy (frame + PILOT_FRAME_PILS_HEADER_SIZE, "hello", 5);
-      length = pilot_frame_seal_pils (frame, a.session->aead, 1, 1000 + i % n, 1, 5);
-      g_assert_cmpint (open_copy (&b, frame, length), ==, i < n ? PILOT_SESSION_OPENED : PILOT_SESSION_REPLAY);
-    }
+  for (guint32 i = 0; i < 2 * n; i++) {
+    memcpy (frame + PILOT_FRAME_PILS_HEADER_SIZE, "hello", 5);
+    length = pilot_frame_seal_pils (frame, a.session->aead, 1, 1000 + i % n, 1, 5);
+    g_assert_cmpint (open_copy (&b, frame, length), ==, i < n ? PILOT_SESSION_OPENED : PILOT_SESSION_REPLAY);
+  }
   /* What a stranger makes up costs no memory, and moves nothing. */
-  for (guint32 i = 0; i < n; i++)
-    {
-      memcpy (frame + PILOT_FRAME_PILS_HEADER_SIZE, "hello", 5);
-      length = pilot_frame_seal_pils (frame, a.session->aead, 1, 100000 + i, 1, 5);
-      frame[length - 1] ^= 1;
-      g_assert_cmpint (open_copy (&b, frame, length), ==, PILOT_SESSION_FORGED);
-    }
+  for (guint32 i = 0; i < n; i++) {
+    memcpy (frame + PILOT_FRAME_PILS_HEADER_SIZE, "hello", 5);
+    length = pilot_frame_seal_pils (frame, a.session->aead, 1, 100000 + i, 1, 5);
+    frame[length - 1] ^= 1;
+    g_assert_cmpint (open_copy (&b, frame, length), ==, PILOT_SESSION_FORGED);
+  }
   length = seal (&a, 1, frame);
   g_assert_cmpint (open_copy (&b, frame, length), ==, PILOT_SESSION_OPENED);
   end_clear (&a);
@@ -196,7 +194,7 @@ test_low_order (void)
 
 typedef struct
 {
-  guint  index;
+  guint index;
   gint64 deadline;
 } Timer;
 
@@ -209,30 +207,29 @@ test_timers (void)
 
   for (guint i = 0; i < G_N_ELEMENTS (timers); i++)
     timers[i].deadline = G_MAXINT64;
-  for (guint round = 0; round < 20000; round++)
-    {
-      Timer *timer;
-      guint8 random[4];
-      gint64 least = G_MAXINT64;
-      gpointer owner;
-      guint kind;
+  for (guint round = 0; round < 20000; round++) {
+    Timer *timer;
+    guint8 random[4];
+    gint64 least = G_MAXINT64;
+    gpointer owner;
+    guint kind;
 
-      count_up (random, sizeof random, NULL);
-      timer = &timers[random[0] % G_N_ELEMENTS (timers)];
-      timer->deadline = random[1] % 4 == 0 ? G_MAXINT64 : random[2] * 256 + random[3];
-      pilot_timer_heap_set (&heap, &timer->index, timer->deadline, timer, 3);
-      for (guint i = 0; i < G_N_ELEMENTS (timers); i++)
-        least = MIN (least, timers[i].deadline);
-      g_assert_cmpint (pilot_timer_heap_deadline (&heap), ==, least);
-      if (random[1] % 8 != 1 || least == G_MAXINT64)
-        continue;
-      g_assert_false (pilot_timer_heap_pop (&heap, least - 1, &owner, &kind));
-      g_assert_true (pilot_timer_heap_pop (&heap, least, &owner, &kind));
-      g_assert_cmpint (((Timer *) owner)->deadline, ==, least);
-      g_assert_cmpuint (((Timer *) owner)->index, ==, 0);
-      g_assert_cmpuint (kind, ==, 3);
-      ((Timer *) owner)->deadline = G_MAXINT64;
-    }
+    count_up (random, sizeof random, NULL);
+    timer = &timers[random[0] % G_N_ELEMENTS (timers)];
+    timer->deadline = random[1] % 4 == 0 ? G_MAXINT64 : random[2] * 256 + random[3];
+    pilot_timer_heap_set (&heap, &timer->index, timer->deadline, timer, 3);
+    for (guint i = 0; i < G_N_ELEMENTS (timers); i++)
+      least = MIN (least, timers[i].deadline);
+    g_assert_cmpint (pilot_timer_heap_deadline (&heap), ==, least);
+    if (random[1] % 8 != 1 || least == G_MAXINT64)
+      continue;
+    g_assert_false (pilot_timer_heap_pop (&heap, least - 1, &owner, &kind));
+    g_assert_true (pilot_timer_heap_pop (&heap, least, &owner, &kind));
+    g_assert_cmpint (((Timer *) owner)->deadline, ==, least);
+    g_assert_cmpuint (((Timer *) owner)->index, ==, 0);
+    g_assert_cmpuint (kind, ==, 3);
+    ((Timer *) owner)->deadline = G_MAXINT64;
+  }
   pilot_timer_heap_clear (&heap);
 }
 
@@ -324,7 +321,7 @@ test_path_send_errors (void)
 }
 
 int
-main (int    argc,
+main (int argc,
       char **argv)
 {
   g_test_init (&argc, &argv, NULL);

@@ -23,35 +23,33 @@ pattern (guint64 at)
 
 static void
 write_more (gpointer user_data,
-            gint64   now)
+            gint64 now)
 {
   Transfer *transfer = user_data;
   PilotStream *stream = transfer->wire->ends[0].stream;
 
-  while (transfer->sent < transfer->to_send)
-    {
-      struct iovec vectors[2];
-      guint n = pilot_stream_write_vectors (stream, vectors);
-      gsize put = 0;
+  while (transfer->sent < transfer->to_send) {
+    struct iovec vectors[2];
+    guint n = pilot_stream_write_vectors (stream, vectors);
+    gsize put = 0;
 
-      if (n == 0)
-        break;
-      for (guint i = 0; i < n; i++)
-        for (gsize k = 0; k < vectors[i].iov_len && transfer->sent + put < transfer->to_send; k++)
-          ((guint8 *) vectors[i].iov_base)[k] = pattern (transfer->sent + put++);
-      pilot_stream_write_commit (stream, put, now);
-      transfer->sent += put;
-    }
-  if (transfer->sent == transfer->to_send && !transfer->shut)
-    {
-      transfer->shut = TRUE;
-      pilot_stream_shutdown_write (stream, now);
-    }
+    if (n == 0)
+      break;
+    for (guint i = 0; i < n; i++)
+      for (gsize k = 0; k < vectors[i].iov_len && transfer->sent + put < transfer->to_send; k++)
+        ((guint8 *) vectors[i].iov_base)[k] = pattern (transfer->sent + put++);
+    pilot_stream_write_commit (stream, put, now);
+    transfer->sent += put;
+  }
+  if (transfer->sent == transfer->to_send && !transfer->shut) {
+    transfer->shut = TRUE;
+    pilot_stream_shutdown_write (stream, now);
+  }
 }
 
 static void
 read_more (gpointer user_data,
-           gint64   now)
+           gint64 now)
 {
   Transfer *transfer = user_data;
   PilotStream *stream = transfer->wire->ends[1].stream;
@@ -60,16 +58,15 @@ read_more (gpointer user_data,
 
   if (now < transfer->read_after)
     return;
-  while ((n = pilot_stream_read_vectors (stream, vectors)) > 0)
-    {
-      gsize got = 0;
+  while ((n = pilot_stream_read_vectors (stream, vectors)) > 0) {
+    gsize got = 0;
 
-      for (guint i = 0; i < n; i++)
-        for (gsize k = 0; k < vectors[i].iov_len; k++)
-          transfer->bad |= ((guint8 *) vectors[i].iov_base)[k] != pattern (transfer->received + got++);
-      transfer->received += got;
-      pilot_stream_read_consume (stream, got, now);
-    }
+    for (guint i = 0; i < n; i++)
+      for (gsize k = 0; k < vectors[i].iov_len; k++)
+        transfer->bad |= ((guint8 *) vectors[i].iov_base)[k] != pattern (transfer->received + got++);
+    transfer->received += got;
+    pilot_stream_read_consume (stream, got, now);
+  }
 }
 
 static gboolean
@@ -82,11 +79,11 @@ is_complete (gpointer user_data)
 
 static gdouble
 run_transfer (const WireConfig *config,
-              guint32           seed,
-              gboolean          own_0,
-              gboolean          own_1,
-              guint64           bytes,
-              gint64            limit)
+              guint32 seed,
+              gboolean own_0,
+              gboolean own_1,
+              guint64 bytes,
+              gint64 limit)
 {
   Transfer transfer = { .wire = wire_new (config, seed), .to_send = bytes };
   Wire *wire = transfer.wire;
@@ -99,14 +96,13 @@ run_transfer (const WireConfig *config,
   wire->ends[0].on_turn = write_more;
   wire->ends[1].on_turn = read_more;
   wire->ends[0].user_data = wire->ends[1].user_data = &transfer;
-  if (!wire_run (wire, start + limit, is_complete, &transfer))
-    {
-      pilot_stream_info (wire->ends[0].stream, &info);
-      g_error ("seed %u: %" G_GUINT64_FORMAT " of %" G_GUINT64_FORMAT " bytes, state %s, in flight %" G_GUINT64_FORMAT
-               ", window %" G_GUINT64_FORMAT ", peer window %" G_GUINT64_FORMAT ", deadline in %" G_GINT64_FORMAT,
-               seed, transfer.received, bytes, pilot_stream_state_to_string (info.state), info.bytes_in_flight,
-               info.congestion_window, info.peer_window, pilot_stream_deadline (wire->ends[0].stream) - wire->now);
-    }
+  if (!wire_run (wire, start + limit, is_complete, &transfer)) {
+    pilot_stream_info (wire->ends[0].stream, &info);
+    g_error ("seed %u: %" G_GUINT64_FORMAT " of %" G_GUINT64_FORMAT " bytes, state %s, in flight %" G_GUINT64_FORMAT
+             ", window %" G_GUINT64_FORMAT ", peer window %" G_GUINT64_FORMAT ", deadline in %" G_GINT64_FORMAT,
+             seed, transfer.received, bytes, pilot_stream_state_to_string (info.state), info.bytes_in_flight,
+             info.congestion_window, info.peer_window, pilot_stream_deadline (wire->ends[0].stream) - wire->now);
+  }
   g_assert_false (transfer.bad);
   rate = (gdouble) bytes / ((wire->now - start) / 1e6);
   pilot_stream_info (wire->ends[0].stream, &info);
@@ -143,18 +139,20 @@ test_in_order (void)
 static void
 test_bad_wires (void)
 {
-  for (guint32 seed = 1; seed <= 300; seed++)
-    {
-      g_autoptr (GRand) rand = g_rand_new_with_seed (seed);
-      WireConfig config = {
-        .delay = g_rand_int_range (rand, 50, 40000), .jitter = g_rand_int_range (rand, 0, 20000),
-        .loss = g_rand_double_range (rand, 0, 0.15), .duplicate = g_rand_double_range (rand, 0, 0.1),
-        .rate = seed % 3 == 0 ? 1000000 : 0, .queue = 50000,
-      };
-      guint64 bytes = g_rand_int_range (rand, 1, 150000);
+  for (guint32 seed = 1; seed <= 300; seed++) {
+    g_autoptr (GRand) rand = g_rand_new_with_seed (seed);
+    WireConfig config = {
+      .delay = g_rand_int_range (rand, 50, 40000),
+      .jitter = g_rand_int_range (rand, 0, 20000),
+      .loss = g_rand_double_range (rand, 0, 0.15),
+      .duplicate = g_rand_double_range (rand, 0, 0.1),
+      .rate = seed % 3 == 0 ? 1000000 : 0,
+      .queue = 50000,
+    };
+    guint64 bytes = g_rand_int_range (rand, 1, 150000);
 
-      run_transfer (&config, seed, seed & 1, (seed & 2) != 0 || (seed & 1), bytes, 180 * G_USEC_PER_SEC);
-    }
+    run_transfer (&config, seed, seed & 1, (seed & 2) != 0 || (seed & 1), bytes, 180 * G_USEC_PER_SEC);
+  }
 }
 
 static void
@@ -162,14 +160,13 @@ test_throughput (void)
 {
   static const gdouble losses[] = { 0, 0.005, 0.02 };
 
-  for (guint i = 0; i < G_N_ELEMENTS (losses); i++)
-    {
-      WireConfig config = { .delay = 15000, .loss = losses[i], .rate = 50000000, .queue = 1500000 };
-      gdouble rate = run_transfer (&config, 5, TRUE, TRUE, 150000000, 60 * G_USEC_PER_SEC);
+  for (guint i = 0; i < G_N_ELEMENTS (losses); i++) {
+    WireConfig config = { .delay = 15000, .loss = losses[i], .rate = 50000000, .queue = 1500000 };
+    gdouble rate = run_transfer (&config, 5, TRUE, TRUE, 150000000, 60 * G_USEC_PER_SEC);
 
-      g_test_message ("400 Mb/s, 30 ms, loss %.1f %%: %.0f Mb/s", losses[i] * 100, rate);
-      g_assert_cmpfloat (rate, >=, 280);
-    }
+    g_test_message ("400 Mb/s, 30 ms, loss %.1f %%: %.0f Mb/s", losses[i] * 100, rate);
+    g_assert_cmpfloat (rate, >=, 280);
+  }
 }
 
 /* Longer than the buffers cover: the window stays with the model all the same. */
@@ -237,11 +234,10 @@ test_half_close (void)
   g_assert_cmpmem (vectors[0].iov_base, vectors[0].iov_len, "GET", 3);
   pilot_stream_read_consume (b, 3, wire->now);
   g_assert_true (pilot_stream_is_eof (b));
-  for (guint i = 0; i < 50; i++)
-    {
-      g_assert_cmpuint (pilot_stream_write (b, "answer", 6, wire->now), ==, 6);
-      wire_run (wire, wire->now + 300000, NULL, NULL);
-    }
+  for (guint i = 0; i < 50; i++) {
+    g_assert_cmpuint (pilot_stream_write (b, "answer", 6, wire->now), ==, 6);
+    wire_run (wire, wire->now + 300000, NULL, NULL);
+  }
   pilot_stream_shutdown_write (b, wire->now);
   wire_run (wire, wire->now + 100000, NULL, NULL);
   g_assert_cmpint (pilot_stream_get_state (a), ==, PILOT_STREAM_STATE_TIME_WAIT);
@@ -321,7 +317,7 @@ test_release_with_data_coming (void)
 }
 
 int
-main (int   argc,
+main (int argc,
       char *argv[])
 {
   g_test_init (&argc, &argv, NULL);

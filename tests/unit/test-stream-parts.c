@@ -44,45 +44,38 @@ test_intervals (void)
 {
   guint32 base = 0xffffff80u;
 
-  for (guint32 seed = 0; seed < 200; seed++)
-    {
-      g_autoptr (GRand) rand = g_rand_new_with_seed (seed);
-      PilotStreamIntervals set = { NULL };
-      gboolean map[256] = { FALSE };
-      guint trimmed = 0;
+  for (guint32 seed = 0; seed < 200; seed++) {
+    g_autoptr (GRand) rand = g_rand_new_with_seed (seed);
+    PilotStreamIntervals set = { NULL };
+    gboolean map[256] = { FALSE };
+    guint trimmed = 0;
 
-      for (guint round = 0; round < 40; round++)
-        {
-          guint left = g_rand_int_range (rand, (gint) trimmed, 255);
-          guint length = g_rand_int_range (rand, 1, 12), right = MIN (256, left + length);
-          guint expected = 0, at = 0;
+    for (guint round = 0; round < 40; round++) {
+      guint left = g_rand_int_range (rand, (gint) trimmed, 255);
+      guint length = g_rand_int_range (rand, 1, 12), right = MIN (256, left + length);
+      guint expected = 0, at = 0;
 
-          if (round % 8 == 7)
-            {
-              trimmed = MAX (trimmed, left / 4);
-              pilot_stream_intervals_trim (&set, base + trimmed);
-              memset (map, 0, trimmed * sizeof *map);
-            }
-          else
-            {
-              g_assert_cmpint (pilot_stream_intervals_add (&set, base + left, base + right), >=, 0);
-              for (guint i = left; i < right; i++)
-                map[i] = TRUE;
-            }
-          for (guint i = 0; i < 256; i++)
-            if (map[i] && (i == 0 || !map[i - 1]))
-              {
-                g_assert_cmpuint (at, <, set.n_items);
-                g_assert_cmphex (set.items[at].left, ==, base + i);
-                at++;
-                expected++;
-              }
-            else if (!map[i] && i > 0 && map[i - 1])
-              g_assert_cmphex (set.items[at - 1].right, ==, base + i);
-          g_assert_cmpuint (set.n_items, ==, expected);
-        }
-      pilot_stream_intervals_clear (&set);
+      if (round % 8 == 7) {
+        trimmed = MAX (trimmed, left / 4);
+        pilot_stream_intervals_trim (&set, base + trimmed);
+        memset (map, 0, trimmed * sizeof *map);
+      } else {
+        g_assert_cmpint (pilot_stream_intervals_add (&set, base + left, base + right), >=, 0);
+        for (guint i = left; i < right; i++)
+          map[i] = TRUE;
+      }
+      for (guint i = 0; i < 256; i++)
+        if (map[i] && (i == 0 || !map[i - 1])) {
+          g_assert_cmpuint (at, <, set.n_items);
+          g_assert_cmphex (set.items[at].left, ==, base + i);
+          at++;
+          expected++;
+        } else if (!map[i] && i > 0 && map[i - 1])
+          g_assert_cmphex (set.items[at - 1].right, ==, base + i);
+      g_assert_cmpuint (set.n_items, ==, expected);
     }
+    pilot_stream_intervals_clear (&set);
+  }
 }
 
 static void
@@ -100,7 +93,7 @@ test_intervals_bound (void)
 
 static guint8 *
 from_hex (const char *hex,
-          gsize      *length)
+          gsize *length)
 {
   guint8 *out = g_malloc (strlen (hex) / 2 + 1);
 
@@ -129,23 +122,22 @@ test_extension_vectors (void)
   root = json_node_get_object (json_parser_get_root (parser));
   payloads = json_object_get_array_member (root, "payloads");
   g_assert_cmpuint (json_array_get_length (payloads), >=, 9);
-  for (guint i = 0; i < json_array_get_length (payloads); i++)
-    {
-      JsonObject *vector = json_array_get_object_element (payloads, i);
-      PilotStreamExtensions got = { 0 };
-      gsize length;
-      g_autofree guint8 *data = from_hex (json_object_get_string_member (vector, "payload"), &length);
-      gboolean own = json_object_get_boolean_member (vector, "own_kind");
+  for (guint i = 0; i < json_array_get_length (payloads); i++) {
+    JsonObject *vector = json_array_get_object_element (payloads, i);
+    PilotStreamExtensions got = { 0 };
+    gsize length;
+    g_autofree guint8 *data = from_hex (json_object_get_string_member (vector, "payload"), &length);
+    gboolean own = json_object_get_boolean_member (vector, "own_kind");
 
-      g_test_message ("%s", json_object_get_string_member (vector, "name"));
-      g_assert_cmpint (pilot_stream_extensions_decode (&got, data, length), ==, own);
-      if (!own)
-        continue;
-      g_assert_cmpint (got.window_scale, ==, json_object_get_int_member (vector, "window_scale"));
-      g_assert_cmpint (got.half_close, ==, json_object_get_boolean_member (vector, "half_close"));
-      g_assert_cmpint (got.sack_blocks, ==, json_object_get_int_member (vector, "sack_blocks"));
-      g_assert_cmpint (got.segment_size, ==, json_object_get_int_member (vector, "segment_size"));
-    }
+    g_test_message ("%s", json_object_get_string_member (vector, "name"));
+    g_assert_cmpint (pilot_stream_extensions_decode (&got, data, length), ==, own);
+    if (!own)
+      continue;
+    g_assert_cmpint (got.window_scale, ==, json_object_get_int_member (vector, "window_scale"));
+    g_assert_cmpint (got.half_close, ==, json_object_get_boolean_member (vector, "half_close"));
+    g_assert_cmpint (got.sack_blocks, ==, json_object_get_int_member (vector, "sack_blocks"));
+    g_assert_cmpint (got.segment_size, ==, json_object_get_int_member (vector, "segment_size"));
+  }
   syn = from_hex (json_object_get_string_member (root, "syn_packet"), &syn_length);
   g_assert_cmpint (pilot_packet_decode (&packet, syn, syn_length), ==, PILOT_PACKET_OK);
   n = pilot_stream_extensions_encode (&offer, encoded);
@@ -171,7 +163,7 @@ test_sack_codec (void)
 }
 
 int
-main (int   argc,
+main (int argc,
       char *argv[])
 {
   g_test_init (&argc, &argv, NULL);

@@ -18,7 +18,7 @@ static const guint8 zeros[65536];
 
 static WirePacket *
 expect (Fixture *f,
-        guint8   flags)
+        guint8 flags)
 {
   WirePacket *packet = wire_take (f->wire, 0);
 
@@ -76,16 +76,16 @@ end (Fixture *f)
 
 static void
 ack (Fixture *f,
-     guint32  number,
-     guint16  window)
+     guint32 number,
+     guint16 window)
 {
   wire_put (f->wire, 0, PILOT_PACKET_ACK, 1, ISS + 1 + number, window, NULL, 0);
 }
 
 static void
 data (Fixture *f,
-      guint32  seq,
-      gsize    length)
+      guint32 seq,
+      gsize length)
 {
   wire_put (f->wire, 0, PILOT_PACKET_ACK, seq, ISS + 1, 512, zeros, length);
 }
@@ -96,7 +96,8 @@ readable (Fixture *f)
   struct iovec vectors[2];
   guint n = pilot_stream_read_vectors (f->stream, vectors);
 
-  return n == 0 ? 0 : n == 1 ? vectors[0].iov_len : vectors[0].iov_len + vectors[1].iov_len;
+  return n == 0 ? 0 : n == 1 ? vectors[0].iov_len
+                             : vectors[0].iov_len + vectors[1].iov_len;
 }
 
 static void
@@ -108,17 +109,16 @@ test_dial_schedule (void)
 
   begin (&f);
   start = f.wire->now;
-  for (guint i = 0; i < G_N_ELEMENTS (times); i++)
-    {
-      g_autofree WirePacket *syn = expect (&f, PILOT_PACKET_SYN);
+  for (guint i = 0; i < G_N_ELEMENTS (times); i++) {
+    g_autofree WirePacket *syn = expect (&f, PILOT_PACKET_SYN);
 
-      g_assert_cmpint (f.wire->now - start, ==, times[i] * MS);
-      g_assert_cmphex (syn->packet.seq, ==, ISS);
-      g_assert_cmphex (syn->packet.ack, ==, 0);
-      g_assert_cmpuint (syn->packet.window, >=, 1);
-      expect_nothing (&f);
-      wire_tick (f.wire, 0, G_MAXINT64);
-    }
+    g_assert_cmpint (f.wire->now - start, ==, times[i] * MS);
+    g_assert_cmphex (syn->packet.seq, ==, ISS);
+    g_assert_cmphex (syn->packet.ack, ==, 0);
+    g_assert_cmpuint (syn->packet.window, >=, 1);
+    expect_nothing (&f);
+    wire_tick (f.wire, 0, G_MAXINT64);
+  }
   g_assert_cmpint (f.wire->now - start, ==, 17250 * MS);
   g_assert_cmpint (pilot_stream_get_error (f.stream), ==, PILOT_STREAM_ERROR_TIMEOUT);
   expect_nothing (&f);
@@ -151,30 +151,27 @@ test_segment_limits (void)
   g_assert_cmpuint (pilot_stream_write (f.stream, zeros, 65536, f.wire->now), ==, 65536);
   g_assert_cmpuint (pilot_stream_write (f.stream, zeros, 65536, f.wire->now), ==, 65536);
   /* Acknowledge all but the first segment's part selectively: the cap is in segments, SACKed ones included. */
-  for (guint round = 0; round < 50; round++)
-    {
-      guint32 last = 0;
+  for (guint round = 0; round < 50; round++) {
+    guint32 last = 0;
 
-      while ((packet = wire_take (f.wire, 0)) != NULL)
-        {
-          g_assert_cmpuint (packet->packet.payload_length, <=, 1152);
-          g_assert_cmpuint (packet->packet.payload_length, >, 0);
-          if (pilot_seq_gt (packet->packet.seq + packet->packet.payload_length, ISS + 1 + 1152))
-            last = packet->packet.seq + packet->packet.payload_length;
-          if (packet->packet.seq != ISS + 1 || n == 0)
-            n++;
-          g_free (packet);
-        }
-      if (last != 0)
-        {
-          guint8 sack[13] = { 'S', 'A', 'C', 'K', 1 };
-          guint32 left = GUINT32_TO_BE (ISS + 1 + 1152), right = GUINT32_TO_BE (last);
-
-          memcpy (sack + 5, &left, 4);
-          memcpy (sack + 9, &right, 4);
-          wire_put (f.wire, 0, PILOT_PACKET_ACK, 1, ISS + 1, 512, sack, sizeof sack);
-        }
+    while ((packet = wire_take (f.wire, 0)) != NULL) {
+      g_assert_cmpuint (packet->packet.payload_length, <=, 1152);
+      g_assert_cmpuint (packet->packet.payload_length, >, 0);
+      if (pilot_seq_gt (packet->packet.seq + packet->packet.payload_length, ISS + 1 + 1152))
+        last = packet->packet.seq + packet->packet.payload_length;
+      if (packet->packet.seq != ISS + 1 || n == 0)
+        n++;
+      g_free (packet);
     }
+    if (last != 0) {
+      guint8 sack[13] = { 'S', 'A', 'C', 'K', 1 };
+      guint32 left = GUINT32_TO_BE (ISS + 1 + 1152), right = GUINT32_TO_BE (last);
+
+      memcpy (sack + 5, &left, 4);
+      memcpy (sack + 9, &right, 4);
+      wire_put (f.wire, 0, PILOT_PACKET_ACK, 1, ISS + 1, 512, sack, sizeof sack);
+    }
+  }
   g_assert_cmpuint (n, ==, 128);
   end (&f);
 }
@@ -188,22 +185,19 @@ test_small_window (void)
 
   connect_go (&f);
   ack (&f, 0, 3);
-  for (guint i = 0; i < 10; i++)
-    {
-      pilot_stream_write (f.stream, "x", 1, f.wire->now);
-      for (guint turn = 0; turn < 4; turn++)
-        {
-          WirePacket *packet;
+  for (guint i = 0; i < 10; i++) {
+    pilot_stream_write (f.stream, "x", 1, f.wire->now);
+    for (guint turn = 0; turn < 4; turn++) {
+      WirePacket *packet;
 
-          while ((packet = wire_take (f.wire, 0)) != NULL)
-            {
-              g_assert_cmpuint (packet->packet.payload_length, ==, 1);
-              highest = pilot_seq_max (highest, packet->packet.seq + 1);
-              g_free (packet);
-            }
-          wire_tick (f.wire, 0, f.wire->now + 41 * MS);
-        }
+      while ((packet = wire_take (f.wire, 0)) != NULL) {
+        g_assert_cmpuint (packet->packet.payload_length, ==, 1);
+        highest = pilot_seq_max (highest, packet->packet.seq + 1);
+        g_free (packet);
+      }
+      wire_tick (f.wire, 0, f.wire->now + 41 * MS);
     }
+  }
   g_assert_cmphex (highest, ==, ISS + 1 + 3);
   end (&f);
 }
@@ -215,30 +209,27 @@ test_sack_blocks (void)
   guint sack_sizes[4] = { 13, 21, 29, 37 }, empty = 0;
 
   connect_go (&f);
-  for (guint i = 0; i < 40; i++)
-    {
-      WirePacket *packet;
-      guint sacks = 0;
+  for (guint i = 0; i < 40; i++) {
+    WirePacket *packet;
+    guint sacks = 0;
 
-      data (&f, 1 + 100 * (2 * i + 1), 100);
-      while ((packet = wire_take (f.wire, 0)) != NULL)
-        {
-          g_assert_cmpuint (packet->packet.ack, ==, 1);
-          if (packet->packet.payload_length == 0)
-            empty++;
-          else
-            {
-              guint32 left;
+    data (&f, 1 + 100 * (2 * i + 1), 100);
+    while ((packet = wire_take (f.wire, 0)) != NULL) {
+      g_assert_cmpuint (packet->packet.ack, ==, 1);
+      if (packet->packet.payload_length == 0)
+        empty++;
+      else {
+        guint32 left;
 
-              sacks++;
-              g_assert_cmpuint (packet->packet.payload_length, ==, sack_sizes[MIN (i, 3)]);
-              memcpy (&left, packet->data + packet->packet.payload_length - 8, 4);
-              g_assert_cmpuint (GUINT32_FROM_BE (left), ==, 1 + 100 * (2 * i + 1));
-            }
-          g_free (packet);
-        }
-      g_assert_cmpuint (sacks, ==, 1);
+        sacks++;
+        g_assert_cmpuint (packet->packet.payload_length, ==, sack_sizes[MIN (i, 3)]);
+        memcpy (&left, packet->data + packet->packet.payload_length - 8, 4);
+        g_assert_cmpuint (GUINT32_FROM_BE (left), ==, 1 + 100 * (2 * i + 1));
+      }
+      g_free (packet);
     }
+    g_assert_cmpuint (sacks, ==, 1);
+  }
   g_assert_cmpuint (empty, ==, 3);
   for (guint i = 0; i < 40; i++)
     data (&f, 1 + 200 * i, 100);
@@ -256,17 +247,15 @@ test_data_like_sack (void)
 
   connect_go (&f);
   pilot_stream_write (f.stream, fake, sizeof fake, f.wire->now);
-  for (guint i = 0; i < 10; i++)
-    {
-      while ((packet = wire_take (f.wire, 0)) != NULL)
-        {
-          g_assert_false (packet->packet.payload_length >= 5 && memcmp (packet->data, "SACK", 4) == 0);
-          g_assert_cmpmem (packet->data, packet->packet.payload_length, fake + total, packet->packet.payload_length);
-          total += packet->packet.payload_length;
-          g_free (packet);
-        }
-      ack (&f, total, 512);
+  for (guint i = 0; i < 10; i++) {
+    while ((packet = wire_take (f.wire, 0)) != NULL) {
+      g_assert_false (packet->packet.payload_length >= 5 && memcmp (packet->data, "SACK", 4) == 0);
+      g_assert_cmpmem (packet->data, packet->packet.payload_length, fake + total, packet->packet.payload_length);
+      total += packet->packet.payload_length;
+      g_free (packet);
     }
+    ack (&f, total, 512);
+  }
   g_assert_cmpuint (total, ==, sizeof fake);
   /* From the peer: not exactly SACK, so data. */
   wire_put (f.wire, 0, PILOT_PACKET_ACK, 1, ISS + 1 + total, 512, fake, sizeof fake);
@@ -283,24 +272,21 @@ test_retransmission (void)
 
   connect_go (&f);
   pilot_stream_write (f.stream, zeros, 700, f.wire->now);
-  for (guint i = 0; i < 40 && pilot_stream_get_state (f.stream) != PILOT_STREAM_STATE_CLOSED; i++)
-    {
-      WirePacket *packet;
+  for (guint i = 0; i < 40 && pilot_stream_get_state (f.stream) != PILOT_STREAM_STATE_CLOSED; i++) {
+    WirePacket *packet;
 
-      while ((packet = wire_take (f.wire, 0)) != NULL)
-        {
-          if (packet->packet.flags == PILOT_PACKET_ACK)
-            {
-              g_assert_cmphex (packet->packet.seq, ==, ISS + 1);
-              g_assert_cmpuint (packet->packet.payload_length, ==, 700);
-              g_assert_true (last == 0 || f.wire->now - last >= 200 * MS);
-              last = f.wire->now;
-              n++;
-            }
-          g_free (packet);
-        }
-      wire_tick (f.wire, 0, G_MAXINT64);
+    while ((packet = wire_take (f.wire, 0)) != NULL) {
+      if (packet->packet.flags == PILOT_PACKET_ACK) {
+        g_assert_cmphex (packet->packet.seq, ==, ISS + 1);
+        g_assert_cmpuint (packet->packet.payload_length, ==, 700);
+        g_assert_true (last == 0 || f.wire->now - last >= 200 * MS);
+        last = f.wire->now;
+        n++;
+      }
+      g_free (packet);
     }
+    wire_tick (f.wire, 0, G_MAXINT64);
+  }
   g_assert_cmpuint (n, ==, 8);
   g_assert_cmpint (pilot_stream_get_error (f.stream), ==, PILOT_STREAM_ERROR_LOST);
   g_free (expect (&f, PILOT_PACKET_RST));
@@ -315,24 +301,22 @@ test_round_trips (void)
   guint32 sent = 0;
 
   connect_go (&f);
-  for (guint i = 0; i < 3; i++)
-    {
-      PilotStreamInfo info;
+  for (guint i = 0; i < 3; i++) {
+    PilotStreamInfo info;
 
-      /* The sample of the handshake is one too: start anew from the figures of section 4.4. */
-      pilot_stream_write (f.stream, "x", 1, f.wire->now);
-      g_free (expect (&f, PILOT_PACKET_ACK));
-      f.wire->now += rtts[i] * MS;
-      ack (&f, ++sent, 512);
-      pilot_stream_info (f.stream, &info);
-      if (i == 0)
-        {
-          /* 20 ms, then 100: srtt 30, rttvar 27.5. */
-          g_assert_cmpint (info.srtt_us, ==, 30000);
-          g_assert_cmpint (info.rto_us, ==, 200000);
-        }
-      g_assert_cmpint (info.rto_us, ==, CLAMP (info.srtt_us + MAX (10000, 4 * info.rttvar_us), 200000, 10000000));
+    /* The sample of the handshake is one too: start anew from the figures of section 4.4. */
+    pilot_stream_write (f.stream, "x", 1, f.wire->now);
+    g_free (expect (&f, PILOT_PACKET_ACK));
+    f.wire->now += rtts[i] * MS;
+    ack (&f, ++sent, 512);
+    pilot_stream_info (f.stream, &info);
+    if (i == 0) {
+      /* 20 ms, then 100: srtt 30, rttvar 27.5. */
+      g_assert_cmpint (info.srtt_us, ==, 30000);
+      g_assert_cmpint (info.rto_us, ==, 200000);
     }
+    g_assert_cmpint (info.rto_us, ==, CLAMP (info.srtt_us + MAX (10000, 4 * info.rttvar_us), 200000, 10000000));
+  }
   end (&f);
 }
 
@@ -395,22 +379,20 @@ test_zero_window (void)
   pilot_stream_write (f.stream, zeros, 10000, f.wire->now);
   expect_nothing (&f);
   last = f.wire->now;
-  for (guint i = 0; i < G_N_ELEMENTS (delays); i++)
-    {
-      g_autofree WirePacket *probe = NULL;
-      gint64 until = last + delays[i] * MS;
+  for (guint i = 0; i < G_N_ELEMENTS (delays); i++) {
+    g_autofree WirePacket *probe = NULL;
+    gint64 until = last + delays[i] * MS;
 
-      while (f.wire->now < until)
-        {
-          expect_nothing (&f);
-          wire_tick (f.wire, 0, until);
-        }
-      probe = expect (&f, PILOT_PACKET_ACK);
-      g_assert_cmpuint (probe->packet.payload_length, ==, 1152);
-      g_assert_cmphex (probe->packet.seq, ==, ISS + 1 + 1152);
-      last = f.wire->now;
-      ack (&f, 1152, 0);
+    while (f.wire->now < until) {
+      expect_nothing (&f);
+      wire_tick (f.wire, 0, until);
     }
+    probe = expect (&f, PILOT_PACKET_ACK);
+    g_assert_cmpuint (probe->packet.payload_length, ==, 1152);
+    g_assert_cmphex (probe->packet.seq, ==, ISS + 1 + 1152);
+    last = f.wire->now;
+    ack (&f, 1152, 0);
+  }
   ack (&f, 1152, 8);
   g_free (expect (&f, PILOT_PACKET_ACK));
   g_assert_cmpint (pilot_stream_get_state (f.stream), ==, PILOT_STREAM_STATE_ESTABLISHED);
@@ -426,19 +408,17 @@ test_own_window (void)
   guint16 window = 512;
 
   connect_go (&f);
-  while (window > 0 && at < 8 * 1024 * 1024)
-    {
-      WirePacket *next;
+  while (window > 0 && at < 8 * 1024 * 1024) {
+    WirePacket *next;
 
-      data (&f, 1 + at, 4096);
-      at += 4096;
-      while ((next = wire_take (f.wire, 0)) != NULL)
-        {
-          window = next->packet.window;
-          g_free (next);
-        }
-      wire_tick (f.wire, 0, f.wire->now + 10 * MS);
+    data (&f, 1 + at, 4096);
+    at += 4096;
+    while ((next = wire_take (f.wire, 0)) != NULL) {
+      window = next->packet.window;
+      g_free (next);
     }
+    wire_tick (f.wire, 0, f.wire->now + 10 * MS);
+  }
   g_assert_cmpuint (window, ==, 0);
   g_assert_cmpuint (readable (&f), <=, 2 * 1024 * 1024);
   /* Beyond the window nothing is taken. */
@@ -495,11 +475,10 @@ test_our_fin (void)
   g_assert_cmpint (pilot_stream_get_state (f.stream), ==, PILOT_STREAM_STATE_TIME_WAIT);
   wire_put (f.wire, 0, PILOT_PACKET_FIN, 1, 0, 0, NULL, 0);
   expect_nothing (&f);
-  for (guint i = 0; i < 10 && !f.wire->ends[0].finished; i++)
-    {
-      expect_nothing (&f);
-      wire_tick (f.wire, 0, G_MAXINT64);
-    }
+  for (guint i = 0; i < 10 && !f.wire->ends[0].finished; i++) {
+    expect_nothing (&f);
+    wire_tick (f.wire, 0, G_MAXINT64);
+  }
   g_assert_true (f.wire->ends[0].finished);
   end (&f);
 }
@@ -516,29 +495,25 @@ test_fin_unacknowledged_data (void)
   g_free (expect (&f, PILOT_PACKET_ACK));
   start = f.wire->now;
   pilot_stream_release (f.stream, start);
-  while (!fin && f.wire->now < start + 20 * SECOND)
-    {
-      WirePacket *packet;
+  while (!fin && f.wire->now < start + 20 * SECOND) {
+    WirePacket *packet;
 
-      wire_tick (f.wire, 0, G_MAXINT64);
-      while ((packet = wire_take (f.wire, 0)) != NULL)
-        {
-          fin |= packet->packet.flags == PILOT_PACKET_FIN;
-          g_free (packet);
-        }
+    wire_tick (f.wire, 0, G_MAXINT64);
+    while ((packet = wire_take (f.wire, 0)) != NULL) {
+      fin |= packet->packet.flags == PILOT_PACKET_FIN;
+      g_free (packet);
     }
+  }
   g_assert_cmpint (f.wire->now - start, ==, 5 * SECOND);
-  while (!f.wire->ends[0].finished && f.wire->now < start + 60 * SECOND)
-    {
-      WirePacket *packet;
+  while (!f.wire->ends[0].finished && f.wire->now < start + 60 * SECOND) {
+    WirePacket *packet;
 
-      wire_tick (f.wire, 0, G_MAXINT64);
-      while ((packet = wire_take (f.wire, 0)) != NULL)
-        {
-          g_assert_cmphex (packet->packet.flags, !=, PILOT_PACKET_RST);
-          g_free (packet);
-        }
+    wire_tick (f.wire, 0, G_MAXINT64);
+    while ((packet = wire_take (f.wire, 0)) != NULL) {
+      g_assert_cmphex (packet->packet.flags, !=, PILOT_PACKET_RST);
+      g_free (packet);
     }
+  }
   g_assert_cmpint (f.wire->now - start, <=, 16 * SECOND);
   end (&f);
 }
@@ -568,11 +543,10 @@ test_their_fin (void)
   {
     WirePacket *more;
 
-    while ((more = wire_take (f.wire, 0)) != NULL)
-      {
-        g_assert_cmphex (more->packet.flags & PILOT_PACKET_FIN, ==, 0);
-        g_free (more);
-      }
+    while ((more = wire_take (f.wire, 0)) != NULL) {
+      g_assert_cmphex (more->packet.flags & PILOT_PACKET_FIN, ==, 0);
+      g_free (more);
+    }
   }
   g_assert_false (pilot_stream_is_eof (f.stream));
   pilot_stream_read_consume (f.stream, 5, f.wire->now);
@@ -608,15 +582,14 @@ test_deferred_shutdown (void)
   g_free (expect (&f, PILOT_PACKET_ACK));
   ack (&f, 3, 512);
   /* A FIN now would silence the peer: its answer is still to come. */
-  for (guint i = 0; i < 100; i++)
-    {
-      g_autofree WirePacket *packet = NULL;
+  for (guint i = 0; i < 100; i++) {
+    g_autofree WirePacket *packet = NULL;
 
-      wire_tick (f.wire, 0, f.wire->now + SECOND);
-      wire_put (f.wire, 0, PILOT_PACKET_ACK, 1 + 10 * i, ISS + 4, 512, zeros, 10);
-      packet = wire_take (f.wire, 0);
-      g_assert_true (packet == NULL || packet->packet.flags == PILOT_PACKET_ACK);
-    }
+    wire_tick (f.wire, 0, f.wire->now + SECOND);
+    wire_put (f.wire, 0, PILOT_PACKET_ACK, 1 + 10 * i, ISS + 4, 512, zeros, 10);
+    packet = wire_take (f.wire, 0);
+    g_assert_true (packet == NULL || packet->packet.flags == PILOT_PACKET_ACK);
+  }
   g_assert_cmpuint (readable (&f), ==, 1000);
   wire_put (f.wire, 0, PILOT_PACKET_FIN, 1001, 0, 0, NULL, 0);
   g_free (expect (&f, PILOT_PACKET_FIN | PILOT_PACKET_ACK));
@@ -700,26 +673,23 @@ test_slow_close (void)
   start = f.wire->now;
   g_assert_cmpuint (pilot_stream_write (f.stream, zeros, 60000, start), ==, 60000);
   pilot_stream_release (f.stream, start);
-  while (!fin && f.wire->now < start + 100 * SECOND)
-    {
-      WirePacket *packet;
+  while (!fin && f.wire->now < start + 100 * SECOND) {
+    WirePacket *packet;
 
-      while ((packet = wire_take (f.wire, 0)) != NULL)
-        {
-          if (packet->packet.flags == PILOT_PACKET_FIN)
-            fin = TRUE;
-          else
-            highest = MAX (highest, packet->packet.seq + packet->packet.payload_length - ISS - 1);
-          g_free (packet);
-        }
-      wire_tick (f.wire, 0, f.wire->now + 100 * MS);
-      /* 1152 bytes in half a second. */
-      if ((f.wire->now - start) / (500 * MS) * 1152 > acked && acked < highest)
-        {
-          acked = MIN (acked + 1152, highest);
-          ack (&f, acked, 512);
-        }
+    while ((packet = wire_take (f.wire, 0)) != NULL) {
+      if (packet->packet.flags == PILOT_PACKET_FIN)
+        fin = TRUE;
+      else
+        highest = MAX (highest, packet->packet.seq + packet->packet.payload_length - ISS - 1);
+      g_free (packet);
     }
+    wire_tick (f.wire, 0, f.wire->now + 100 * MS);
+    /* 1152 bytes in half a second. */
+    if ((f.wire->now - start) / (500 * MS) * 1152 > acked && acked < highest) {
+      acked = MIN (acked + 1152, highest);
+      ack (&f, acked, 512);
+    }
+  }
   g_assert_true (fin);
   g_assert_cmpuint (acked, ==, 60000);
   g_assert_cmpint (f.wire->now - start, >, 20 * SECOND);
@@ -759,7 +729,7 @@ test_reset_without_tunnel (void)
 }
 
 int
-main (int   argc,
+main (int argc,
       char *argv[])
 {
   g_test_init (&argc, &argv, NULL);

@@ -7,7 +7,7 @@ gchar *
 vectors_load_text (const gchar *name)
 {
   g_autofree gchar *path = g_test_build_filename (G_TEST_DIST, "vectors", name, NULL);
-  g_autoptr(GError) error = NULL;
+  g_autoptr (GError) error = NULL;
   gchar *text;
 
   g_file_get_contents (path, &text, NULL, &error);
@@ -19,8 +19,8 @@ JsonObject *
 vectors_load (const gchar *name)
 {
   g_autofree gchar *text = vectors_load_text (name);
-  g_autoptr(JsonParser) parser = json_parser_new ();
-  g_autoptr(GError) error = NULL;
+  g_autoptr (JsonParser) parser = json_parser_new ();
+  g_autoptr (GError) error = NULL;
 
   json_parser_load_from_data (parser, text, -1, &error);
   g_assert_no_error (error);
@@ -34,13 +34,12 @@ vectors_unhex (const gchar *hex, gsize *length)
   guint8 *bytes = g_malloc (size + 1);
 
   g_assert_cmpuint (strlen (hex) % 2, ==, 0);
-  for (gsize i = 0; i < size; i++)
-    {
-      gint high = g_ascii_xdigit_value (hex[2 * i]), low = g_ascii_xdigit_value (hex[2 * i + 1]);
+  for (gsize i = 0; i < size; i++) {
+    gint high = g_ascii_xdigit_value (hex[2 * i]), low = g_ascii_xdigit_value (hex[2 * i + 1]);
 
-      g_assert_true (high >= 0 && low >= 0);
-      bytes[i] = (guint8) (high << 4 | low);
-    }
+    g_assert_true (high >= 0 && low >= 0);
+    bytes[i] = (guint8) (high << 4 | low);
+  }
   bytes[size] = 0;
   *length = size;
   return bytes;

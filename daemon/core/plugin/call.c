@@ -3,22 +3,21 @@
 
 /* Passes an outcome on: the plugin's name in front of an error; an error of ours where the plugin broke the rule. */
 static gboolean
-settle (gpointer      plugin,
-        const gchar  *function,
-        gboolean      success,
-        GError       *raw,
-        GError      **error)
+settle (gpointer plugin,
+        const gchar *function,
+        gboolean success,
+        GError *raw,
+        GError **error)
 {
   const gchar *name = pilot_plugin_get_name (PILOT_PLUGIN (plugin));
 
   if (success && raw == NULL)
     return TRUE;
-  if (raw == NULL)
-    {
-      g_set_error (error, PILOT_ERROR, PILOT_ERROR_FAILED, "%s: %s failed without saying why (a fault of the plugin)",
-                   name, function);
-      return FALSE;
-    }
+  if (raw == NULL) {
+    g_set_error (error, PILOT_ERROR, PILOT_ERROR_FAILED, "%s: %s failed without saying why (a fault of the plugin)",
+                 name, function);
+    return FALSE;
+  }
   if (success)
     g_warning ("%s: %s reported success and an error; taken as failed (a fault of the plugin)", name, function);
   g_propagate_prefixed_error (error, raw, "%s: ", name);
@@ -26,7 +25,7 @@ settle (gpointer      plugin,
 }
 
 static void
-complain (gpointer     plugin,
+complain (gpointer plugin,
           const gchar *function,
           const gchar *what)
 {
@@ -60,7 +59,7 @@ procedure_free (gpointer data)
 static gboolean
 procedure_timed_out (gpointer user_data)
 {
-  g_autoptr(GTask) task = g_object_ref (G_TASK (user_data));
+  g_autoptr (GTask) task = g_object_ref (G_TASK (user_data));
   Procedure *procedure = g_task_get_task_data (task);
 
   procedure->timeout = 0;
@@ -72,14 +71,14 @@ procedure_timed_out (gpointer user_data)
 }
 
 static void
-procedure_done (GObject      *source,
+procedure_done (GObject *source,
                 GAsyncResult *result,
-                gpointer      user_data)
+                gpointer user_data)
 {
-  g_autoptr(GTask) task = user_data;
+  g_autoptr (GTask) task = user_data;
   Procedure *procedure = g_task_get_task_data (task);
   PilotPlugin *plugin = PILOT_PLUGIN (source);
-  g_autoptr(GError) error = NULL;
+  g_autoptr (GError) error = NULL;
   GError *raw = NULL;
   gboolean success;
 
@@ -87,11 +86,10 @@ procedure_done (GObject      *source,
     success = pilot_plugin_enable_finish (plugin, result, &raw);
   else
     success = pilot_plugin_disable_finish (plugin, result, &raw);
-  if (procedure->timeout == 0)
-    {
-      g_clear_error (&raw);
-      return;
-    }
+  if (procedure->timeout == 0) {
+    g_clear_error (&raw);
+    return;
+  }
   g_clear_handle_id (&procedure->timeout, g_source_remove);
   if (settle (plugin, procedure->enabling ? "enable" : "disable", success, raw, &error))
     g_task_return_boolean (task, TRUE);
@@ -101,18 +99,18 @@ procedure_done (GObject      *source,
 
 static void
 forward_cancel (GCancellable *outer,
-                gpointer      inner)
+                gpointer inner)
 {
   g_cancellable_cancel (inner);
 }
 
 static void
-procedure_start (PilotPlugin         *plugin,
-                 gboolean             enabling,
-                 guint                deadline_ms,
-                 GCancellable        *cancellable,
-                 GAsyncReadyCallback  callback,
-                 gpointer             user_data)
+procedure_start (PilotPlugin *plugin,
+                 gboolean enabling,
+                 guint deadline_ms,
+                 GCancellable *cancellable,
+                 GAsyncReadyCallback callback,
+                 gpointer user_data)
 {
   GTask *task = g_task_new (plugin, NULL, callback, user_data);
   Procedure *procedure = g_new0 (Procedure, 1);
@@ -121,14 +119,13 @@ procedure_start (PilotPlugin         *plugin,
   procedure->deadline_ms = deadline_ms;
   procedure->inner = g_cancellable_new ();
   g_task_set_task_data (task, procedure, procedure_free);
-  if (cancellable != NULL)
-    {
-      procedure->outer = g_object_ref (cancellable);
-      /* Not g_cancellable_connect(): its disconnect waits for ever when the plugin completes inside the emission. */
-      procedure->cancelled_id = g_signal_connect (cancellable, "cancelled", G_CALLBACK (forward_cancel), procedure->inner);
-      if (g_cancellable_is_cancelled (cancellable))
-        g_cancellable_cancel (procedure->inner);
-    }
+  if (cancellable != NULL) {
+    procedure->outer = g_object_ref (cancellable);
+    /* Not g_cancellable_connect(): its disconnect waits for ever when the plugin completes inside the emission. */
+    procedure->cancelled_id = g_signal_connect (cancellable, "cancelled", G_CALLBACK (forward_cancel), procedure->inner);
+    if (g_cancellable_is_cancelled (cancellable))
+      g_cancellable_cancel (procedure->inner);
+  }
   /* The plugin's callback owns a reference to the task: if it never comes, the task leaks, which is all that is lost. */
   procedure->timeout = g_timeout_add (deadline_ms, procedure_timed_out, task);
   if (enabling)
@@ -138,58 +135,57 @@ procedure_start (PilotPlugin         *plugin,
 }
 
 void
-pilot_call_enable_async (PilotPlugin         *plugin,
-                         guint                deadline_ms,
-                         GCancellable        *cancellable,
-                         GAsyncReadyCallback  callback,
-                         gpointer             user_data)
+pilot_call_enable_async (PilotPlugin *plugin,
+                         guint deadline_ms,
+                         GCancellable *cancellable,
+                         GAsyncReadyCallback callback,
+                         gpointer user_data)
 {
   procedure_start (plugin, TRUE, deadline_ms, cancellable, callback, user_data);
 }
 
 gboolean
-pilot_call_enable_finish (PilotPlugin   *plugin,
-                          GAsyncResult  *result,
-                          GError       **error)
+pilot_call_enable_finish (PilotPlugin *plugin,
+                          GAsyncResult *result,
+                          GError **error)
 {
   return g_task_propagate_boolean (G_TASK (result), error);
 }
 
 void
-pilot_call_disable_async (PilotPlugin         *plugin,
-                          guint                deadline_ms,
-                          GCancellable        *cancellable,
-                          GAsyncReadyCallback  callback,
-                          gpointer             user_data)
+pilot_call_disable_async (PilotPlugin *plugin,
+                          guint deadline_ms,
+                          GCancellable *cancellable,
+                          GAsyncReadyCallback callback,
+                          gpointer user_data)
 {
   procedure_start (plugin, FALSE, deadline_ms, cancellable, callback, user_data);
 }
 
 gboolean
-pilot_call_disable_finish (PilotPlugin   *plugin,
-                           GAsyncResult  *result,
-                           GError       **error)
+pilot_call_disable_finish (PilotPlugin *plugin,
+                           GAsyncResult *result,
+                           GError **error)
 {
   return g_task_propagate_boolean (G_TASK (result), error);
 }
 
 gboolean
-pilot_call_send (PilotTransport        *transport,
-                 const PilotSendBatch  *items,
-                 guint                  n_items,
-                 guint                 *n_sent,
-                 GError               **error)
+pilot_call_send (PilotTransport *transport,
+                 const PilotSendBatch *items,
+                 guint n_items,
+                 guint *n_sent,
+                 GError **error)
 {
   GError *raw = NULL;
   gboolean success;
 
   *n_sent = 0;
   success = pilot_transport_send (transport, items, n_items, n_sent, &raw);
-  if (G_UNLIKELY (*n_sent > n_items))
-    {
-      complain (transport, "send", "says it sent more than it was given");
-      *n_sent = n_items;
-    }
+  if (G_UNLIKELY (*n_sent > n_items)) {
+    complain (transport, "send", "says it sent more than it was given");
+    *n_sent = n_items;
+  }
   if (G_LIKELY (success && raw == NULL))
     return TRUE;
   return settle (transport, "send", success, raw, error);
@@ -208,10 +204,10 @@ pilot_call_get_endpoints (PilotTransport *transport)
 }
 
 gboolean
-pilot_call_parse_endpoint (PilotTransport  *transport,
-                           const gchar     *text,
-                           PilotEndpoint   *endpoint,
-                           GError         **error)
+pilot_call_parse_endpoint (PilotTransport *transport,
+                           const gchar *text,
+                           PilotEndpoint *endpoint,
+                           GError **error)
 {
   GError *raw = NULL;
   gboolean success = pilot_transport_parse_endpoint (transport, text, endpoint, &raw);
@@ -220,22 +216,21 @@ pilot_call_parse_endpoint (PilotTransport  *transport,
 }
 
 gchar *
-pilot_call_format_endpoint (PilotTransport      *transport,
+pilot_call_format_endpoint (PilotTransport *transport,
                             const PilotEndpoint *endpoint)
 {
   gchar *text = pilot_transport_format_endpoint (transport, endpoint);
 
-  if (text == NULL)
-    {
-      complain (transport, "format_endpoint", "returned NULL");
-      text = pilot_endpoint_to_string (endpoint);
-    }
+  if (text == NULL) {
+    complain (transport, "format_endpoint", "returned NULL");
+    text = pilot_endpoint_to_string (endpoint);
+  }
   return text;
 }
 
 GInetAddressMask *
-pilot_call_get_subnet (PilotAllocator  *allocator,
-                       GError         **error)
+pilot_call_get_subnet (PilotAllocator *allocator,
+                       GError **error)
 {
   const gchar *cidr = pilot_allocator_get_subnet (allocator);
   GInetAddressMask *mask = NULL;
@@ -248,13 +243,13 @@ pilot_call_get_subnet (PilotAllocator  *allocator,
 }
 
 GInetAddress *
-pilot_call_allocate (PilotAllocator      *allocator,
-                     const PilotAddress  *address,
-                     GInetAddress        *wanted,
-                     GError             **error)
+pilot_call_allocate (PilotAllocator *allocator,
+                     const PilotAddress *address,
+                     GInetAddress *wanted,
+                     GError **error)
 {
-  g_autoptr(GInetAddressMask) subnet = pilot_call_get_subnet (allocator, error);
-  g_autoptr(GInetAddress) given = NULL;
+  g_autoptr (GInetAddressMask) subnet = pilot_call_get_subnet (allocator, error);
+  g_autoptr (GInetAddress) given = NULL;
   GError *raw = NULL;
 
   if (subnet == NULL)
@@ -262,22 +257,21 @@ pilot_call_allocate (PilotAllocator      *allocator,
   given = pilot_allocator_allocate (allocator, address, wanted, &raw);
   if (!settle (allocator, "allocate", given != NULL, raw, error))
     return NULL;
-  if (!g_inet_address_mask_matches (subnet, given) || (wanted != NULL && !g_inet_address_equal (wanted, given)))
-    {
-      g_autofree gchar *text = g_inet_address_to_string (given);
+  if (!g_inet_address_mask_matches (subnet, given) || (wanted != NULL && !g_inet_address_equal (wanted, given))) {
+    g_autofree gchar *text = g_inet_address_to_string (given);
 
-      g_set_error (error, PILOT_ERROR, PILOT_ERROR_FAILED,
-                   "%s: allocate gave \"%s\", which is outside its subnet or not what was asked for (a fault of the plugin)",
-                   pilot_plugin_get_name (PILOT_PLUGIN (allocator)), text);
-      return NULL;
-    }
+    g_set_error (error, PILOT_ERROR, PILOT_ERROR_FAILED,
+                 "%s: allocate gave \"%s\", which is outside its subnet or not what was asked for (a fault of the plugin)",
+                 pilot_plugin_get_name (PILOT_PLUGIN (allocator)), text);
+    return NULL;
+  }
   return g_steal_pointer (&given);
 }
 
 gboolean
-pilot_call_release (PilotAllocator      *allocator,
-                    const PilotAddress  *address,
-                    GError             **error)
+pilot_call_release (PilotAllocator *allocator,
+                    const PilotAddress *address,
+                    GError **error)
 {
   GError *raw = NULL;
   gboolean success = pilot_allocator_release (allocator, address, &raw);
@@ -286,10 +280,10 @@ pilot_call_release (PilotAllocator      *allocator,
 }
 
 gboolean
-pilot_call_restore (PilotAllocator      *allocator,
-                    const PilotAddress  *address,
-                    GInetAddress        *local,
-                    GError             **error)
+pilot_call_restore (PilotAllocator *allocator,
+                    const PilotAddress *address,
+                    GInetAddress *local,
+                    GError **error)
 {
   GError *raw = NULL;
   gboolean success = pilot_allocator_restore (allocator, address, local, &raw);
@@ -298,9 +292,9 @@ pilot_call_restore (PilotAllocator      *allocator,
 }
 
 gboolean
-pilot_call_set_subnet (PilotAllocator  *allocator,
-                       const gchar     *cidr,
-                       GError         **error)
+pilot_call_set_subnet (PilotAllocator *allocator,
+                       const gchar *cidr,
+                       GError **error)
 {
   GError *raw = NULL;
   gboolean success = pilot_allocator_set_subnet (allocator, cidr, &raw);
@@ -309,8 +303,8 @@ pilot_call_set_subnet (PilotAllocator  *allocator,
 }
 
 gboolean
-pilot_call_load (PilotTrustStore  *store,
-                 GError          **error)
+pilot_call_load (PilotTrustStore *store,
+                 GError **error)
 {
   GError *raw = NULL;
   gboolean success = pilot_trust_store_load (store, &raw);
@@ -319,9 +313,9 @@ pilot_call_load (PilotTrustStore  *store,
 }
 
 gboolean
-pilot_call_put (PilotTrustStore         *store,
-                const PilotTrustRecord  *record,
-                GError                 **error)
+pilot_call_put (PilotTrustStore *store,
+                const PilotTrustRecord *record,
+                GError **error)
 {
   GError *raw = NULL;
   gboolean success = pilot_trust_store_put (store, record, &raw);
@@ -330,10 +324,10 @@ pilot_call_put (PilotTrustStore         *store,
 }
 
 gboolean
-pilot_call_remove (PilotTrustStore  *store,
-                   PilotTrustKind    kind,
-                   guint32           node,
-                   GError          **error)
+pilot_call_remove (PilotTrustStore *store,
+                   PilotTrustKind kind,
+                   guint32 node,
+                   GError **error)
 {
   GError *raw = NULL;
   gboolean success = pilot_trust_store_remove (store, kind, node, &raw);
@@ -343,32 +337,30 @@ pilot_call_remove (PilotTrustStore  *store,
 
 GPtrArray *
 pilot_call_list (PilotTrustStore *store,
-                 PilotTrustKind   kind)
+                 PilotTrustKind kind)
 {
-  g_autoptr(GPtrArray) raw = pilot_trust_store_list (store, kind);
+  g_autoptr (GPtrArray) raw = pilot_trust_store_list (store, kind);
   GPtrArray *checked = g_ptr_array_new_with_free_func ((GDestroyNotify) pilot_trust_record_free);
-  g_autoptr(GHashTable) seen = g_hash_table_new (NULL, NULL);
+  g_autoptr (GHashTable) seen = g_hash_table_new (NULL, NULL);
 
-  if (raw == NULL)
-    {
-      complain (store, "list", "returned NULL");
-      return checked;
-    }
-  for (guint i = 0; i < raw->len; i++)
-    {
-      const PilotTrustRecord *record = g_ptr_array_index (raw, i);
+  if (raw == NULL) {
+    complain (store, "list", "returned NULL");
+    return checked;
+  }
+  for (guint i = 0; i < raw->len; i++) {
+    const PilotTrustRecord *record = g_ptr_array_index (raw, i);
 
-      if (record == NULL || record->kind != kind || !g_hash_table_add (seen, GUINT_TO_POINTER (record->node)))
-        complain (store, "list", "returned a record of another kind, or one twice");
-      else
-        g_ptr_array_add (checked, pilot_trust_record_copy (record));
-    }
+    if (record == NULL || record->kind != kind || !g_hash_table_add (seen, GUINT_TO_POINTER (record->node)))
+      complain (store, "list", "returned a record of another kind, or one twice");
+    else
+      g_ptr_array_add (checked, pilot_trust_record_copy (record));
+  }
   return checked;
 }
 
 gboolean
-pilot_call_flush (PilotTrustStore  *store,
-                  GError          **error)
+pilot_call_flush (PilotTrustStore *store,
+                  GError **error)
 {
   GError *raw = NULL;
   gboolean success = pilot_trust_store_flush (store, &raw);

@@ -6,14 +6,13 @@
 #include "daemon/core/plugin/call.h"
 #include "daemon/core/plugin/module.h"
 
-struct _PilotPluginLoader
-{
+struct _PilotPluginLoader {
   GObject parent_instance;
 
   GStrv directories;
   gchar *state_dir;
-  GHashTable *modes;      /* NAME → static mode word */
-  GPtrArray *infos;       /* PilotPluginInfo, sorted by name once loaded */
+  GHashTable *modes; /* NAME → static mode word */
+  GPtrArray *infos;  /* PilotPluginInfo, sorted by name once loaded */
   PilotPluginSettingsFunc settings;
   gpointer settings_data;
   guint enable_ms;
@@ -21,8 +20,7 @@ struct _PilotPluginLoader
   gboolean loaded;
 };
 
-enum
-{
+enum {
   SIGNAL_CHANGED,
   N_SIGNALS
 };
@@ -58,8 +56,8 @@ info_free (gpointer data)
 
 static void
 info_set_state (PilotPluginLoader *self,
-                PilotPluginInfo   *info,
-                PilotPluginState   state)
+                PilotPluginInfo *info,
+                PilotPluginState state)
 {
   info->state = state;
   g_signal_emit (self, signals[SIGNAL_CHANGED], 0, info);
@@ -68,8 +66,8 @@ info_set_state (PilotPluginLoader *self,
 /* Takes the error. What is shown to people is one line without a hint. */
 static void
 info_fail (PilotPluginLoader *self,
-           PilotPluginInfo   *info,
-           GError            *error)
+           PilotPluginInfo *info,
+           GError *error)
 {
   g_free (info->error);
   info->error = pilot_error_dup_message (error);
@@ -83,21 +81,20 @@ info_fail (PilotPluginLoader *self,
 
 static PilotPluginInfo *
 find_info (PilotPluginLoader *self,
-           const gchar       *name)
+           const gchar *name)
 {
-  for (guint i = 0; i < self->infos->len; i++)
-    {
-      PilotPluginInfo *info = g_ptr_array_index (self->infos, i);
+  for (guint i = 0; i < self->infos->len; i++) {
+    PilotPluginInfo *info = g_ptr_array_index (self->infos, i);
 
-      if (g_str_equal (info->name, name))
-        return info;
-    }
+    if (g_str_equal (info->name, name))
+      return info;
+  }
   return NULL;
 }
 
 static const gchar *
 get_mode (PilotPluginLoader *self,
-          const gchar       *name)
+          const gchar *name)
 {
   const gchar *mode = g_hash_table_lookup (self->modes, name);
 
@@ -106,8 +103,8 @@ get_mode (PilotPluginLoader *self,
 
 static PilotPluginInfo *
 add_info (PilotPluginLoader *self,
-          const gchar       *name,
-          gchar             *file)
+          const gchar *name,
+          gchar *file)
 {
   PilotPluginInfo *info = g_new0 (PilotPluginInfo, 1);
 
@@ -120,7 +117,7 @@ add_info (PilotPluginLoader *self,
 
 static GVariant *
 get_settings (PilotPluginLoader *self,
-              const gchar       *name)
+              const gchar *name)
 {
   GVariant *settings = NULL;
 
@@ -133,47 +130,44 @@ get_settings (PilotPluginLoader *self,
 
 static void
 load_module (PilotPluginLoader *self,
-             PilotPluginInfo   *info,
-             gint               directory_fd,
-             const gchar       *file_name)
+             PilotPluginInfo *info,
+             gint directory_fd,
+             const gchar *file_name)
 {
   const PilotPluginDescriptor *descriptor;
-  g_autoptr(GVariant) settings = NULL;
+  g_autoptr (GVariant) settings = NULL;
   GError *error = NULL;
 
   descriptor = pilot_module_open (directory_fd, file_name, &error);
-  if (descriptor == NULL)
-    {
-      info_fail (self, info, error);
-      return;
-    }
+  if (descriptor == NULL) {
+    info_fail (self, info, error);
+    return;
+  }
   info->kind = (PilotPluginKind) descriptor->kind;
   info->description = g_strdup (descriptor->description);
   settings = get_settings (self, info->name);
   info->plugin = pilot_module_create (descriptor, self->state_dir, settings, &error);
-  if (info->plugin == NULL)
-    {
-      info_fail (self, info, error);
-      return;
-    }
+  if (info->plugin == NULL) {
+    info_fail (self, info, error);
+    return;
+  }
   info_set_state (self, info, PILOT_PLUGIN_STATE_LOADED);
 }
 
 static void
 load_file (PilotPluginLoader *self,
-           const gchar       *directory,
-           gint               directory_fd,
-           const gchar       *file_name)
+           const gchar *directory,
+           gint directory_fd,
+           const gchar *file_name)
 {
   g_autofree gchar *name = g_strndup (file_name, strlen (file_name) - strlen (".so"));
   const PilotPluginInfo *first = find_info (self, name);
   PilotPluginInfo *info;
 
-  if (first != NULL)
-    {
-      g_message ("plugin file \"%s/%s\" ignored: \"%s\" was found first", directory, file_name, first->file);
-      return;
-    }
+  if (first != NULL) {
+    g_message ("plugin file \"%s/%s\" ignored: \"%s\" was found first", directory, file_name, first->file);
+    return;
+  }
   info = add_info (self, name, g_build_filename (directory, file_name, NULL));
   if (get_mode (self, name) == mode_disabled)
     info_set_state (self, info, PILOT_PLUGIN_STATE_DISABLED);
@@ -191,11 +185,11 @@ compare_strings (gconstpointer a,
 /* A folder that does not exist is an empty one. One that is unsafe fails every file in it, each visibly. */
 static void
 load_directory (PilotPluginLoader *self,
-                const gchar       *directory)
+                const gchar *directory)
 {
-  g_autoptr(GPtrArray) names = g_ptr_array_new_with_free_func (g_free);
-  g_autoptr(GError) error = NULL;
-  g_autoptr(GDir) dir = NULL;
+  g_autoptr (GPtrArray) names = g_ptr_array_new_with_free_func (g_free);
+  g_autoptr (GError) error = NULL;
+  g_autoptr (GDir) dir = NULL;
   const gchar *name;
   gint fd;
 
@@ -208,19 +202,17 @@ load_directory (PilotPluginLoader *self,
   fd = pilot_module_open_directory (directory, &error);
   if (fd < 0)
     g_message ("plugin folder \"%s\": %s", directory, error->message);
-  for (guint i = 0; i < names->len; i++)
-    {
-      name = g_ptr_array_index (names, i);
-      if (fd >= 0)
-        load_file (self, directory, fd, name);
-      else
-        {
-          g_autofree gchar *word = g_strndup (name, strlen (name) - strlen (".so"));
+  for (guint i = 0; i < names->len; i++) {
+    name = g_ptr_array_index (names, i);
+    if (fd >= 0)
+      load_file (self, directory, fd, name);
+    else {
+      g_autofree gchar *word = g_strndup (name, strlen (name) - strlen (".so"));
 
-          if (find_info (self, word) == NULL)
-            info_fail (self, add_info (self, word, g_build_filename (directory, name, NULL)), g_error_copy (error));
-        }
+      if (find_info (self, word) == NULL)
+        info_fail (self, add_info (self, word, g_build_filename (directory, name, NULL)), g_error_copy (error));
     }
+  }
   if (fd >= 0)
     close (fd);
 }
@@ -233,20 +225,18 @@ compare_infos (gconstpointer a,
 }
 
 static gboolean
-check_required (PilotPluginLoader  *self,
-                GError            **error)
+check_required (PilotPluginLoader *self,
+                GError **error)
 {
-  for (guint i = 0; i < self->infos->len; i++)
-    {
-      const PilotPluginInfo *info = g_ptr_array_index (self->infos, i);
+  for (guint i = 0; i < self->infos->len; i++) {
+    const PilotPluginInfo *info = g_ptr_array_index (self->infos, i);
 
-      if (info->required && info->state == PILOT_PLUGIN_STATE_FAILED)
-        {
-          g_set_error (error, PILOT_ERROR, PILOT_ERROR_FAILED, "the plugin \"%s\" is required but failed: %s%s%s",
-                       info->name, info->file != NULL ? info->file : "", info->file != NULL ? ": " : "", info->error);
-          return FALSE;
-        }
+    if (info->required && info->state == PILOT_PLUGIN_STATE_FAILED) {
+      g_set_error (error, PILOT_ERROR, PILOT_ERROR_FAILED, "the plugin \"%s\" is required but failed: %s%s%s",
+                   info->name, info->file != NULL ? info->file : "", info->file != NULL ? ": " : "", info->error);
+      return FALSE;
     }
+  }
   return TRUE;
 }
 
@@ -265,8 +255,8 @@ add_missing (PilotPluginLoader *self)
 }
 
 gboolean
-pilot_plugin_loader_load (PilotPluginLoader  *self,
-                          GError            **error)
+pilot_plugin_loader_load (PilotPluginLoader *self,
+                          GError **error)
 {
   g_return_val_if_fail (PILOT_IS_PLUGIN_LOADER (self), FALSE);
   g_return_val_if_fail (!self->loaded, FALSE);
@@ -303,35 +293,32 @@ step_done (GTask *task)
 }
 
 static void
-enabled_cb (GObject      *source,
+enabled_cb (GObject *source,
             GAsyncResult *result,
-            gpointer      user_data)
+            gpointer user_data)
 {
   Step *step = user_data;
-  g_autoptr(GTask) task = step->task;
+  g_autoptr (GTask) task = step->task;
   PilotPluginLoader *self = g_task_get_source_object (task);
   GError *error = NULL;
 
-  if (pilot_call_enable_finish (PILOT_PLUGIN (source), result, &error))
-    {
-      g_clear_pointer (&step->info->error, g_free);
-      info_set_state (self, step->info, PILOT_PLUGIN_STATE_ENABLED);
-    }
-  else
-    {
-      info_fail (self, step->info, error);
-    }
+  if (pilot_call_enable_finish (PILOT_PLUGIN (source), result, &error)) {
+    g_clear_pointer (&step->info->error, g_free);
+    info_set_state (self, step->info, PILOT_PLUGIN_STATE_ENABLED);
+  } else {
+    info_fail (self, step->info, error);
+  }
   g_free (step);
   step_done (task);
 }
 
 static void
-disabled_cb (GObject      *source,
+disabled_cb (GObject *source,
              GAsyncResult *result,
-             gpointer      user_data)
+             gpointer user_data)
 {
   Step *step = user_data;
-  g_autoptr(GTask) task = step->task;
+  g_autoptr (GTask) task = step->task;
   PilotPluginLoader *self = g_task_get_source_object (task);
   GError *error = NULL;
 
@@ -345,49 +332,48 @@ disabled_cb (GObject      *source,
 
 static void
 run_all (PilotPluginLoader *self,
-         GTask             *task,
-         gboolean           enable,
-         GCancellable      *cancellable)
+         GTask *task,
+         gboolean enable,
+         GCancellable *cancellable)
 {
   const PilotPluginState from = enable ? PILOT_PLUGIN_STATE_LOADED : PILOT_PLUGIN_STATE_ENABLED;
 
   /* One more than there are, so that it cannot complete before all were started. */
   g_task_set_task_data (task, GUINT_TO_POINTER (1), NULL);
-  for (guint i = 0; i < self->infos->len; i++)
-    {
-      PilotPluginInfo *info = g_ptr_array_index (self->infos, i);
-      Step *step;
+  for (guint i = 0; i < self->infos->len; i++) {
+    PilotPluginInfo *info = g_ptr_array_index (self->infos, i);
+    Step *step;
 
-      if (info->state != from)
-        continue;
-      step = g_new0 (Step, 1);
-      step->task = g_object_ref (task);
-      step->info = info;
-      g_task_set_task_data (task, GUINT_TO_POINTER (GPOINTER_TO_UINT (g_task_get_task_data (task)) + 1), NULL);
-      if (enable)
-        pilot_call_enable_async (info->plugin, self->enable_ms, cancellable, enabled_cb, step);
-      else
-        pilot_call_disable_async (info->plugin, self->disable_ms, NULL, disabled_cb, step);
-    }
+    if (info->state != from)
+      continue;
+    step = g_new0 (Step, 1);
+    step->task = g_object_ref (task);
+    step->info = info;
+    g_task_set_task_data (task, GUINT_TO_POINTER (GPOINTER_TO_UINT (g_task_get_task_data (task)) + 1), NULL);
+    if (enable)
+      pilot_call_enable_async (info->plugin, self->enable_ms, cancellable, enabled_cb, step);
+    else
+      pilot_call_disable_async (info->plugin, self->disable_ms, NULL, disabled_cb, step);
+  }
   step_done (task);
 }
 
 void
-pilot_plugin_loader_enable_async (PilotPluginLoader   *self,
-                                  GCancellable        *cancellable,
-                                  GAsyncReadyCallback  callback,
-                                  gpointer             user_data)
+pilot_plugin_loader_enable_async (PilotPluginLoader *self,
+                                  GCancellable *cancellable,
+                                  GAsyncReadyCallback callback,
+                                  gpointer user_data)
 {
-  g_autoptr(GTask) task = g_task_new (self, NULL, callback, user_data);
+  g_autoptr (GTask) task = g_task_new (self, NULL, callback, user_data);
 
   g_task_set_source_tag (task, pilot_plugin_loader_enable_async);
   run_all (self, task, TRUE, cancellable);
 }
 
 gboolean
-pilot_plugin_loader_enable_finish (PilotPluginLoader  *self,
-                                   GAsyncResult       *result,
-                                   GError            **error)
+pilot_plugin_loader_enable_finish (PilotPluginLoader *self,
+                                   GAsyncResult *result,
+                                   GError **error)
 {
   g_return_val_if_fail (g_task_is_valid (result, self), FALSE);
 
@@ -395,20 +381,20 @@ pilot_plugin_loader_enable_finish (PilotPluginLoader  *self,
 }
 
 void
-pilot_plugin_loader_disable_async (PilotPluginLoader   *self,
-                                   GAsyncReadyCallback  callback,
-                                   gpointer             user_data)
+pilot_plugin_loader_disable_async (PilotPluginLoader *self,
+                                   GAsyncReadyCallback callback,
+                                   gpointer user_data)
 {
-  g_autoptr(GTask) task = g_task_new (self, NULL, callback, user_data);
+  g_autoptr (GTask) task = g_task_new (self, NULL, callback, user_data);
 
   g_task_set_source_tag (task, pilot_plugin_loader_disable_async);
   run_all (self, task, FALSE, NULL);
 }
 
 gboolean
-pilot_plugin_loader_disable_finish (PilotPluginLoader  *self,
-                                    GAsyncResult       *result,
-                                    GError            **error)
+pilot_plugin_loader_disable_finish (PilotPluginLoader *self,
+                                    GAsyncResult *result,
+                                    GError **error)
 {
   g_return_val_if_fail (g_task_is_valid (result, self), FALSE);
 
@@ -427,65 +413,62 @@ pilot_plugin_loader_list (PilotPluginLoader *self)
 
 const PilotPluginInfo *
 pilot_plugin_loader_lookup (PilotPluginLoader *self,
-                            const gchar       *name)
+                            const gchar *name)
 {
   return find_info (self, name);
 }
 
 PilotPlugin *
 pilot_plugin_loader_get_enabled (PilotPluginLoader *self,
-                                 PilotPluginKind    kind,
-                                 const gchar       *name)
+                                 PilotPluginKind kind,
+                                 const gchar *name)
 {
-  for (guint i = 0; i < self->infos->len; i++)
-    {
-      const PilotPluginInfo *info = g_ptr_array_index (self->infos, i);
+  for (guint i = 0; i < self->infos->len; i++) {
+    const PilotPluginInfo *info = g_ptr_array_index (self->infos, i);
 
-      if (info->state == PILOT_PLUGIN_STATE_ENABLED && info->kind == kind &&
-          (name == NULL || g_str_equal (info->name, name)))
-        return info->plugin;
-    }
+    if (info->state == PILOT_PLUGIN_STATE_ENABLED && info->kind == kind &&
+        (name == NULL || g_str_equal (info->name, name)))
+      return info->plugin;
+  }
   return NULL;
 }
 
 gboolean
-pilot_plugin_loader_set_modes (PilotPluginLoader  *self,
-                               GHashTable         *modes,
-                               GError            **error)
+pilot_plugin_loader_set_modes (PilotPluginLoader *self,
+                               GHashTable *modes,
+                               GError **error)
 {
-  g_autoptr(GHashTable) copy = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, NULL);
+  g_autoptr (GHashTable) copy = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, NULL);
   GHashTableIter iter;
   const gchar *name, *word;
 
   g_return_val_if_fail (PILOT_IS_PLUGIN_LOADER (self) && !self->loaded, FALSE);
 
   g_hash_table_iter_init (&iter, modes);
-  while (g_hash_table_iter_next (&iter, (gpointer *) &name, (gpointer *) &word))
-    {
-      const gchar *mode = NULL;
+  while (g_hash_table_iter_next (&iter, (gpointer *) &name, (gpointer *) &word)) {
+    const gchar *mode = NULL;
 
-      for (guint i = 0; i < 3; i++)
-        if (g_strcmp0 (word, (const gchar *[]) { mode_required, mode_optional, mode_disabled }[i]) == 0)
-          mode = (const gchar *[]) { mode_required, mode_optional, mode_disabled }[i];
-      if (mode == NULL)
-        {
-          g_autofree gchar *quoted = pilot_error_quote (word != NULL ? word : "", -1);
+    for (guint i = 0; i < 3; i++)
+      if (g_strcmp0 (word, (const gchar *[]) { mode_required, mode_optional, mode_disabled }[i]) == 0)
+        mode = (const gchar *[]) { mode_required, mode_optional, mode_disabled }[i];
+    if (mode == NULL) {
+      g_autofree gchar *quoted = pilot_error_quote (word != NULL ? word : "", -1);
 
-          g_set_error (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT,
-                       "plugin \"%s\" is set to \"%s\" (expected required, optional or disabled)", name, quoted);
-          return FALSE;
-        }
-      g_hash_table_insert (copy, g_strdup (name), (gpointer) mode);
+      g_set_error (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT,
+                   "plugin \"%s\" is set to \"%s\" (expected required, optional or disabled)", name, quoted);
+      return FALSE;
     }
+    g_hash_table_insert (copy, g_strdup (name), (gpointer) mode);
+  }
   g_hash_table_unref (self->modes);
   self->modes = g_steal_pointer (&copy);
   return TRUE;
 }
 
 void
-pilot_plugin_loader_set_settings (PilotPluginLoader       *self,
-                                  PilotPluginSettingsFunc  func,
-                                  gpointer                 user_data)
+pilot_plugin_loader_set_settings (PilotPluginLoader *self,
+                                  PilotPluginSettingsFunc func,
+                                  gpointer user_data)
 {
   g_return_if_fail (PILOT_IS_PLUGIN_LOADER (self));
 
@@ -495,8 +478,8 @@ pilot_plugin_loader_set_settings (PilotPluginLoader       *self,
 
 void
 pilot_plugin_loader_set_deadlines (PilotPluginLoader *self,
-                                   guint              enable_ms,
-                                   guint              disable_ms)
+                                   guint enable_ms,
+                                   guint disable_ms)
 {
   g_return_if_fail (PILOT_IS_PLUGIN_LOADER (self));
 
@@ -535,7 +518,7 @@ pilot_plugin_loader_init (PilotPluginLoader *self)
 
 PilotPluginLoader *
 pilot_plugin_loader_new (const gchar *const *directories,
-                         const gchar        *state_dir)
+                         const gchar *state_dir)
 {
   PilotPluginLoader *self = g_object_new (PILOT_TYPE_PLUGIN_LOADER, NULL);
 

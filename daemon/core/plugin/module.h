@@ -6,8 +6,8 @@
 G_BEGIN_DECLS
 
 /* Checks the folder: owned by root or this process's user, writable by nobody else. Returns a descriptor, -1 with an error. */
-gint                         pilot_module_open_directory (const gchar  *directory,
-                                                          GError      **error);
+gint pilot_module_open_directory (const gchar *directory,
+                                  GError **error);
 
 /**
  * pilot_module_open:
@@ -19,14 +19,14 @@ gint                         pilot_module_open_directory (const gchar  *director
  *
  * Returns: (transfer none) (nullable): the descriptor, which stays valid for ever
  */
-const PilotPluginDescriptor *pilot_module_open           (gint          directory_fd,
-                                                          const gchar  *file_name,
-                                                          GError      **error);
+const PilotPluginDescriptor *pilot_module_open (gint directory_fd,
+                                                const gchar *file_name,
+                                                GError **error);
 
 /* The class function of the type and its check against the kind, then an object. The first call into the module. */
-PilotPlugin                 *pilot_module_create         (const PilotPluginDescriptor  *descriptor,
-                                                          const gchar                  *state_dir,
-                                                          GVariant                     *settings,
-                                                          GError                      **error);
+PilotPlugin *pilot_module_create (const PilotPluginDescriptor *descriptor,
+                                  const gchar *state_dir,
+                                  GVariant *settings,
+                                  GError **error);
 
 G_END_DECLS

@@ -28,14 +28,14 @@
 
 typedef struct
 {
-  int          taps[2];
-  WireLink    *links[2]; /* links[i] carries what came in at taps[i] to taps[1 - i] */
-  uint64_t     refused;  /* frames the kernel did not take, because the device was down */
+  int taps[2];
+  WireLink *links[2]; /* links[i] carries what came in at taps[i] to taps[1 - i] */
+  uint64_t refused;   /* frames the kernel did not take, because the device was down */
   WireSettings settings;
-  int          timer;
-  int          control;
-  int          signals;
-  int          poll;
+  int timer;
+  int control;
+  int signals;
+  int poll;
 } Wire;
 
 static uint64_t
@@ -59,15 +59,14 @@ static int
 tap_open (const char *name)
 {
   struct ifreq request = { .ifr_flags = IFF_TAP | IFF_NO_PI };
-  int          fd = open ("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
+  int fd = open ("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
 
   if (fd < 0)
     return fail ("open", "/dev/net/tun");
-  if (strlen (name) >= sizeof request.ifr_name)
-    {
-      errno = ENAMETOOLONG;
-      return fail ("make the device", name);
-    }
+  if (strlen (name) >= sizeof request.ifr_name) {
+    errno = ENAMETOOLONG;
+    return fail ("make the device", name);
+  }
   strcpy (request.ifr_name, name);
   if (ioctl (fd, TUNSETIFF, &request) < 0)
     return fail ("make the device", name);
@@ -78,15 +77,14 @@ static int
 control_open (const char *path)
 {
   struct sockaddr_un address = { .sun_family = AF_UNIX };
-  int                fd = socket (AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  int fd = socket (AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
   if (fd < 0)
     return fail ("make a socket for", path);
-  if (strlen (path) >= sizeof address.sun_path)
-    {
-      errno = ENAMETOOLONG;
-      return fail ("listen on", path);
-    }
+  if (strlen (path) >= sizeof address.sun_path) {
+    errno = ENAMETOOLONG;
+    return fail ("listen on", path);
+  }
   strcpy (address.sun_path, path);
   /* The lab gives each wire a path of its own: a file there is what an ended wire left behind. */
   unlink (path);
@@ -108,56 +106,52 @@ signals_open (void)
 }
 
 static void
-wire_describe (Wire  *wire,
-               char  *text,
+wire_describe (Wire *wire,
+               char *text,
                size_t size)
 {
   const WireSettings *s = &wire->settings;
-  int                 used;
+  int used;
 
   used = snprintf (text, size,
                    "{\"delay\": %g, \"jitter\": %g, \"loss\": %g, \"burst\": %g, \"reorder\": %g, \"rate\": %g, \"queue\": %g, "
                    "\"seed\": %" PRIu64 ", \"refused\": %" PRIu64 ", \"directions\": [",
                    s->delay_ms, s->jitter_ms, s->loss_percent, s->burst, s->reorder_percent, s->rate_mbit, s->queue_kb,
                    s->seed, wire->refused);
-  for (int i = 0; i < 2 && used > 0 && (size_t) used < size; i++)
-    {
-      const WireCounters *c = wire_link_counters (wire->links[i]);
+  for (int i = 0; i < 2 && used > 0 && (size_t) used < size; i++) {
+    const WireCounters *c = wire_link_counters (wire->links[i]);
 
-      used += snprintf (text + used, size - (size_t) used,
-                        "%s{\"in\": %" PRIu64 ", \"out\": %" PRIu64 ", \"bytes\": %" PRIu64 ", \"lost\": %" PRIu64
-                        ", \"queue_full\": %" PRIu64 ", \"overflow\": %" PRIu64 ", \"reordered\": %" PRIu64 "}%s",
-                        i == 0 ? "" : ", ", c->frames_in, c->frames_out, c->bytes_out, c->lost, c->queue_full, c->overflow,
-                        c->reordered, i == 0 ? "" : "]}");
-    }
+    used += snprintf (text + used, size - (size_t) used,
+                      "%s{\"in\": %" PRIu64 ", \"out\": %" PRIu64 ", \"bytes\": %" PRIu64 ", \"lost\": %" PRIu64
+                      ", \"queue_full\": %" PRIu64 ", \"overflow\": %" PRIu64 ", \"reordered\": %" PRIu64 "}%s",
+                      i == 0 ? "" : ", ", c->frames_in, c->frames_out, c->bytes_out, c->lost, c->queue_full, c->overflow,
+                      c->reordered, i == 0 ? "" : "]}");
+  }
 }
 
 /* One request: words of the form NAME=VALUE, which change all or nothing; none asks for the state. Answers JSON, or "error: …". */
 static void
-wire_obey (Wire  *wire,
-           char  *request,
-           char  *answer,
+wire_obey (Wire *wire,
+           char *request,
+           char *answer,
            size_t size)
 {
   WireSettings settings = wire->settings;
-  char        *rest = NULL;
+  char *rest = NULL;
 
-  for (char *word = strtok_r (request, " \n", &rest); word != NULL; word = strtok_r (NULL, " \n", &rest))
-    {
-      char       *value = strchr (word, '=');
-      const char *wrong = "a setting is NAME=VALUE";
+  for (char *word = strtok_r (request, " \n", &rest); word != NULL; word = strtok_r (NULL, " \n", &rest)) {
+    char *value = strchr (word, '=');
+    const char *wrong = "a setting is NAME=VALUE";
 
-      if (value != NULL)
-        {
-          *value++ = '\0';
-          wrong = wire_settings_parse (&settings, word, value);
-        }
-      if (wrong != NULL)
-        {
-          snprintf (answer, size, "error: %s: %s", word, wrong);
-          return;
-        }
+    if (value != NULL) {
+      *value++ = '\0';
+      wrong = wire_settings_parse (&settings, word, value);
     }
+    if (wrong != NULL) {
+      snprintf (answer, size, "error: %s: %s", word, wrong);
+      return;
+    }
+  }
 
   wire->settings = settings;
   wire_link_set (wire->links[0], &settings);
@@ -168,10 +162,10 @@ wire_obey (Wire  *wire,
 static void
 control_readable (Wire *wire)
 {
-  char               request[1024], answer[2048];
+  char request[1024], answer[2048];
   struct sockaddr_un from;
-  socklen_t          from_length = sizeof from;
-  ssize_t            length;
+  socklen_t from_length = sizeof from;
+  ssize_t length;
 
   length = recvfrom (wire->control, request, sizeof request - 1, 0, (struct sockaddr *) &from, &from_length);
   if (length < 0)
@@ -179,26 +173,24 @@ control_readable (Wire *wire)
   request[length] = '\0';
   wire_obey (wire, request, answer, sizeof answer);
   /* A caller that did not bind an address does not want the answer. */
-  if (from_length > sizeof (sa_family_t)
-      && sendto (wire->control, answer, strlen (answer), 0, (struct sockaddr *) &from, from_length) < 0)
+  if (from_length > sizeof (sa_family_t) && sendto (wire->control, answer, strlen (answer), 0, (struct sockaddr *) &from, from_length) < 0)
     fail ("answer", from.sun_path);
 }
 
 static void
 tap_readable (Wire *wire,
-              int   side)
+              int side)
 {
-  uint8_t  frame[WIRE_FRAME_MAX + 1]; /* one more, so that a frame that was cut off is seen to be too long */
+  uint8_t frame[WIRE_FRAME_MAX + 1]; /* one more, so that a frame that was cut off is seen to be too long */
   uint64_t now = now_ns ();
 
-  for (int i = 0; i < BATCH; i++)
-    {
-      ssize_t length = read (wire->taps[side], frame, sizeof frame);
+  for (int i = 0; i < BATCH; i++) {
+    ssize_t length = read (wire->taps[side], frame, sizeof frame);
 
-      if (length <= 0)
-        return;
-      wire_link_push (wire->links[side], now, frame, (size_t) length);
-    }
+    if (length <= 0)
+      return;
+    wire_link_push (wire->links[side], now, frame, (size_t) length);
+  }
 }
 
 static void
@@ -206,33 +198,30 @@ deliver (Wire *wire)
 {
   uint64_t now = now_ns ();
 
-  for (int side = 0; side < 2; side++)
-    {
-      const uint8_t *frame;
-      size_t         length;
+  for (int side = 0; side < 2; side++) {
+    const uint8_t *frame;
+    size_t length;
 
-      while ((frame = wire_link_peek (wire->links[side], now, &length)) != NULL)
-        {
-          if (write (wire->taps[1 - side], frame, length) < 0)
-            wire->refused++;
-          wire_link_pop (wire->links[side]);
-        }
+    while ((frame = wire_link_peek (wire->links[side], now, &length)) != NULL) {
+      if (write (wire->taps[1 - side], frame, length) < 0)
+        wire->refused++;
+      wire_link_pop (wire->links[side]);
     }
+  }
 }
 
 static void
 timer_arm (Wire *wire)
 {
-  uint64_t          a = wire_link_deadline (wire->links[0]);
-  uint64_t          b = wire_link_deadline (wire->links[1]);
-  uint64_t          next = a < b ? a : b;
+  uint64_t a = wire_link_deadline (wire->links[0]);
+  uint64_t b = wire_link_deadline (wire->links[1]);
+  uint64_t next = a < b ? a : b;
   struct itimerspec when = { 0 };
 
-  if (next != UINT64_MAX)
-    {
-      when.it_value.tv_sec = (time_t) (next / 1000000000u);
-      when.it_value.tv_nsec = (long) (next % 1000000000u);
-    }
+  if (next != UINT64_MAX) {
+    when.it_value.tv_sec = (time_t) (next / 1000000000u);
+    when.it_value.tv_nsec = (long) (next % 1000000000u);
+  }
   timerfd_settime (wire->timer, TFD_TIMER_ABSTIME, &when, NULL);
 }
 
@@ -243,33 +232,31 @@ wire_run (Wire *wire)
 
   wire->poll = epoll_create1 (EPOLL_CLOEXEC);
   for (size_t i = 0; i < sizeof fds / sizeof fds[0]; i++)
-    if (epoll_ctl (wire->poll, EPOLL_CTL_ADD, fds[i], &(struct epoll_event){ .events = EPOLLIN, .data.fd = fds[i] }) < 0)
+    if (epoll_ctl (wire->poll, EPOLL_CTL_ADD, fds[i], &(struct epoll_event) { .events = EPOLLIN, .data.fd = fds[i] }) < 0)
       return fail ("watch", "a descriptor");
 
-  for (;;)
-    {
-      struct epoll_event events[8];
-      int                n = epoll_wait (wire->poll, events, 8, -1);
+  for (;;) {
+    struct epoll_event events[8];
+    int n = epoll_wait (wire->poll, events, 8, -1);
 
-      if (n < 0 && errno != EINTR)
-        return fail ("wait on", "epoll");
-      for (int i = 0; i < n; i++)
-        {
-          int      fd = events[i].data.fd;
-          uint64_t expirations;
+    if (n < 0 && errno != EINTR)
+      return fail ("wait on", "epoll");
+    for (int i = 0; i < n; i++) {
+      int fd = events[i].data.fd;
+      uint64_t expirations;
 
-          if (fd == wire->signals)
-            return 0;
-          else if (fd == wire->control)
-            control_readable (wire);
-          else if (fd == wire->timer)
-            (void) !read (fd, &expirations, sizeof expirations);
-          else
-            tap_readable (wire, fd == wire->taps[0] ? 0 : 1);
-        }
-      deliver (wire);
-      timer_arm (wire);
+      if (fd == wire->signals)
+        return 0;
+      else if (fd == wire->control)
+        control_readable (wire);
+      else if (fd == wire->timer)
+        (void) !read (fd, &expirations, sizeof expirations);
+      else
+        tap_readable (wire, fd == wire->taps[0] ? 0 : 1);
     }
+    deliver (wire);
+    timer_arm (wire);
+  }
 }
 
 static int
@@ -284,53 +271,56 @@ usage (FILE *out)
 }
 
 int
-main (int    argc,
+main (int argc,
       char **argv)
 {
   const struct option options[] = {
-    { "tap-a", required_argument, NULL, 'a' },   { "tap-b", required_argument, NULL, 'b' },
-    { "control", required_argument, NULL, 'c' }, { "help", no_argument, NULL, 'h' },
-    { "delay", required_argument, NULL, 's' },   { "jitter", required_argument, NULL, 's' },
-    { "loss", required_argument, NULL, 's' },    { "burst", required_argument, NULL, 's' },
-    { "reorder", required_argument, NULL, 's' }, { "rate", required_argument, NULL, 's' },
-    { "queue", required_argument, NULL, 's' },   { "seed", required_argument, NULL, 's' },
+    { "tap-a", required_argument, NULL, 'a' },
+    { "tap-b", required_argument, NULL, 'b' },
+    { "control", required_argument, NULL, 'c' },
+    { "help", no_argument, NULL, 'h' },
+    { "delay", required_argument, NULL, 's' },
+    { "jitter", required_argument, NULL, 's' },
+    { "loss", required_argument, NULL, 's' },
+    { "burst", required_argument, NULL, 's' },
+    { "reorder", required_argument, NULL, 's' },
+    { "rate", required_argument, NULL, 's' },
+    { "queue", required_argument, NULL, 's' },
+    { "seed", required_argument, NULL, 's' },
     { 0 },
   };
-  Wire        wire = { 0 };
+  Wire wire = { 0 };
   const char *tap_a = NULL, *tap_b = NULL, *control = NULL, *wrong;
-  int         option, which = 0;
+  int option, which = 0;
 
   wire_settings_init (&wire.settings);
   while ((option = getopt_long (argc, argv, "h", options, &which)) >= 0)
-    switch (option)
-      {
-      case 'a':
-        tap_a = optarg;
-        break;
-      case 'b':
-        tap_b = optarg;
-        break;
-      case 'c':
-        control = optarg;
-        break;
-      case 'h':
-        return usage (stdout);
-      case 's':
-        wrong = wire_settings_parse (&wire.settings, options[which].name, optarg);
-        if (wrong != NULL)
-          {
-            fprintf (stderr, "pilot-wire: --%s %s: %s\n", options[which].name, optarg, wrong);
-            return 2;
-          }
-        break;
-      default:
-        return usage (stderr);
+    switch (option) {
+    case 'a':
+      tap_a = optarg;
+      break;
+    case 'b':
+      tap_b = optarg;
+      break;
+    case 'c':
+      control = optarg;
+      break;
+    case 'h':
+      return usage (stdout);
+    case 's':
+      wrong = wire_settings_parse (&wire.settings, options[which].name, optarg);
+      if (wrong != NULL) {
+        fprintf (stderr, "pilot-wire: --%s %s: %s\n", options[which].name, optarg, wrong);
+        return 2;
       }
+      break;
+    default:
+      return usage (stderr);
+    }
   if (tap_a == NULL || tap_b == NULL || control == NULL || optind != argc)
     return usage (stderr);
 
-  if ((wire.taps[0] = tap_open (tap_a)) < 0 || (wire.taps[1] = tap_open (tap_b)) < 0
-      || (wire.control = control_open (control)) < 0)
+  if ((wire.taps[0] = tap_open (tap_a)) < 0 || (wire.taps[1] = tap_open (tap_b)) < 0 || (wire.control = control_open (control)) < 0)
     return 1;
   wire.signals = signals_open ();
   wire.timer = timerfd_create (CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);

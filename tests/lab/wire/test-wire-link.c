@@ -9,16 +9,16 @@
 
 typedef struct
 {
-  uint64_t  sent_ns;
-  uint64_t  got_ns;
-  gboolean  arrived;
+  uint64_t sent_ns;
+  uint64_t got_ns;
+  gboolean arrived;
 } Trip;
 
 static WireSettings
 settings_make (const char *text)
 {
-  WireSettings    settings;
-  g_auto (GStrv)  words = g_strsplit_set (text, " =", -1);
+  WireSettings settings;
+  g_auto (GStrv) words = g_strsplit_set (text, " =", -1);
 
   wire_settings_init (&settings);
   for (guint i = 0; words[i] != NULL && words[i + 1] != NULL; i += 2)
@@ -30,66 +30,62 @@ settings_make (const char *text)
  * gets the numbers as they arrive. */
 static void
 link_run (WireLink *link,
-          guint     n,
-          gsize     length,
-          uint64_t  gap_ns,
-          Trip     *trips,
-          GArray   *order)
+          guint n,
+          gsize length,
+          uint64_t gap_ns,
+          Trip *trips,
+          GArray *order)
 {
-  uint8_t  frame[WIRE_FRAME_MAX] = { 0 };
+  uint8_t frame[WIRE_FRAME_MAX] = { 0 };
   uint64_t now = 0;
 
-  for (guint sent = 0; sent < n || wire_link_length (link) > 0;)
-    {
-      uint64_t       next_send = sent < n ? (uint64_t) sent * gap_ns : UINT64_MAX;
-      const uint8_t *out;
-      gsize          got;
+  for (guint sent = 0; sent < n || wire_link_length (link) > 0;) {
+    uint64_t next_send = sent < n ? (uint64_t) sent * gap_ns : UINT64_MAX;
+    const uint8_t *out;
+    gsize got;
 
-      now = MIN (next_send, wire_link_deadline (link));
-      while ((out = wire_link_peek (link, now, &got)) != NULL)
-        {
-          guint number;
+    now = MIN (next_send, wire_link_deadline (link));
+    while ((out = wire_link_peek (link, now, &got)) != NULL) {
+      guint number;
 
-          g_assert_cmpuint (got, ==, length);
-          memcpy (&number, out, sizeof number);
-          g_assert_false (trips[number].arrived);
-          trips[number].arrived = TRUE;
-          trips[number].got_ns = now;
-          if (order != NULL)
-            g_array_append_val (order, number);
-          wire_link_pop (link);
-        }
-      if (now == next_send)
-        {
-          memcpy (frame, &sent, sizeof sent);
-          trips[sent++].sent_ns = now;
-          wire_link_push (link, now, frame, length);
-        }
+      g_assert_cmpuint (got, ==, length);
+      memcpy (&number, out, sizeof number);
+      g_assert_false (trips[number].arrived);
+      trips[number].arrived = TRUE;
+      trips[number].got_ns = now;
+      if (order != NULL)
+        g_array_append_val (order, number);
+      wire_link_pop (link);
     }
+    if (now == next_send) {
+      memcpy (frame, &sent, sizeof sent);
+      trips[sent++].sent_ns = now;
+      wire_link_push (link, now, frame, length);
+    }
+  }
 }
 
 static void
 test_delay (void)
 {
-  const guint      n = 10000;
-  WireSettings     settings = settings_make ("delay=30 jitter=5");
-  WireLink        *link = wire_link_new (&settings, 0);
+  const guint n = 10000;
+  WireSettings settings = settings_make ("delay=30 jitter=5");
+  WireLink *link = wire_link_new (&settings, 0);
   g_autofree Trip *trips = g_new0 (Trip, n);
   g_autoptr (GArray) order = g_array_new (FALSE, FALSE, sizeof (guint));
-  double           sum = 0;
+  double sum = 0;
 
   /* Far enough apart that keeping the order does not move them. */
   link_run (link, n, 1000, 20 * MS, trips, order);
-  for (guint i = 0; i < n; i++)
-    {
-      double ms = (double) (trips[i].got_ns - trips[i].sent_ns) / MS;
+  for (guint i = 0; i < n; i++) {
+    double ms = (double) (trips[i].got_ns - trips[i].sent_ns) / MS;
 
-      g_assert_true (trips[i].arrived);
-      g_assert_cmpuint (g_array_index (order, guint, i), ==, i);
-      g_assert_cmpfloat (ms, >=, 25);
-      g_assert_cmpfloat (ms, <=, 35.001);
-      sum += ms;
-    }
+    g_assert_true (trips[i].arrived);
+    g_assert_cmpuint (g_array_index (order, guint, i), ==, i);
+    g_assert_cmpfloat (ms, >=, 25);
+    g_assert_cmpfloat (ms, <=, 35.001);
+    sum += ms;
+  }
   /* The mean of n uniform values in ±5 ms is within 5 sigma = 5 · 5/√3 / √n = 0.144 ms. */
   g_assert_cmpfloat (fabs (sum / n - 30), <, 0.15);
   wire_link_free (link);
@@ -98,9 +94,9 @@ test_delay (void)
 static void
 test_jitter_keeps_order (void)
 {
-  const guint      n = 2000;
-  WireSettings     settings = settings_make ("delay=30 jitter=20");
-  WireLink        *link = wire_link_new (&settings, 0);
+  const guint n = 2000;
+  WireSettings settings = settings_make ("delay=30 jitter=20");
+  WireLink *link = wire_link_new (&settings, 0);
   g_autofree Trip *trips = g_new0 (Trip, n);
   g_autoptr (GArray) order = g_array_new (FALSE, FALSE, sizeof (guint));
 
@@ -114,22 +110,21 @@ test_jitter_keeps_order (void)
 /* Runs a lossy link and answers the share lost and the mean number of losses in a row. */
 static void
 loss_measure (const char *text,
-              guint       n,
-              double     *share,
-              double     *burst)
+              guint n,
+              double *share,
+              double *burst)
 {
-  WireSettings     settings = settings_make (text);
-  WireLink        *link = wire_link_new (&settings, 0);
+  WireSettings settings = settings_make (text);
+  WireLink *link = wire_link_new (&settings, 0);
   g_autofree Trip *trips = g_new0 (Trip, n);
-  guint            lost = 0, bursts = 0;
+  guint lost = 0, bursts = 0;
 
   link_run (link, n, 64, MS, trips, NULL);
   for (guint i = 0; i < n; i++)
-    if (!trips[i].arrived)
-      {
-        lost++;
-        bursts += i == 0 || trips[i - 1].arrived;
-      }
+    if (!trips[i].arrived) {
+      lost++;
+      bursts += i == 0 || trips[i - 1].arrived;
+    }
   g_assert_cmpuint (wire_link_counters (link)->lost, ==, lost);
   *share = (double) lost / n;
   *burst = (double) lost / MAX (1, bursts);
@@ -167,23 +162,22 @@ test_loss_burst (void)
 static void
 test_reorder (void)
 {
-  const guint      n = 50000;
-  WireSettings     settings = settings_make ("delay=20 reorder=10");
-  WireLink        *link = wire_link_new (&settings, 0);
+  const guint n = 50000;
+  WireSettings settings = settings_make ("delay=20 reorder=10");
+  WireLink *link = wire_link_new (&settings, 0);
   g_autofree Trip *trips = g_new0 (Trip, n);
   g_autoptr (GArray) order = g_array_new (FALSE, FALSE, sizeof (guint));
-  guint            late = 0, highest = 0;
+  guint late = 0, highest = 0;
 
   /* Held back by 2.5 ms, sent 1 ms apart: two overtake it, unless they are held back too. */
   link_run (link, n, 100, MS, trips, order);
   g_assert_cmpuint (order->len, ==, n);
-  for (guint i = 0; i < n; i++)
-    {
-      guint number = g_array_index (order, guint, i);
+  for (guint i = 0; i < n; i++) {
+    guint number = g_array_index (order, guint, i);
 
-      late += number < highest;
-      highest = MAX (highest, number);
-    }
+    late += number < highest;
+    highest = MAX (highest, number);
+  }
   /* 0.1 · (1 - 0.1²) = 0.099; sigma 0.0013. */
   g_assert_cmpfloat (fabs ((double) late / n - 0.099), <, 0.007);
   wire_link_free (link);
@@ -192,11 +186,11 @@ test_reorder (void)
 static void
 test_rate (void)
 {
-  const guint      n = 5000;
-  WireSettings     settings = settings_make ("rate=100 queue=40000 delay=10");
-  WireLink        *link = wire_link_new (&settings, 0);
+  const guint n = 5000;
+  WireSettings settings = settings_make ("rate=100 queue=40000 delay=10");
+  WireLink *link = wire_link_new (&settings, 0);
   g_autofree Trip *trips = g_new0 (Trip, n);
-  double           seconds;
+  double seconds;
 
   link_run (link, n, 1250, 1000, trips, NULL);
   seconds = (double) (trips[n - 1].got_ns - 10 * MS) / 1e9;
@@ -208,11 +202,11 @@ test_rate (void)
 static void
 test_queue (void)
 {
-  const guint      n = 1000;
-  WireSettings     settings = settings_make ("rate=10 queue=50");
-  WireLink        *link = wire_link_new (&settings, 0);
+  const guint n = 1000;
+  WireSettings settings = settings_make ("rate=10 queue=50");
+  WireLink *link = wire_link_new (&settings, 0);
   g_autofree Trip *trips = g_new0 (Trip, n);
-  guint            arrived = 0;
+  guint arrived = 0;
 
   /* All at once: one is on its way, 50 000 bytes wait behind it, the rest is dropped. */
   link_run (link, n, 1000, 0, trips, NULL);
@@ -228,8 +222,8 @@ static void
 test_bound (void)
 {
   WireSettings settings = settings_make ("delay=60000");
-  WireLink    *link = wire_link_new (&settings, 0);
-  uint8_t      frame[WIRE_FRAME_MAX + 1] = { 0 };
+  WireLink *link = wire_link_new (&settings, 0);
+  uint8_t frame[WIRE_FRAME_MAX + 1] = { 0 };
 
   for (guint i = 0; i < WIRE_FRAMES_MAX + 10; i++)
     wire_link_push (link, i, frame, 60);
@@ -243,10 +237,10 @@ test_bound (void)
 static void
 test_change (void)
 {
-  WireSettings   settings = settings_make ("delay=100");
-  WireLink      *link = wire_link_new (&settings, 0);
-  const uint8_t  frame[60] = { 0 };
-  gsize          length;
+  WireSettings settings = settings_make ("delay=100");
+  WireLink *link = wire_link_new (&settings, 0);
+  const uint8_t frame[60] = { 0 };
+  gsize length;
 
   wire_link_push (link, 0, frame, sizeof frame);
   settings = settings_make ("delay=10");
@@ -274,22 +268,19 @@ test_seed (void)
 static void
 test_settings (void)
 {
-  const char *wrong[][2] = { { "delay", "-1" }, { "delay", "ten" }, { "delay", "" },  { "loss", "101" }, { "rate", "nan" },
-                             { "rate", "inf" }, { "seed", "-1" },   { "seed", "1x" }, { "speed", "1" },  { "jitter", "3ms" },
-                             { "seed", "99999999999999999999" } };
+  const char *wrong[][2] = { { "delay", "-1" }, { "delay", "ten" }, { "delay", "" }, { "loss", "101" }, { "rate", "nan" }, { "rate", "inf" }, { "seed", "-1" }, { "seed", "1x" }, { "speed", "1" }, { "jitter", "3ms" }, { "seed", "99999999999999999999" } };
 
-  for (guint i = 0; i < G_N_ELEMENTS (wrong); i++)
-    {
-      WireSettings settings = settings_make ("delay=5 seed=3");
+  for (guint i = 0; i < G_N_ELEMENTS (wrong); i++) {
+    WireSettings settings = settings_make ("delay=5 seed=3");
 
-      g_assert_nonnull (wire_settings_parse (&settings, wrong[i][0], wrong[i][1]));
-      g_assert_cmpfloat (settings.delay_ms, ==, 5);
-      g_assert_cmpuint (settings.seed, ==, 3);
-    }
+    g_assert_nonnull (wire_settings_parse (&settings, wrong[i][0], wrong[i][1]));
+    g_assert_cmpfloat (settings.delay_ms, ==, 5);
+    g_assert_cmpuint (settings.seed, ==, 3);
+  }
 }
 
 int
-main (int    argc,
+main (int argc,
       char **argv)
 {
   g_test_init (&argc, &argv, NULL);

@@ -11,7 +11,7 @@
 
 typedef struct
 {
-  size_t  length;
+  size_t length;
   uint8_t bytes[WIRE_FRAME_MAX];
 } Slot;
 
@@ -22,40 +22,39 @@ typedef struct
   uint32_t slot;
 } Entry;
 
-struct WireLink
-{
+struct WireLink {
   WireSettings settings;
   WireCounters counters;
-  uint64_t     stream;
-  uint64_t     random;
-  bool         in_burst;
-  uint64_t     busy_until_ns; /* when the last bit accepted so far has left the rate limit */
-  uint64_t     last_due_ns;   /* of the frames that keep their order */
-  uint64_t     order;
-  Entry        heap[WIRE_FRAMES_MAX];
-  size_t       length;
-  Slot        *chunks[WIRE_FRAMES_MAX / CHUNK_FRAMES];
-  size_t       n_chunks;
-  uint32_t     free_slots[WIRE_FRAMES_MAX];
-  size_t       n_free;
+  uint64_t stream;
+  uint64_t random;
+  bool in_burst;
+  uint64_t busy_until_ns; /* when the last bit accepted so far has left the rate limit */
+  uint64_t last_due_ns;   /* of the frames that keep their order */
+  uint64_t order;
+  Entry heap[WIRE_FRAMES_MAX];
+  size_t length;
+  Slot *chunks[WIRE_FRAMES_MAX / CHUNK_FRAMES];
+  size_t n_chunks;
+  uint32_t free_slots[WIRE_FRAMES_MAX];
+  size_t n_free;
 };
 
 void
 wire_settings_init (WireSettings *settings)
 {
-  *settings = (WireSettings){ .burst = 1, .queue_kb = 256, .seed = 1 };
+  *settings = (WireSettings) { .burst = 1, .queue_kb = 256, .seed = 1 };
 }
 
 const char *
 wire_settings_parse (WireSettings *settings,
-                     const char   *name,
-                     const char   *text)
+                     const char *name,
+                     const char *text)
 {
   const struct
   {
     const char *name;
-    double     *value;
-    double      most;
+    double *value;
+    double most;
     const char *wrong;
   } known[] = {
     { "delay", &settings->delay_ms, 60000, "delay is milliseconds, 0 to 60000" },
@@ -68,29 +67,27 @@ wire_settings_parse (WireSettings *settings,
   };
   char *end = NULL;
 
-  if (strcmp (name, "seed") == 0)
-    {
-      errno = 0;
-      uint64_t seed = strtoull (text, &end, 10);
+  if (strcmp (name, "seed") == 0) {
+    errno = 0;
+    uint64_t seed = strtoull (text, &end, 10);
 
-      if (text[0] < '0' || text[0] > '9' || *end != '\0' || errno != 0)
-        return "seed is a number from 0 to 18446744073709551615";
-      settings->seed = seed;
-      return NULL;
-    }
+    if (text[0] < '0' || text[0] > '9' || *end != '\0' || errno != 0)
+      return "seed is a number from 0 to 18446744073709551615";
+    settings->seed = seed;
+    return NULL;
+  }
 
-  for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
-    {
-      if (strcmp (name, known[i].name) != 0)
-        continue;
+  for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+    if (strcmp (name, known[i].name) != 0)
+      continue;
 
-      double value = strtod (text, &end);
+    double value = strtod (text, &end);
 
-      if (end == text || *end != '\0' || !isfinite (value) || value < 0 || value > known[i].most)
-        return known[i].wrong;
-      *known[i].value = value;
-      return NULL;
-    }
+    if (end == text || *end != '\0' || !isfinite (value) || value < 0 || value > known[i].most)
+      return known[i].wrong;
+    *known[i].value = value;
+    return NULL;
+  }
 
   return "unknown setting";
 }
@@ -122,7 +119,7 @@ random_start (WireLink *link)
 
 WireLink *
 wire_link_new (const WireSettings *settings,
-               uint64_t            stream)
+               uint64_t stream)
 {
   WireLink *link = calloc (1, sizeof *link);
 
@@ -145,7 +142,7 @@ wire_link_free (WireLink *link)
 }
 
 void
-wire_link_set (WireLink           *link,
+wire_link_set (WireLink *link,
                const WireSettings *settings)
 {
   bool new_seed = link->settings.seed != settings->seed;
@@ -159,7 +156,7 @@ wire_link_set (WireLink           *link,
 
 static Slot *
 slot_get (const WireLink *link,
-          uint32_t        slot)
+          uint32_t slot)
 {
   return &link->chunks[slot / CHUNK_FRAMES][slot % CHUNK_FRAMES];
 }
@@ -169,19 +166,18 @@ static bool
 slot_take (WireLink *link,
            uint32_t *slot)
 {
-  if (link->n_free == 0)
-    {
-      if (link->n_chunks == WIRE_FRAMES_MAX / CHUNK_FRAMES)
-        return false;
+  if (link->n_free == 0) {
+    if (link->n_chunks == WIRE_FRAMES_MAX / CHUNK_FRAMES)
+      return false;
 
-      Slot *chunk = malloc (CHUNK_FRAMES * sizeof (Slot));
+    Slot *chunk = malloc (CHUNK_FRAMES * sizeof (Slot));
 
-      if (chunk == NULL)
-        return false;
-      for (uint32_t i = 0; i < CHUNK_FRAMES; i++)
-        link->free_slots[link->n_free++] = (uint32_t) link->n_chunks * CHUNK_FRAMES + i;
-      link->chunks[link->n_chunks++] = chunk;
-    }
+    if (chunk == NULL)
+      return false;
+    for (uint32_t i = 0; i < CHUNK_FRAMES; i++)
+      link->free_slots[link->n_free++] = (uint32_t) link->n_chunks * CHUNK_FRAMES + i;
+    link->chunks[link->n_chunks++] = chunk;
+  }
 
   *slot = link->free_slots[--link->n_free];
   return true;
@@ -196,40 +192,38 @@ entry_before (const Entry *a,
 
 static void
 heap_push (WireLink *link,
-           Entry     entry)
+           Entry entry)
 {
   size_t i = link->length++;
 
-  for (; i > 0; i = (i - 1) / 2)
-    {
-      Entry *parent = &link->heap[(i - 1) / 2];
+  for (; i > 0; i = (i - 1) / 2) {
+    Entry *parent = &link->heap[(i - 1) / 2];
 
-      if (!entry_before (&entry, parent))
-        break;
-      link->heap[i] = *parent;
-    }
+    if (!entry_before (&entry, parent))
+      break;
+    link->heap[i] = *parent;
+  }
   link->heap[i] = entry;
 }
 
 static void
 heap_pop (WireLink *link)
 {
-  Entry  last = link->heap[--link->length];
+  Entry last = link->heap[--link->length];
   size_t i = 0;
 
-  for (;;)
-    {
-      size_t child = 2 * i + 1;
+  for (;;) {
+    size_t child = 2 * i + 1;
 
-      if (child >= link->length)
-        break;
-      if (child + 1 < link->length && entry_before (&link->heap[child + 1], &link->heap[child]))
-        child++;
-      if (!entry_before (&link->heap[child], &last))
-        break;
-      link->heap[i] = link->heap[child];
-      i = child;
-    }
+    if (child >= link->length)
+      break;
+    if (child + 1 < link->length && entry_before (&link->heap[child + 1], &link->heap[child]))
+      child++;
+    if (!entry_before (&link->heap[child], &last))
+      break;
+    link->heap[i] = link->heap[child];
+    i = child;
+  }
   link->heap[i] = last;
 }
 
@@ -258,10 +252,10 @@ frame_is_lost (WireLink *link)
 /* Puts a frame through the rate limit: answers when its last bit has left, or UINT64_MAX when the queue is full. */
 static uint64_t
 serialise (WireLink *link,
-           uint64_t  now_ns,
-           size_t    length)
+           uint64_t now_ns,
+           size_t length)
 {
-  double   ns_per_byte;
+  double ns_per_byte;
   uint64_t start = link->busy_until_ns > now_ns ? link->busy_until_ns : now_ns;
 
   if (link->settings.rate_mbit <= 0)
@@ -276,48 +270,42 @@ serialise (WireLink *link,
 }
 
 void
-wire_link_push (WireLink      *link,
-                uint64_t       now_ns,
+wire_link_push (WireLink *link,
+                uint64_t now_ns,
                 const uint8_t *frame,
-                size_t         length)
+                size_t length)
 {
-  Entry    entry = { .order = link->order };
+  Entry entry = { .order = link->order };
   uint64_t sent;
-  double   travel_ms = link->settings.delay_ms;
+  double travel_ms = link->settings.delay_ms;
 
   link->counters.frames_in++;
-  if (frame_is_lost (link))
-    {
-      link->counters.lost++;
-      return;
-    }
+  if (frame_is_lost (link)) {
+    link->counters.lost++;
+    return;
+  }
   sent = serialise (link, now_ns, length);
-  if (sent == UINT64_MAX)
-    {
-      link->counters.queue_full++;
-      return;
-    }
-  if (length > WIRE_FRAME_MAX || !slot_take (link, &entry.slot))
-    {
-      link->counters.overflow++;
-      return;
-    }
+  if (sent == UINT64_MAX) {
+    link->counters.queue_full++;
+    return;
+  }
+  if (length > WIRE_FRAME_MAX || !slot_take (link, &entry.slot)) {
+    link->counters.overflow++;
+    return;
+  }
 
   if (link->settings.jitter_ms > 0)
     travel_ms += link->settings.jitter_ms * (2 * random_unit (link) - 1);
   entry.due_ns = sent + (uint64_t) (fmax (0, travel_ms) * 1e6);
-  if (link->settings.reorder_percent > 0 && random_unit (link) < link->settings.reorder_percent / 100)
-    {
-      /* Held back, as on a longer way: those behind it overtake it. */
-      entry.due_ns += (uint64_t) (fmax (1, fmax (link->settings.jitter_ms, link->settings.delay_ms / 8)) * 1e6);
-      link->counters.reordered++;
-    }
-  else
-    {
-      if (entry.due_ns < link->last_due_ns)
-        entry.due_ns = link->last_due_ns;
-      link->last_due_ns = entry.due_ns;
-    }
+  if (link->settings.reorder_percent > 0 && random_unit (link) < link->settings.reorder_percent / 100) {
+    /* Held back, as on a longer way: those behind it overtake it. */
+    entry.due_ns += (uint64_t) (fmax (1, fmax (link->settings.jitter_ms, link->settings.delay_ms / 8)) * 1e6);
+    link->counters.reordered++;
+  } else {
+    if (entry.due_ns < link->last_due_ns)
+      entry.due_ns = link->last_due_ns;
+    link->last_due_ns = entry.due_ns;
+  }
 
   link->order++;
   slot_get (link, entry.slot)->length = length;
@@ -333,8 +321,8 @@ wire_link_deadline (const WireLink *link)
 
 const uint8_t *
 wire_link_peek (const WireLink *link,
-                uint64_t        now_ns,
-                size_t         *length)
+                uint64_t now_ns,
+                size_t *length)
 {
   const Slot *slot;
 

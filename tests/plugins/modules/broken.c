@@ -26,8 +26,8 @@ void pilot_function_that_exists_nowhere (void);
 #endif
 
 G_GNUC_UNUSED static gboolean
-enable (PilotPlugin  *plugin,
-        GError      **error)
+enable (PilotPlugin *plugin,
+        GError **error)
 {
 #if BREAK == ENABLE_FALSE
   return FALSE;
@@ -46,19 +46,19 @@ enable (PilotPlugin  *plugin,
 }
 
 G_GNUC_UNUSED static void
-never_async (PilotPlugin         *plugin,
-             GCancellable        *cancellable,
-             GAsyncReadyCallback  callback,
-             gpointer             user_data)
+never_async (PilotPlugin *plugin,
+             GCancellable *cancellable,
+             GAsyncReadyCallback callback,
+             gpointer user_data)
 {
 }
 
 #if BREAK == BREACHES
 static GInetAddress *
-allocate (PilotAllocator      *self,
-          const PilotAddress  *address,
-          GInetAddress        *wanted,
-          GError             **error)
+allocate (PilotAllocator *self,
+          const PilotAddress *address,
+          GInetAddress *wanted,
+          GError **error)
 {
   /* Node 1: NULL without an error; node 2: outside the subnet; node 3: both. */
   if (address->node == 1)
@@ -75,9 +75,9 @@ get_subnet (PilotAllocator *self)
 }
 
 static gboolean
-release (PilotAllocator      *self,
-         const PilotAddress  *address,
-         GError             **error)
+release (PilotAllocator *self,
+         const PilotAddress *address,
+         GError **error)
 {
   return FALSE;
 }
@@ -132,7 +132,8 @@ const PilotPluginDescriptor pilot_plugin_descriptor = {
   .abi_major = PILOT_ABI_MAJOR + (BREAK == ABI_MAJOR),
   .abi_minor = PILOT_ABI_MINOR + (BREAK == ABI_MINOR),
   .kind = BREAK == KIND ? 99 : PILOT_PLUGIN_KIND_ALLOCATOR,
-  .name = BREAK == NO_NAME ? NULL : BREAK == OTHER_NAME ? "somebody-else" : NAME,
+  .name = BREAK == NO_NAME ? NULL : BREAK == OTHER_NAME ? "somebody-else"
+                                                        : NAME,
   .description = "test data",
   .get_type = get_type,
 };
