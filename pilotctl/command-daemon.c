@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "pilotctl/client.h"
 #include "pilotctl/config-file.h"
+#include "pilotctl/duration.h"
 #include "pilotctl/output.h"
 
 #include <errno.h>
@@ -91,6 +92,8 @@ spawn (const char *program, char **arguments, const char *log_path)
     dup2 (null_fd, STDIN_FILENO);
     dup2 (log_fd, STDOUT_FILENO);
     dup2 (log_fd, STDERR_FILENO);
+    /* A descriptor of the caller's kept open in a daemon keeps the caller's reader waiting. */
+    closefrom (3);
     execv (program, arguments);
     _exit (127);
   }
@@ -234,9 +237,9 @@ daemon_arguments (Invocation *invocation, const char *program, gboolean *foregro
     else if (g_str_equal (argument, "--help") || g_str_equal (argument, "-h"))
       *help = TRUE;
     else if (g_str_equal (argument, "--wait") && i + 1 < invocation->argc)
-      *wait_seconds = g_ascii_strtod (invocation->argv[++i], NULL);
+      *wait_seconds = duration_parse (invocation->argv[++i]);
     else if (g_str_has_prefix (argument, "--wait="))
-      *wait_seconds = g_ascii_strtod (argument + strlen ("--wait="), NULL);
+      *wait_seconds = duration_parse (argument + strlen ("--wait="));
     else
       g_ptr_array_add (arguments, g_strdup (argument));
   }
@@ -266,7 +269,7 @@ command_daemon_start (Invocation *invocation)
     return EXIT_FAILED;
   }
   if (!(wait_seconds > 0))
-    return output_fail (invocation, PILOT_ERROR_INVALID_ARGUMENT, NULL, _("--wait needs a number of seconds"));
+    return output_fail (invocation, PILOT_ERROR_INVALID_ARGUMENT, NULL, _("--wait needs a time such as 500ms, 15s or 2m"));
   running = client_new (invocation, NULL);
   if (running != NULL) {
     g_autoptr (GVariant) pid = client_get_property (running, "Node", "Pid", NULL);

@@ -302,6 +302,8 @@ command_gateway_map (Invocation *invocation)
   client = client_open (invocation, entries, 1, 2, &exit_code);
   if (client == NULL)
     return exit_code;
+  if (invocation->argc > 2 && *invocation->argv[2] == '\0')
+    return output_fail (invocation, PILOT_ERROR_INVALID_ARGUMENT, _("leave it out to have the next free one"), _("the IP address is empty"));
   g_variant_dict_init (&options, NULL);
   if (ports != NULL)
     g_variant_dict_insert (&options, "ports", "s", ports);

@@ -1,22 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "pilotctl/client.h"
+#include "pilotctl/duration.h"
 #include "pilotctl/output.h"
 
-#include <stdlib.h>
-
-/* "300ms", "5s", "2m", "1h", or seconds. 0 = not a duration. */
-static guint
-parse_duration_ms (const char *text)
-{
-  char *end;
-  double value = g_ascii_strtod (text, &end);
-  double factor = g_str_equal (end, "ms") ? 1 : *end == '\0' || g_str_equal (end, "s") ? 1000
-                                            : g_str_equal (end, "m")                   ? 60000
-                                            : g_str_equal (end, "h")                   ? 3600000
-                                                                                       : 0;
-
-  return end == text || !(value > 0) || value * factor > 3600000 ? 0 : (guint) (value * factor);
-}
+#define TIMEOUT_MAX 3600
 
 static GVariant *
 ping_once (Invocation *invocation, Client *client, guint32 node, guint sequence, guint timeout_ms, gboolean *ok)
@@ -62,13 +49,16 @@ command_ping (Invocation *invocation)
   GVariantDict data;
   PilotAddress address = { 0 };
   char text[PILOT_ADDRESS_TEXT_SIZE];
-  guint timeout_ms = 5000, n_ok = 0;
+  double seconds = 5;
+  guint n_ok = 0;
   int exit_code;
 
   if (!command_parse (invocation, entries, 1, 1, &exit_code))
     return exit_code;
-  if (count < 1 || (timeout != NULL && (timeout_ms = parse_duration_ms (timeout)) == 0))
-    return output_fail (invocation, PILOT_ERROR_INVALID_ARGUMENT, NULL, _("--count needs a number from 1 up, --timeout a time such as 500ms or 5s"));
+  if (timeout != NULL)
+    seconds = duration_parse (timeout);
+  if (count < 1 || !(seconds >= 0.001 && seconds <= TIMEOUT_MAX))
+    return output_fail (invocation, PILOT_ERROR_INVALID_ARGUMENT, NULL, _("--count needs a number from 1 up, --timeout a time such as 500ms or 5s, at most an hour"));
   client = client_new (invocation, &error);
   if (client == NULL || !client_resolve (client, invocation->argv[1], &address.node, &error))
     return output_error (invocation, error);
@@ -81,7 +71,7 @@ command_ping (Invocation *invocation)
 
     if (i > 0)
       g_usleep (G_USEC_PER_SEC);
-    g_variant_builder_add_value (&results, ping_once (invocation, client, address.node, (guint) i, timeout_ms, &ok));
+    g_variant_builder_add_value (&results, ping_once (invocation, client, address.node, (guint) i, (guint) (seconds * 1000), &ok));
     n_ok += ok;
   }
   g_variant_dict_init (&data, NULL);

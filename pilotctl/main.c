@@ -75,6 +75,13 @@ command_parse (Invocation *invocation, const GOptionEntry *entries, int min, int
   for (int i = 1; i < invocation->argc; i++)
     if (g_str_equal (invocation->argv[i], "--json"))
       invocation->json = TRUE;
+  /* An empty variable of a script must not open, close or map what nobody named. */
+  for (int i = 1; i < invocation->argc; i++)
+    if (g_str_equal (invocation->argv[i], "--ports=") ||
+        (g_str_equal (invocation->argv[i], "--ports") && i + 1 < invocation->argc && *invocation->argv[i + 1] == '\0')) {
+      *exit_code = output_fail (invocation, PILOT_ERROR_INVALID_ARGUMENT, _("leave it out to have the default"), _("the list of --ports is empty"));
+      return FALSE;
+    }
   if (!g_option_context_parse (context, &invocation->argc, &invocation->argv, &error)) {
     *exit_code = output_fail (invocation, PILOT_ERROR_INVALID_ARGUMENT, NULL, "%s", error->message);
     return FALSE;
@@ -149,6 +156,8 @@ main (int argc, char **argv)
   /* Registers the names of our errors, so that what the daemon sends is recognised. */
   (void) PILOT_ERROR;
 
+  /* Debug messages are not part of the answer. */
+  g_log_writer_default_set_use_stderr (TRUE);
   first = take_global_options (&invocation, argv, argc);
   if (first < argc && (g_str_equal (argv[first], "--version") || g_str_equal (argv[first], "version"))) {
     g_print ("pilotctl %s\n", PILOT_VERSION);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "daemon/bus/bus-private.h"
 
+#include "libpilot/pilot-error.h"
+
 PilotBus *
 pilot_bus_new (PilotNode *node, PilotGateway *gateway, PilotPluginLoader *loader)
 {
@@ -84,4 +86,31 @@ pilot_bus_path_name (PilotPath path)
   default:
     return "";
   }
+}
+
+gboolean
+pilot_bus_read_ports (GVariant *options, const char **ports, GError **error)
+{
+  GVariantIter iter;
+  const char *key;
+  GVariant *value;
+
+  *ports = NULL;
+  g_variant_iter_init (&iter, options);
+  while (g_variant_iter_next (&iter, "{&sv}", &key, &value)) {
+    gboolean known = g_str_equal (key, "ports") && g_variant_is_of_type (value, G_VARIANT_TYPE_STRING);
+    g_autoptr (GVariant) owned = value;
+
+    /* The text belongs to @options, which outlives the call. */
+    if (known)
+      *ports = g_variant_get_string (value, NULL);
+    if (!known || **ports == '\0') {
+      if (known)
+        g_set_error_literal (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT, "the list of ports is empty: leave it out, or give \"none\"");
+      else
+        g_set_error (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT, "unknown or malformed option \"%s\"", key);
+      return FALSE;
+    }
+  }
+  return TRUE;
 }

@@ -38,15 +38,6 @@ call_fail (Call *call, GError *error)
   g_dbus_method_invocation_take_error (call->invocation, error);
 }
 
-static const char *
-option_ports (GVariant *options)
-{
-  const char *ports = NULL;
-
-  g_variant_lookup (options, "ports", "&s", &ports);
-  return ports;
-}
-
 static void
 refresh_properties (PilotBus *bus)
 {
@@ -139,9 +130,10 @@ static gboolean
 on_handshake (PilotDBusNode *face, GDBusMethodInvocation *invocation, guint32 node, const char *justification, GVariant *options, PilotBus *bus)
 {
   g_autoptr (GError) error = NULL;
-  const char *status = NULL, *ports = option_ports (options);
+  const char *status = NULL, *ports;
 
-  if ((ports != NULL && !pilot_access_parse_ports (ports, &error)) ||
+  if (!pilot_bus_read_ports (options, &ports, &error) ||
+      (ports != NULL && !pilot_access_parse_ports (ports, &error)) ||
       !pilot_trust_handshake (pilot_node_get_trust (bus->node), node, justification, ports, &status, &error))
     g_dbus_method_invocation_take_error (invocation, g_steal_pointer (&error));
   else
@@ -154,8 +146,10 @@ on_approve (PilotDBusNode *face, GDBusMethodInvocation *invocation, guint32 node
 {
   g_autoptr (GError) error = NULL;
   g_autofree char *opened = NULL;
+  const char *ports;
 
-  if (!pilot_trust_approve (pilot_node_get_trust (bus->node), node, option_ports (options), &opened, &error))
+  if (!pilot_bus_read_ports (options, &ports, &error) ||
+      !pilot_trust_approve (pilot_node_get_trust (bus->node), node, ports, &opened, &error))
     g_dbus_method_invocation_take_error (invocation, g_steal_pointer (&error));
   else
     pilot_dbus_node_complete_approve (face, invocation, opened);

@@ -195,22 +195,15 @@ on_trust_changed (PilotTrust *trust, guint node, const char *state, const char *
 
 /* --- requests --- */
 
-static const char *
-option_ports (GVariant *options)
-{
-  const char *ports = NULL;
-
-  g_variant_lookup (options, "ports", "&s", &ports);
-  return ports;
-}
-
 static gboolean
 on_request_approve (PilotDBusTrustRequest *face, GDBusMethodInvocation *invocation, GVariant *options, PilotBus *bus)
 {
   g_autoptr (GError) error = NULL;
   g_autofree char *opened = NULL;
+  const char *ports;
 
-  if (!pilot_trust_approve (pilot_node_get_trust (bus->node), pilot_dbus_trust_request_get_node_id (face), option_ports (options), &opened, &error))
+  if (!pilot_bus_read_ports (options, &ports, &error) ||
+      !pilot_trust_approve (pilot_node_get_trust (bus->node), pilot_dbus_trust_request_get_node_id (face), ports, &opened, &error))
     g_dbus_method_invocation_take_error (invocation, g_steal_pointer (&error));
   else
     pilot_dbus_trust_request_complete_approve (face, invocation, opened);

@@ -60,7 +60,7 @@ pilot_port_list_parse (const char *text, GError **error)
   g_auto (GStrv) parts = NULL;
   guint n_different = 0;
 
-  if (text[0] == '\0')
+  if (text[0] == '\0' || g_str_equal (text, "all"))
     return g_steal_pointer (&ports);
   parts = g_strsplit (text, ",", PILOT_PORT_LIST_MAX + 1);
   for (guint i = 0; parts[i] != NULL; i++)

@@ -5,14 +5,14 @@
 
 G_BEGIN_DECLS
 
-/* "80, 443,8000-8010" as the user writes it. "" means every port. */
+/* "80, 443,8000-8010" as the user writes it. "" or "all" means every port. */
 
 /* What cli.md 4.2 lists; taken where every port cannot be had. */
 #define PILOT_PORT_LIST_DEFAULT "80,443,1000,1001,1002,7,8080,8443"
 /* As many as one mapping may name. */
 #define PILOT_PORT_LIST_MAX 1024
 
-/* (transfer full): guint16, ascending, none twice; empty for "". INVALID_ARGUMENT naming the bad part. */
+/* (transfer full): guint16, ascending, none twice; empty for "" and "all". INVALID_ARGUMENT naming the bad part. */
 GArray *pilot_port_list_parse (const char *text, GError **error);
 gboolean pilot_port_list_check (const char *text, GError **error);
 /* (transfer full): the canonical text. */

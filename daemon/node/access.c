@@ -105,7 +105,8 @@ parse_range (const char *text, PortRange *range, GError **error)
 {
   g_auto (GStrv) ends = g_strsplit (text, "-", 2);
 
-  if (!parse_port (g_strstrip (ends[0]), &range->first, error))
+  /* The parts of an empty text are none at all. */
+  if (!parse_port (ends[0] != NULL ? g_strstrip (ends[0]) : "", &range->first, error))
     return FALSE;
   range->last = range->first;
   if (ends[1] != NULL && !parse_port (g_strstrip (ends[1]), &range->last, error))
@@ -379,6 +380,12 @@ change (PilotAccess *access, guint32 node, Entry *entry, GError **error)
 {
   gpointer stolen_value = NULL;
 
+  /* What is written must be taken when it is read. */
+  if (entry != NULL && entry->ports->ranges->len > ACCESS_RULES_MAX) {
+    g_set_error (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT, "node %u would have more than %d ranges of ports: give fewer, or larger ones", node, ACCESS_RULES_MAX);
+    entry_free (entry);
+    return FALSE;
+  }
   g_hash_table_steal_extended (access->entries, GUINT_TO_POINTER (node), NULL, &stolen_value);
   if (entry != NULL)
     g_hash_table_insert (access->entries, GUINT_TO_POINTER (node), entry);
@@ -465,7 +472,11 @@ pilot_access_describe (PilotAccess *access, guint32 node)
 {
   Entry *entry = g_hash_table_lookup (access->entries, GUINT_TO_POINTER (node));
 
-  return entry != NULL ? port_set_format (entry->ports) : g_strdup ("none");
+  g_autofree char *ports = entry != NULL ? port_set_format (entry->ports) : g_strdup ("none");
+
+  if (entry != NULL && entry->ports->network && !port_set_is_every (entry->ports))
+    return g_strconcat (ports, " (network)", NULL);
+  return g_steal_pointer (&ports);
 }
 
 gboolean

@@ -119,6 +119,18 @@ def check_malformed(home):
                 process = run(home, '--json', *command.split(), '--', address)
                 check(f'{command} "{address}": refused', process.returncode == 1 and process.stdout == '' and
                       error_of(process).get('code') == 'invalid_argument', process)
+        for words in (['approve', '1', '--ports', ''], ['approve', '1', '--ports='], ['expose', '1', '--ports', ''], ['unexpose', '1', '--ports', ''],
+                      ['handshake', '5', '--ports', ''], ['gateway', 'start', '--ports', '', '5'], ['gateway', 'map', '5', '']):
+            process = run(home, '--json', *words)
+            check(f'{" ".join(words)}: an empty text is refused', process.returncode == 1 and process.stdout == '' and
+                  error_of(process).get('code') == 'invalid_argument', process)
+        for wait in ('', '-1s', '5x', '0', 'inf', '1h30', '2h'):
+            process = run(home, '--json', 'ping', '--timeout', wait, '5')
+            check(f'ping --timeout "{wait}": refused', process.returncode == 1 and error_of(process).get('code') == 'invalid_argument', process)
+        process = run(home, '--json', 'ping', '--count', '1', '--timeout', '0m1s200ms', '5')
+        check('ping --timeout 0m1s200ms: understood', process.returncode == 1 and process.stdout != '', process)
+        process = run(home, '-v', '--json', 'info')
+        check('-v leaves stdout to the answer', process.returncode == 0 and json.loads(process.stdout)['status'] == 'ok', process)
         process = run(home, '--json', 'handshake', '3d-printer')
         check('handshake 3d-printer: a host name', process.returncode == 1 and error_of(process).get('code') in ('connection_failed', 'timeout') and
               '"3d-printer"' in error_of(process).get('message', ''), process)
