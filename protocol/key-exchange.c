@@ -146,6 +146,8 @@ pilot_key_exchange_timeout (PilotPeer *peer,
   pilot_overlay_emit_peer (peer, PILOT_EVENT_PEER_CHANGED);
   if (peer->session == NULL)
     pilot_overlay_fail_dials (peer, PILOT_STREAM_ERROR_NO_KEY_EXCHANGE, now);
+  else
+    pilot_overlay_drop_datagrams (peer);
 }
 
 static gboolean

@@ -37,6 +37,15 @@ pilot_overlay_emit (PilotOverlay *self,
 }
 
 void
+pilot_overlay_clear_events (PilotOverlay *self)
+{
+  for (guint i = 0; i < self->events_count; i++)
+    g_free ((guint8 *) slot (self, i)->event.data);
+  g_free (self->taken_datagram);
+  g_free (self->events);
+}
+
+void
 pilot_overlay_emit_peer (PilotPeer *peer,
                          PilotEventType type)
 {
@@ -114,6 +123,8 @@ pilot_overlay_next_event (PilotOverlay *self,
       continue;
     *event = queued.event;
     unmerge (self, event);
+    if (event->type == PILOT_EVENT_DATAGRAM)
+      pilot_overlay_datagram_taken (self, event);
     if (event->stream != NULL) {
       pilot_stream_links (event->stream)->event_queued = FALSE;
       if (event->type == PILOT_EVENT_STREAM) {

@@ -71,6 +71,8 @@ typedef struct
   gboolean holds_session; /* it has a session that we lack */
 } PilotKeyExchangeState;
 
+typedef struct _PilotParkedDatagram PilotParkedDatagram;
+
 typedef struct
 {
   guint32 node;
@@ -119,7 +121,9 @@ typedef struct
   gint64 rtt_us;
   PilotTokenBucket syn_bucket;
   guint64 bytes_sent, bytes_received, packets_sent, packets_received;
-  guint events; /* mask of PilotEventType already queued */
+  PilotParkedDatagram *parked_datagrams; /* wait for a session; `dial_deadline` runs meanwhile */
+  guint waiting_datagrams;               /* for the host */
+  guint events;                          /* mask of PilotEventType already queued */
   gboolean event_rekeyed;
   guint timer_index;
 } PilotPeer;
@@ -177,6 +181,10 @@ struct _PilotOverlay {
   guint events_head, events_count, events_capacity; /* capacity: a power of two */
   guint64 events_first;                             /* running number of the oldest */
 
+  guint16 datagram_port;
+  gsize parked_bytes, waiting_bytes; /* of datagrams, of all peers */
+  guint8 *taken_datagram;            /* what the last event lent */
+
   GByteArray *control_data;
   GArray *control; /* of PilotControlDatagram */
   guint control_next;
@@ -190,6 +198,7 @@ struct _PilotOverlay {
 
 /* overlay-event.c */
 void pilot_overlay_emit (PilotOverlay *self, const PilotEvent *event);
+void pilot_overlay_clear_events (PilotOverlay *self);
 void pilot_overlay_emit_peer (PilotPeer *peer, PilotEventType type);
 void pilot_overlay_emit_stream (PilotStream *stream, PilotEventType type);
 void pilot_overlay_drop_stream_event (PilotOverlay *self, PilotStream *stream);
@@ -207,7 +216,15 @@ void pilot_overlay_drain_stream (PilotStream *stream, gint64 now);
 void pilot_overlay_activate (PilotOverlay *self, PilotStream *stream);
 void pilot_overlay_deactivate (PilotOverlay *self, PilotStream *stream);
 
+/* overlay-datagram.c */
+void pilot_overlay_datagram_packet (PilotPeer *peer, const PilotPacket *packet, gint64 now);
+void pilot_overlay_flush_datagrams (PilotPeer *peer, gint64 now);
+void pilot_overlay_drop_datagrams (PilotPeer *peer);
+void pilot_overlay_datagram_taken (PilotOverlay *self, const PilotEvent *event);
+
 /* overlay-stream.c */
+/* A session is wanted: what waits for it is told by pilot_overlay_tunnel_ready(), or fails. */
+void pilot_overlay_begin_dial (PilotPeer *peer, gint64 now);
 void pilot_overlay_stream_packet (PilotPeer *peer, const PilotPacket *packet, gint64 now);
 void pilot_overlay_streams_init (PilotOverlay *self);
 void pilot_overlay_streams_clear (PilotOverlay *self);

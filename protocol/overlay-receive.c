@@ -128,6 +128,8 @@ deliver (PilotPeer *peer,
     control_packet (peer, packet, now);
   else if (packet->protocol == PILOT_PROTOCOL_STREAM)
     pilot_overlay_stream_packet (peer, packet, now);
+  else if (packet->protocol == PILOT_PROTOCOL_DATAGRAM)
+    pilot_overlay_datagram_packet (peer, packet, now);
 }
 
 /* Nodes before 1.12.1 leave the source of a keepalive empty. */

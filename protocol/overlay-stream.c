@@ -322,9 +322,9 @@ choose_port (PilotPeer *peer,
   return 0;
 }
 
-static void
-begin_dial (PilotPeer *peer,
-            gint64 now)
+void
+pilot_overlay_begin_dial (PilotPeer *peer,
+                          gint64 now)
 {
   PilotOverlay *self = peer->overlay;
 
@@ -373,7 +373,7 @@ pilot_overlay_connect (PilotOverlay *self,
   else if (peer->session == NULL && now < peer->kx.gave_up_until)
     pilot_stream_fail (stream, PILOT_STREAM_ERROR_NO_KEY_EXCHANGE, FALSE, now);
   else {
-    begin_dial (peer, now);
+    pilot_overlay_begin_dial (peer, now);
     if (pilot_peer_can_send (peer)) {
       pilot_stream_tunnel_ready (stream, now);
       pilot_overlay_activate (self, stream);
@@ -478,6 +478,8 @@ fail_where (PilotPeer *peer,
             gboolean opened,
             gint64 now)
 {
+  if (dials)
+    pilot_overlay_drop_datagrams (peer);
   for (PilotStream *stream = peer->streams, *next; stream != NULL; stream = next) {
     gboolean dial = pilot_stream_get_state (stream) == PILOT_STREAM_STATE_SYN_SENT;
 
@@ -552,6 +554,7 @@ pilot_overlay_tunnel_ready (PilotPeer *peer,
     pilot_stream_tunnel_ready (stream, now);
     pilot_overlay_activate (peer->overlay, stream);
   }
+  pilot_overlay_flush_datagrams (peer, now);
 }
 
 void

@@ -10,23 +10,51 @@
 /* Room for any segment a stream may make. */
 #define SEGMENT_ROOM (HEADROOM + PILOT_SEGMENT_PAYLOAD + PILOT_AEAD_TAG_SIZE + 64)
 
+/* Room for a datagram of at most `length` bytes at the end of the queue, where queued() finds it. NULL: it must not go, or there is none. */
+static guint8 *
+queue_room (PilotOverlay *self,
+            const PilotEndpoint *to,
+            gsize length)
+{
+  guint at = self->control_data->len;
+
+  /* Whatever asked for it: the promise is kept here. */
+  if (self->relay_only && !(self->have_beacon && pilot_endpoint_equal (to, &self->beacon)))
+    return NULL;
+  if (at + length > PILOT_CONTROL_QUEUE_MAX) {
+    self->stats.dropped_rate++;
+    return NULL;
+  }
+  g_byte_array_set_size (self->control_data, at + (guint) length);
+  return self->control_data->data + at;
+}
+
+/* `length` bytes of what queue_room() gave were filled; 0 takes it back. */
+static void
+queued (PilotOverlay *self,
+        const PilotEndpoint *to,
+        const guint8 *room,
+        gsize length)
+{
+  PilotControlDatagram datagram = { *to, (guint32) (room - self->control_data->data), (guint32) length };
+
+  g_byte_array_set_size (self->control_data, datagram.offset + datagram.length);
+  if (length > 0)
+    g_array_append_val (self->control, datagram);
+}
+
 void
 pilot_overlay_queue (PilotOverlay *self,
                      const PilotEndpoint *to,
                      const guint8 *data,
                      gsize length)
 {
-  PilotControlDatagram datagram = { *to, self->control_data->len, (guint32) length };
+  guint8 *room = queue_room (self, to, length);
 
-  /* Whatever asked for it: the promise is kept here. */
-  if (self->relay_only && !(self->have_beacon && pilot_endpoint_equal (to, &self->beacon)))
+  if (room == NULL)
     return;
-  if (self->control_data->len + length > PILOT_CONTROL_QUEUE_MAX) {
-    self->stats.dropped_rate++;
-    return;
-  }
-  g_byte_array_append (self->control_data, data, (guint) length);
-  g_array_append_val (self->control, datagram);
+  memcpy (room, data, length);
+  queued (self, to, room, length);
 }
 
 void
@@ -98,7 +126,8 @@ pilot_overlay_queue_packet (PilotPeer *peer,
 {
   PilotOverlay *self = peer->overlay;
   PilotPath path = PILOT_PATH_DIRECT;
-  guint8 data[2048];
+  gsize size = HEADROOM + packet->payload_length + PILOT_AEAD_TAG_SIZE;
+  guint8 *room;
   gsize length;
 
   if (peer->session == NULL)
@@ -109,10 +138,13 @@ pilot_overlay_queue_packet (PilotPeer *peer,
       return FALSE;
     to = path == PILOT_PATH_RELAY ? &self->beacon : &peer->path.direct;
   }
-  length = build (peer, packet, path, data, sizeof data);
+  room = queue_room (self, to, size);
+  if (room == NULL)
+    return FALSE;
+  length = build (peer, packet, path, room, size);
+  queued (self, to, room, length);
   if (length == 0)
     return FALSE;
-  pilot_overlay_queue (self, to, data, length);
   if (pilot_path_sent (&peer->path, path, 1, self->have_beacon, now))
     pilot_peer_path_changed (peer, now);
   return TRUE;

@@ -74,7 +74,7 @@ pilot_overlay_free (PilotOverlay *self)
   g_hash_table_unref (self->peers);
   pilot_key_store_free (self->keys);
   pilot_timer_heap_clear (&self->timers);
-  g_free (self->events);
+  pilot_overlay_clear_events (self);
   g_byte_array_unref (self->control_data);
   g_array_unref (self->control);
   g_free (self->stash);

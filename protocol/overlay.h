@@ -41,12 +41,15 @@ typedef enum {
  * @admit: called for each new SYN of an authenticated peer, before any state is
  *   made for it; must not call back into the engine. @own_key_matches is always TRUE
  *   here: a peer whose key differs from the trust record never gets this far
- * @user_data: handed to both
+ * @user_data: handed to all of them
+ * @admit_datagram: (nullable): called for each datagram of an authenticated peer that is trusted, before
+ *   anything is kept of it; FALSE drops it without an answer. As @admit it must not call back
  */
 typedef struct {
   void (*random) (guint8 *out, gsize length, gpointer user_data);
   PilotAdmit (*admit) (guint32 node, guint16 port, gpointer user_data);
   gpointer user_data;
+  gboolean (*admit_datagram) (guint32 node, guint16 port, gpointer user_data);
 } PilotOverlayHost;
 
 /**
@@ -100,6 +103,9 @@ typedef enum {
   PILOT_EVENT_HANDSHAKE_WAITING,
   /* A pong to pilot_overlay_ping(): event.sequence, event.rtt_us. */
   PILOT_EVENT_PONG,
+  /* A datagram that was admitted: event.network, .source_port, .port, .data, .length. Neither order nor
+   * delivery is promised, by anybody. */
+  PILOT_EVENT_DATAGRAM,
 } PilotEventType;
 
 typedef struct {
@@ -111,6 +117,9 @@ typedef struct {
   guint32 sequence;
   gint64 rtt_us;
   gboolean rekeyed;
+  guint16 network, source_port, port; /* DATAGRAM: of the sender; the last is ours */
+  guint32 length;
+  const guint8 *data; /* DATAGRAM: borrowed until the next pilot_overlay_next_event() */
 } PilotEvent;
 
 /**
@@ -152,6 +161,7 @@ typedef struct {
 typedef struct {
   guint64 datagrams_received, datagrams_sent, bytes_received, bytes_sent;
   guint64 dropped_malformed, dropped_unauthenticated, dropped_replay, dropped_spoofed, dropped_rate;
+  guint64 dropped_datagrams; /* not admitted, or no room; of those to be sent: no session came up */
   guint64 sealed, opened, open_failures;
   guint peers, sessions, streams;
 } PilotOverlayStats;
@@ -214,6 +224,27 @@ void pilot_overlay_network_changed (PilotOverlay *overlay, gint64 now);
  * or @remote is ourselves.
  */
 PilotStream *pilot_overlay_connect (PilotOverlay *overlay, const PilotAddress *remote, guint16 port, gint64 now);
+typedef enum {
+  PILOT_DATAGRAM_QUEUED,      /* on its way, or waiting for a session (a few per peer, as long as a dial takes) */
+  PILOT_DATAGRAM_BAD_LENGTH,  /* empty, or above PILOT_DATAGRAM_MAX */
+  PILOT_DATAGRAM_UNREACHABLE, /* ourselves, no node id yet, or the peer gave no sign of life a moment ago */
+  PILOT_DATAGRAM_FULL,        /* too much waits already: nothing was kept of it, it may be tried again */
+} PilotDatagramStatus;
+
+/* Largest payload: with all headers, the relay's too, one UDP datagram. What is above PILOT_DATAGRAM_UNCUT is
+ * cut in pieces by IP on most paths, and lost as a whole when one piece is. */
+#define PILOT_DATAGRAM_MAX 65428
+#define PILOT_DATAGRAM_UNCUT 1152
+
+/**
+ * pilot_overlay_send_datagram:
+ * @remote: the peer; its network becomes our source network
+ * @source_port: 0 = an ephemeral one, a new one each time
+ *
+ * Sends one datagram (streams.md section 8). Copies @data. Nothing is said later of what became of it.
+ */
+PilotDatagramStatus pilot_overlay_send_datagram (PilotOverlay *overlay, const PilotAddress *remote, guint16 source_port, guint16 port,
+                                                 const guint8 *data, gsize length, gint64 now);
 /* Control ping (port 0); answer arrives as PONG, or never. Returns its sequence number. */
 guint32 pilot_overlay_ping (PilotOverlay *overlay, guint32 node, gint64 now);
 

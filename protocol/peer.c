@@ -66,6 +66,7 @@ pilot_peer_free (PilotPeer *peer)
   PilotOverlay *self = peer->overlay;
 
   pilot_overlay_detach_streams (peer);
+  pilot_overlay_drop_datagrams (peer);
   pilot_overlay_drop_peer_events (self, peer);
   pilot_peer_drop_session (peer);
   pilot_timer_heap_remove (&self->timers, &peer->timer_index);
@@ -357,7 +358,9 @@ pilot_peer_advance (PilotPeer *peer,
     g_clear_pointer (&peer->previous, pilot_session_free);
   if (peer->dial_deadline != 0 && now >= peer->dial_deadline) {
     peer->dial_deadline = 0;
-    if (!pilot_peer_can_send (peer))
+    if (pilot_peer_can_send (peer))
+      pilot_overlay_flush_datagrams (peer, now);
+    else
       pilot_overlay_fail_dials (peer, PILOT_STREAM_ERROR_NO_KEY_EXCHANGE, now);
   }
   if (peer->syn_deadline != 0 && now >= peer->syn_deadline)

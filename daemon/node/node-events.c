@@ -334,6 +334,9 @@ pilot_node_on_event (const PilotEvent *event, gpointer user_data)
   case PILOT_EVENT_HANDSHAKE_WAITING:
     pilot_trust_notified (node->trust);
     break;
+  case PILOT_EVENT_DATAGRAM:
+    pilot_node_datagram (node, event);
+    break;
   case PILOT_EVENT_PONG:
     break;
   default:

@@ -31,6 +31,11 @@ typedef struct {
   gpointer user_data;
 } PilotNodeService;
 
+typedef struct {
+  PilotDatagramFunc func;
+  gpointer user_data;
+} PilotNodeDatagramPort;
+
 struct _PilotNode {
   GObject parent_instance;
 
@@ -55,8 +60,9 @@ struct _PilotNode {
   PilotTrust *trust;
   PilotAccess *access;
 
-  GHashTable *peers;    /* node -> PilotNodePeer */
-  GHashTable *services; /* port -> PilotNodeService */
+  GHashTable *peers;          /* node -> PilotNodePeer */
+  GHashTable *services;       /* port -> PilotNodeService */
+  GHashTable *datagram_ports; /* port -> PilotNodeDatagramPort; 0 = all others */
   PilotServiceFunc bridge;
   gpointer bridge_data;
   GHashTable *names; /* host name -> CachedName, of node-resolve.c */
@@ -78,6 +84,10 @@ PilotAdmit pilot_node_admit (guint32 peer, guint16 port, gpointer user_data);
  * when the node has stopped meanwhile. */
 typedef void (*PilotNodeKeyFunc) (PilotNode *node, guint32 peer, const guint8 *key, gpointer user_data);
 void pilot_node_lookup_key (PilotNode *node, guint32 peer, PilotNodeKeyFunc func, gpointer user_data);
+
+/* node-datagrams.c */
+gboolean pilot_node_admit_datagram (guint32 peer, guint16 port, gpointer user_data);
+void pilot_node_datagram (PilotNode *node, const PilotEvent *event);
 
 /* node-resolve.c */
 gboolean pilot_node_is_hostname (const char *text);

@@ -185,7 +185,7 @@ make_trust (PilotNode *node, GError **error)
 static void
 make_engine (PilotNode *node)
 {
-  PilotOverlayHost host = { .random = engine_random, .admit = pilot_node_admit, .user_data = node };
+  PilotOverlayHost host = { .random = engine_random, .admit = pilot_node_admit, .admit_datagram = pilot_node_admit_datagram, .user_data = node };
   PilotOverlayConfig config = { .node_id = node->id };
 
   config.extensions = pilot_config_get_boolean (node->config, "extensions");
@@ -522,6 +522,7 @@ pilot_node_finalize (GObject *object)
   g_free (node->hostname);
   g_hash_table_unref (node->peers);
   g_hash_table_unref (node->services);
+  g_hash_table_unref (node->datagram_ports);
   g_clear_pointer (&node->names, g_hash_table_unref);
   g_object_unref (node->cancellable);
   g_clear_object (&node->plugins);
@@ -548,4 +549,5 @@ pilot_node_init (PilotNode *node)
   node->cancellable = g_cancellable_new ();
   node->peers = g_hash_table_new_full (NULL, NULL, NULL, peer_free);
   node->services = g_hash_table_new_full (NULL, NULL, NULL, g_free);
+  node->datagram_ports = g_hash_table_new_full (NULL, NULL, NULL, g_free);
 }

@@ -97,4 +97,21 @@ void pilot_node_set_bridge (PilotNode *node, PilotServiceFunc func, gpointer use
 /* To be called after stream functions were used outside a poller callback. */
 void pilot_node_kick (PilotNode *node);
 
+/* --- datagrams: neither delivery nor order is promised --- */
+
+typedef struct {
+  guint32 peer;
+  guint16 source_port, port; /* the peer's, ours */
+  const guint8 *data;        /* borrowed for the call */
+  gsize length;
+} PilotNodeDatagram;
+/* @source_port 0: an ephemeral one. Success means on its way, or waiting for the tunnel to come up, no more. INVALID_ARGUMENT (port 0, empty, above
+ * PILOT_DATAGRAM_MAX, ourselves), NOT_RUNNING, EXHAUSTED (too much waits: try later), CONNECTION_FAILED (did not answer a moment ago), KEY_MISMATCH. */
+gboolean pilot_node_send_datagram (PilotNode *node, guint32 peer, guint16 source_port, guint16 port, const void *data, gsize length, GError **error);
+/* @func gets what trusted peers send to @port; everybody else's is dropped unseen. Port 0: what comes to ports that nothing is bound to.
+ * ALREADY_EXISTS. Datagram and stream ports are different things. */
+typedef void (*PilotDatagramFunc) (PilotNode *node, const PilotNodeDatagram *datagram, gpointer user_data);
+gboolean pilot_node_bind_datagram (PilotNode *node, guint16 port, PilotDatagramFunc func, gpointer user_data, GError **error);
+void pilot_node_unbind_datagram (PilotNode *node, guint16 port);
+
 G_END_DECLS

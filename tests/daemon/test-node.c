@@ -617,6 +617,72 @@ filter_log (GLogLevelFlags level, const GLogField *fields, gsize n_fields, gpoin
   return G_LOG_WRITER_HANDLED;
 }
 
+/* --- datagrams --- */
+
+#define DATAGRAM_PORT 4000
+
+static void
+on_datagram (PilotNode *node, const PilotNodeDatagram *datagram, gpointer user_data)
+{
+  g_string_append_printf (user_data, "%u>%u %.*s;", datagram->source_port, datagram->port, (int) datagram->length, (const char *) datagram->data);
+}
+
+static void
+send_datagram (World *world, guint from, guint to, guint16 port, const char *text)
+{
+  g_autoptr (GError) error = NULL;
+
+  g_assert_true (pilot_node_send_datagram (world->hosts[from].node, id (world, to), 1234, port, text, strlen (text), &error));
+  g_assert_no_error (error);
+}
+
+/* The first waits for the tunnel; a port that is not bound, an unbound one and a peer no longer trusted get nothing. */
+static void
+test_datagrams (void)
+{
+  World world;
+  g_autoptr (GString) got = g_string_new (NULL), others = g_string_new (NULL);
+  g_autoptr (GError) error = NULL;
+  PilotNode *receiver;
+
+  start_two (&world);
+  befriend (&world);
+  receiver = world.hosts[1].node;
+  g_assert_true (pilot_node_bind_datagram (receiver, DATAGRAM_PORT, on_datagram, got, NULL));
+  g_assert_false (pilot_node_bind_datagram (receiver, DATAGRAM_PORT, on_datagram, got, &error));
+  g_assert_error (error, PILOT_ERROR, PILOT_ERROR_ALREADY_EXISTS);
+  g_clear_error (&error);
+  send_datagram (&world, 0, 1, DATAGRAM_PORT + 1, "nobody");
+  send_datagram (&world, 0, 1, DATAGRAM_PORT, "one");
+  WAIT (LANDS, got->len > 0);
+  g_assert_cmpstr (got->str, ==, "1234>4000 one;");
+
+  g_assert_true (pilot_node_bind_datagram (receiver, 0, on_datagram, others, NULL));
+  send_datagram (&world, 0, 1, DATAGRAM_PORT + 1, "two");
+  WAIT (LANDS, others->len > 0);
+  g_assert_cmpstr (others->str, ==, "1234>4001 two;");
+  g_assert_cmpstr (got->str, ==, "1234>4000 one;");
+  pilot_node_unbind_datagram (receiver, DATAGRAM_PORT);
+  send_datagram (&world, 0, 1, DATAGRAM_PORT, "three");
+  WAIT (LANDS, g_str_has_suffix (others->str, "three;"));
+
+  g_assert_false (pilot_node_send_datagram (world.hosts[0].node, id (&world, 1), 0, DATAGRAM_PORT, "", 0, &error));
+  g_assert_error (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT);
+  g_clear_error (&error);
+  g_assert_false (pilot_node_send_datagram (world.hosts[0].node, id (&world, 0), 0, DATAGRAM_PORT, "x", 1, &error));
+  g_assert_error (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT);
+  g_clear_error (&error);
+
+  g_string_truncate (others, 0);
+  g_assert_true (pilot_trust_untrust (trust (&world, 1), id (&world, 0), NULL));
+  WAIT (LANDS, !trusts (&world, 0, 1));
+  pilot_node_send_datagram (world.hosts[0].node, id (&world, 1), 0, DATAGRAM_PORT, "four", 4, NULL);
+  /* Long enough for it to have come. */
+  assert_ping (&world, 0, 1, "trust_required");
+  g_assert_cmpstr (others->str, ==, "");
+  world_clear (&world);
+}
+
 int
 main (int argc, char **argv)
 {
@@ -631,6 +697,7 @@ main (int argc, char **argv)
   g_test_add_func ("/daemon/node/restart", test_restart);
   g_test_add_func ("/daemon/node/rendezvous-away", test_rendezvous_away);
   g_test_add_func ("/daemon/node/starts-without-registry", test_starts_without_registry);
+  g_test_add_func ("/daemon/node/datagrams", test_datagrams);
   g_test_add_func ("/daemon/node/names", test_names);
   g_test_add_func ("/daemon/node/corrupt-trust", test_corrupt_trust);
   g_test_add_func ("/daemon/node/strangers", test_strangers);

@@ -35,6 +35,14 @@ fuzz_admit (guint32 node,
   return (PilotAdmit) (port % 3);
 }
 
+static gboolean
+fuzz_admit_datagram (guint32 node,
+                     guint16 port,
+                     gpointer user_data)
+{
+  return port % 2 == 0;
+}
+
 static PilotEndpoint
 endpoint (guint8 last)
 {
@@ -45,7 +53,7 @@ static PilotOverlay *
 make (guint32 node)
 {
   PilotOverlayConfig config = { .node_id = node, .extensions = TRUE, .ed25519_seed = { (guint8) node } };
-  PilotOverlayHost host = { fuzz_random, fuzz_admit, NULL };
+  PilotOverlayHost host = { fuzz_random, fuzz_admit, NULL, fuzz_admit_datagram };
   PilotEndpoint beacon = endpoint (1);
   PilotOverlay *overlay = pilot_overlay_new (&config, &host, PILOT_SECOND);
 
@@ -88,6 +96,10 @@ drain (PilotOverlay *overlay,
         pilot_stream_read_consume (event.stream, vectors[i].iov_len, now);
       if ((event.ready & PILOT_STREAM_READY_CLOSED) != 0)
         pilot_stream_release (event.stream, now);
+    } else if (event.type == PILOT_EVENT_DATAGRAM) {
+      g_assert (event.length > 0 && event.port % 2 == 0 && event.node == NODE_B);
+      /* All of it is there to be read. */
+      state ^= pilot_packet_crc32 (0, event.data, event.length);
     } else if (event.type == PILOT_EVENT_NEED_KEY)
       pilot_overlay_peer_key (overlay, event.node, event.node % 2 == 0 ? overlay->identity.public_key : NULL, now);
   while (pilot_overlay_transmit (overlay, &item, 1, now) > 0)

@@ -49,6 +49,16 @@ host_admit (guint32 node,
   return PILOT_ADMIT_ACCEPT;
 }
 
+static gboolean
+host_admit_datagram (guint32 node,
+                     guint16 port,
+                     gpointer user_data)
+{
+  SimHost *host = user_data;
+
+  return host->datagrams_admitted && port != SIM_UNBOUND_PORT;
+}
+
 /* No nonce is ever used twice, whatever happened before (watched where datagrams leave). */
 static void
 watch_nonce (SimHost *host,
@@ -215,6 +225,11 @@ handle_event (SimHost *host,
   case PILOT_EVENT_PONG:
     host->pongs++;
     break;
+  case PILOT_EVENT_DATAGRAM:
+    if (host->datagrams != NULL)
+      g_ptr_array_add (host->datagrams, g_strdup_printf ("%u:%u>%u %.*s", event->node, event->source_port, event->port, (int) MIN (event->length, 64),
+                                                         (const char *) event->data));
+    break;
   case PILOT_EVENT_PEER_UNREACHABLE:
   case PILOT_EVENT_OBSERVED_ENDPOINT:
   case PILOT_EVENT_HANDSHAKE_WAITING:
@@ -289,7 +304,7 @@ sim_host_start (SimHost *host)
 {
   Sim *sim = host->sim;
   PilotOverlayConfig config = { .node_id = host->node, .extensions = sim->extensions, .relay_only = host->relay_only };
-  PilotOverlayHost callbacks = { host_random, host_admit, host };
+  PilotOverlayHost callbacks = { host_random, host_admit, host, host_admit_datagram };
 
   memcpy (config.ed25519_seed, host->identity.seed, sizeof config.ed25519_seed);
   host->incarnation++;

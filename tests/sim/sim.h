@@ -18,6 +18,7 @@ G_BEGIN_DECLS
 #define SIM_MAX_FLOWS 48
 #define SIM_MAX_NATS 8
 #define SIM_RECORDED 64
+#define SIM_UNBOUND_PORT 4999
 
 typedef struct
 {
@@ -89,6 +90,8 @@ struct _SimHost {
   guint key_events;  /* KEY_MISMATCH seen */
   guint established; /* sessions seen through PEER_CHANGED */
   guint pongs;
+  gboolean datagrams_admitted;
+  GPtrArray *datagrams; /* what came, as text: "node:source-port>port data"; NULL = nobody wants to know */
 };
 
 typedef enum {
