@@ -41,9 +41,6 @@ void pilot_object_faces_stop (PilotBus *bus);
 
 /* a{sv} of a mapping as ListMappings states it; floating. */
 GVariant *pilot_gateway_face_describe (PilotMapping *mapping);
-char *pilot_bus_format_node (guint32 node); /* "0:0000.0000.0002", "" for 0 */
-char *pilot_bus_format_key (const guint8 *key);
-const char *pilot_bus_path_name (PilotPath path);
 /* The only option of Handshake and Approve, "ports" s; NULL when absent. What opens ports is taken strictly: an empty list, another
  * type or an option that is not known is INVALID_ARGUMENT, never the default. */
 gboolean pilot_bus_read_ports (GVariant *options, const char **ports, GError **error);

@@ -3,11 +3,8 @@
 
 #include <errno.h>
 #include <glib/gstdio.h>
-#include <sys/socket.h>
-#include <string.h>
-#include <sys/un.h>
-#include <unistd.h>
 
+#include "daemon/core/local-socket.h"
 #include "libpilot/pilot-error.h"
 
 #define BUS_NAME "network.pilotprotocol.Pilot1"
@@ -169,33 +166,6 @@ on_allow_mechanism (GDBusAuthObserver *observer, const char *mechanism, gpointer
   return g_str_equal (mechanism, "EXTERNAL");
 }
 
-/* A socket left by a daemon that was killed answers nobody. One that answers belongs to a daemon that lives. */
-static gboolean
-remove_stale_socket (const char *path, GError **error)
-{
-  struct sockaddr_un address = { .sun_family = AF_UNIX };
-  int fd, result, saved;
-
-  if (strlen (path) >= sizeof address.sun_path) {
-    g_set_error (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT, "the socket path \"%s\" is too long: give a shorter one with --bus", path);
-    return FALSE;
-  }
-  strcpy (address.sun_path, path);
-  fd = socket (AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-  result = connect (fd, (struct sockaddr *) &address, sizeof address);
-  saved = errno;
-  close (fd);
-  if (result == 0 || saved == EAGAIN || saved == EINPROGRESS) {
-    g_set_error (error, PILOT_ERROR, PILOT_ERROR_ALREADY_EXISTS, "another daemon answers on \"%s\"", path);
-    return FALSE;
-  }
-  if (saved == ECONNREFUSED && g_unlink (path) != 0 && errno != ENOENT) {
-    g_set_error (error, PILOT_ERROR, PILOT_ERROR_IO, "cannot remove the stale socket \"%s\": %s", path, g_strerror (errno));
-    return FALSE;
-  }
-  return TRUE;
-}
-
 static gboolean
 listen_private (PilotBus *bus, GError **error)
 {
@@ -210,7 +180,7 @@ listen_private (PilotBus *bus, GError **error)
     g_set_error (error, PILOT_ERROR, PILOT_ERROR_IO, "cannot make the folder \"%s\": %s", folder, g_strerror (errno));
     return FALSE;
   }
-  if (!remove_stale_socket (bus->socket_path, error))
+  if (!pilot_local_socket_clear (bus->socket_path, "--bus", error))
     return FALSE;
   g_signal_connect (observer, "authorize-authenticated-peer", G_CALLBACK (on_authorize_peer), NULL);
   g_signal_connect (observer, "allow-mechanism", G_CALLBACK (on_allow_mechanism), NULL);

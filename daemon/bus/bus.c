@@ -57,37 +57,6 @@ pilot_bus_free (PilotBus *bus)
   g_free (bus);
 }
 
-char *
-pilot_bus_format_node (guint32 node)
-{
-  PilotAddress address = { 0, node };
-  char text[PILOT_ADDRESS_TEXT_SIZE];
-
-  if (node == 0)
-    return g_strdup ("");
-  pilot_address_format (&address, text);
-  return g_strdup (text);
-}
-
-char *
-pilot_bus_format_key (const guint8 *key)
-{
-  return g_base64_encode (key, 32);
-}
-
-const char *
-pilot_bus_path_name (PilotPath path)
-{
-  switch (path) {
-  case PILOT_PATH_DIRECT:
-    return "direct";
-  case PILOT_PATH_RELAY:
-    return "relay";
-  default:
-    return "";
-  }
-}
-
 gboolean
 pilot_bus_read_ports (GVariant *options, const char **ports, GError **error)
 {

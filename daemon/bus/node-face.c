@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "daemon/bus/authority.h"
 #include "daemon/bus/bus-private.h"
+#include "daemon/node/node-describe.h"
 
 #include <unistd.h>
 
@@ -43,7 +44,7 @@ refresh_properties (PilotBus *bus)
 {
   PilotDBusNode *face = bus->node_face;
   PilotNode *node = bus->node;
-  g_autofree char *address = pilot_bus_format_node (pilot_node_get_id (node));
+  g_autofree char *address = pilot_describe_node (pilot_node_get_id (node));
 
   pilot_dbus_node_set_node_id (face, pilot_node_get_id (node));
   pilot_dbus_node_set_address (face, address);
@@ -75,7 +76,7 @@ on_resolved (GObject *source, GAsyncResult *result, gpointer user_data)
     call_fail (call, g_steal_pointer (&error));
     return;
   }
-  address = pilot_bus_format_node (name->node);
+  address = pilot_describe_node (name->node);
   pilot_dbus_node_complete_resolve (call->face, call->invocation, name->node, address,
                                     name->hostname != NULL ? name->hostname : "", name->is_public);
   pilot_node_name_free (name);
@@ -218,76 +219,17 @@ on_unexpose (PilotDBusNode *face, GDBusMethodInvocation *invocation, guint32 nod
 
 /* --- lists --- */
 
-static int
-newest_first (gconstpointer a, gconstpointer b)
-{
-  const PilotTrustRecord *x = *(PilotTrustRecord *const *) a, *y = *(PilotTrustRecord *const *) b;
-
-  return x->time > y->time ? -1 : x->time < y->time;
-}
-
-static GVariant *
-describe_record (PilotBus *bus, const PilotTrustRecord *record)
-{
-  g_autofree char *address = pilot_bus_format_node (record->node);
-  g_autofree char *key = record->has_key ? pilot_bus_format_key (record->key) : g_strdup ("");
-  g_autofree char *opened = NULL;
-  PilotPeerView *view;
-  GVariantDict dict;
-
-  g_variant_dict_init (&dict, NULL);
-  g_variant_dict_insert (&dict, "node_id", "u", record->node);
-  g_variant_dict_insert (&dict, "address", "s", address);
-  g_variant_dict_insert (&dict, "public_key", "s", key);
-  if (record->kind != PILOT_TRUST_TRUSTED)
-    g_variant_dict_insert (&dict, "justification", "s", record->justification != NULL ? record->justification : "");
-  switch (record->kind) {
-  case PILOT_TRUST_TRUSTED:
-    opened = pilot_access_describe (pilot_node_get_access (bus->node), record->node);
-    view = pilot_node_get_peer (bus->node, record->node);
-    g_variant_dict_insert (&dict, "approved_at", "x", record->time);
-    g_variant_dict_insert (&dict, "mutual", "b", record->mutual);
-    g_variant_dict_insert (&dict, "network", "q", record->network);
-    g_variant_dict_insert (&dict, "access", "s", opened);
-    g_variant_dict_insert (&dict, "hostname", "s", view != NULL && view->hostname != NULL ? view->hostname : "");
-    if (view != NULL)
-      pilot_peer_view_free (view);
-    break;
-  case PILOT_TRUST_PENDING:
-    g_variant_dict_insert (&dict, "received_at", "x", record->time);
-    break;
-  default:
-    g_variant_dict_insert (&dict, "sent_at", "x", record->time);
-    g_variant_dict_insert (&dict, "state", "s", "waiting");
-    break;
-  }
-  return g_variant_dict_end (&dict);
-}
-
-static GVariant *
-list_records (PilotBus *bus, PilotTrustKind kind)
-{
-  g_autoptr (GPtrArray) records = pilot_trust_list (pilot_node_get_trust (bus->node), kind);
-  GVariantBuilder list;
-
-  g_ptr_array_sort (records, newest_first);
-  g_variant_builder_init (&list, G_VARIANT_TYPE ("aa{sv}"));
-  for (guint i = 0; i < records->len; i++)
-    g_variant_builder_add_value (&list, describe_record (bus, records->pdata[i]));
-  return g_variant_builder_end (&list);
-}
-
 static gboolean
 on_list_trusted (PilotDBusNode *face, GDBusMethodInvocation *invocation, PilotBus *bus)
 {
-  pilot_dbus_node_complete_list_trusted (face, invocation, list_records (bus, PILOT_TRUST_TRUSTED));
+  pilot_dbus_node_complete_list_trusted (face, invocation, pilot_describe_trust (bus->node, PILOT_TRUST_TRUSTED));
   return TRUE;
 }
 
 static gboolean
 on_list_outgoing (PilotDBusNode *face, GDBusMethodInvocation *invocation, PilotBus *bus)
 {
-  pilot_dbus_node_complete_list_outgoing (face, invocation, list_records (bus, PILOT_TRUST_OUTGOING));
+  pilot_dbus_node_complete_list_outgoing (face, invocation, pilot_describe_trust (bus->node, PILOT_TRUST_OUTGOING));
   return TRUE;
 }
 
@@ -300,7 +242,7 @@ on_refreshed (GObject *source, GAsyncResult *result, gpointer user_data)
   /* Without the registry the list is what is known here, which is still an answer. */
   if (!pilot_trust_refresh_finish (PILOT_TRUST (source), result, &error))
     g_debug ("pending requests could not be asked for: %s", error->message);
-  pilot_dbus_node_complete_list_pending (call->face, call->invocation, list_records (call->bus, PILOT_TRUST_PENDING));
+  pilot_dbus_node_complete_list_pending (call->face, call->invocation, pilot_describe_trust (call->bus->node, PILOT_TRUST_PENDING));
 }
 
 static gboolean
@@ -308,33 +250,6 @@ on_list_pending (PilotDBusNode *face, GDBusMethodInvocation *invocation, PilotBu
 {
   pilot_trust_refresh_async (pilot_node_get_trust (bus->node), NULL, on_refreshed, call_new (bus, face, invocation));
   return TRUE;
-}
-
-static GVariant *
-describe_peer (const PilotPeerView *view)
-{
-  const PilotPeerInfo *info = &view->info;
-  g_autofree char *address = pilot_bus_format_node (info->node);
-  gint64 last_seen = info->last_receive_us == 0 ? 0
-                                                : (g_get_real_time () - (g_get_monotonic_time () - info->last_receive_us)) / G_USEC_PER_SEC;
-  GVariantDict dict;
-
-  g_variant_dict_init (&dict, NULL);
-  g_variant_dict_insert (&dict, "node_id", "u", info->node);
-  g_variant_dict_insert (&dict, "address", "s", address);
-  g_variant_dict_insert (&dict, "hostname", "s", view->hostname != NULL ? view->hostname : "");
-  g_variant_dict_insert (&dict, "trusted", "b", view->trusted);
-  g_variant_dict_insert (&dict, "encrypted", "b", info->session);
-  g_variant_dict_insert (&dict, "authenticated", "b", info->confirmed);
-  g_variant_dict_insert (&dict, "relay", "b", info->path == PILOT_PATH_RELAY);
-  g_variant_dict_insert (&dict, "path", "s", pilot_bus_path_name (info->path));
-  g_variant_dict_insert (&dict, "state", "s", view->state != NULL ? view->state : "");
-  g_variant_dict_insert (&dict, "rtt_ms", "d", info->rtt_us / 1000.0);
-  g_variant_dict_insert (&dict, "last_seen", "x", last_seen);
-  g_variant_dict_insert (&dict, "bytes_sent", "t", info->bytes_sent);
-  g_variant_dict_insert (&dict, "bytes_recv", "t", info->bytes_received);
-  g_variant_dict_insert (&dict, "connections", "u", info->streams);
-  return g_variant_dict_end (&dict);
 }
 
 static gboolean
@@ -345,38 +260,9 @@ on_list_peers (PilotDBusNode *face, GDBusMethodInvocation *invocation, PilotBus 
 
   g_variant_builder_init (&list, G_VARIANT_TYPE ("aa{sv}"));
   for (guint i = 0; i < peers->len; i++)
-    g_variant_builder_add_value (&list, describe_peer (peers->pdata[i]));
+    g_variant_builder_add_value (&list, pilot_describe_peer (peers->pdata[i]));
   pilot_dbus_node_complete_list_peers (face, invocation, g_variant_builder_end (&list));
   return TRUE;
-}
-
-static GVariant *
-describe_connection (const PilotStreamInfo *info)
-{
-  char remote[PILOT_ADDRESS_TEXT_SIZE];
-  GVariantDict dict;
-
-  pilot_address_format (&info->remote, remote);
-  g_variant_dict_init (&dict, NULL);
-  g_variant_dict_insert (&dict, "id", "u", info->id);
-  g_variant_dict_insert (&dict, "local_port", "q", info->local_port);
-  g_variant_dict_insert (&dict, "remote_addr", "s", remote);
-  g_variant_dict_insert (&dict, "remote_port", "q", info->remote_port);
-  g_variant_dict_insert (&dict, "state", "s", pilot_stream_state_to_string (info->state));
-  g_variant_dict_insert (&dict, "cong_win", "t", info->congestion_window);
-  g_variant_dict_insert (&dict, "in_flight", "t", info->bytes_in_flight);
-  g_variant_dict_insert (&dict, "srtt_ms", "d", info->srtt_us / 1000.0);
-  g_variant_dict_insert (&dict, "rttvar_ms", "d", info->rttvar_us / 1000.0);
-  g_variant_dict_insert (&dict, "unacked", "t", info->send_buffered);
-  g_variant_dict_insert (&dict, "peer_recv_win", "t", info->peer_window);
-  g_variant_dict_insert (&dict, "recv_win", "t", info->receive_window);
-  g_variant_dict_insert (&dict, "bytes_sent", "t", info->bytes_sent);
-  g_variant_dict_insert (&dict, "bytes_recv", "t", info->bytes_received);
-  g_variant_dict_insert (&dict, "segs_sent", "t", info->segments_sent);
-  g_variant_dict_insert (&dict, "segs_recv", "t", info->segments_received);
-  g_variant_dict_insert (&dict, "retransmits", "t", info->retransmits);
-  g_variant_dict_insert (&dict, "fast_retx", "t", info->fast_retransmits);
-  return g_variant_dict_end (&dict);
 }
 
 static gboolean
@@ -387,7 +273,7 @@ on_list_connections (PilotDBusNode *face, GDBusMethodInvocation *invocation, Pil
 
   g_variant_builder_init (&list, G_VARIANT_TYPE ("aa{sv}"));
   for (guint i = 0; i < connections->len; i++)
-    g_variant_builder_add_value (&list, describe_connection (&g_array_index (connections, PilotStreamInfo, i)));
+    g_variant_builder_add_value (&list, pilot_describe_connection (&g_array_index (connections, PilotStreamInfo, i)));
   pilot_dbus_node_complete_list_connections (face, invocation, g_variant_builder_end (&list));
   return TRUE;
 }

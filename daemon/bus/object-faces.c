@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "daemon/bus/authority.h"
 #include "daemon/bus/bus-private.h"
+#include "daemon/node/node-describe.h"
 
 static char *
 peer_path (guint32 node)
@@ -135,8 +136,8 @@ static void
 fill_peer (PilotDBusPeer *face, PilotBus *bus, const PilotPeerView *view)
 {
   const PilotPeerInfo *info = &view->info;
-  g_autofree char *address = pilot_bus_format_node (info->node);
-  g_autofree char *key = info->has_key ? pilot_bus_format_key (info->key) : g_strdup ("");
+  g_autofree char *address = pilot_describe_node (info->node);
+  g_autofree char *key = info->has_key ? pilot_describe_key (info->key) : g_strdup ("");
   g_autofree char *opened = pilot_access_describe (pilot_node_get_access (bus->node), info->node);
 
   pilot_dbus_peer_set_node_id (face, info->node);
@@ -148,7 +149,7 @@ fill_peer (PilotDBusPeer *face, PilotBus *bus, const PilotPeerView *view)
   pilot_dbus_peer_set_access (face, opened);
   pilot_dbus_peer_set_state (face, view->state != NULL ? view->state : "");
   pilot_dbus_peer_set_encrypted (face, info->session);
-  pilot_dbus_peer_set_path (face, pilot_bus_path_name (info->path));
+  pilot_dbus_peer_set_path (face, pilot_describe_path (info->path));
   pilot_dbus_peer_set_round_trip_time (face, info->rtt_us);
   pilot_dbus_peer_set_last_seen (face, info->last_receive_us == 0 ? 0
                                                                   : (g_get_real_time () - (g_get_monotonic_time () - info->last_receive_us)) / G_USEC_PER_SEC);
@@ -227,7 +228,7 @@ on_request_added (PilotTrust *trust, guint node, PilotBus *bus)
 {
   g_autoptr (PilotTrustRecord) record = pilot_trust_lookup (trust, PILOT_TRUST_PENDING, node);
   g_autofree char *path = request_path (node);
-  g_autofree char *address = pilot_bus_format_node (node);
+  g_autofree char *address = pilot_describe_node (node);
   g_autoptr (PilotDBusTrustRequest) face = NULL;
   g_autofree char *key = NULL;
   PilotDBusObjectSkeleton *object;
@@ -235,7 +236,7 @@ on_request_added (PilotTrust *trust, guint node, PilotBus *bus)
   if (record == NULL)
     return;
   face = pilot_dbus_trust_request_skeleton_new ();
-  key = record->has_key ? pilot_bus_format_key (record->key) : g_strdup ("");
+  key = record->has_key ? pilot_describe_key (record->key) : g_strdup ("");
   pilot_dbus_trust_request_set_node_id (face, node);
   pilot_dbus_trust_request_set_address (face, address);
   pilot_dbus_trust_request_set_public_key (face, key);
