@@ -3,6 +3,7 @@
 #include "pilotctl/output.h"
 
 #include <glib-unix.h>
+#include <pwd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -55,6 +56,44 @@ start_helper (Client *client, const char *subnet, GError **error)
   return TRUE;
 }
 
+/* "alice" or "1000" becomes the option "uid"; NULL is no limit. FALSE after saying what is wrong. */
+static gboolean
+add_user_option (Invocation *invocation, GVariantDict *options, const char *user)
+{
+  const struct passwd *entry;
+  guint64 uid;
+
+  if (user == NULL)
+    return TRUE;
+  entry = getpwnam (user);
+  if (entry != NULL)
+    uid = entry->pw_uid;
+  else if (!g_ascii_string_to_unsigned (user, 10, 0, G_MAXUINT32 - 1, &uid, NULL)) {
+    output_fail (invocation, PILOT_ERROR_INVALID_ARGUMENT, NULL, _("no user \"%s\" on this machine"), user);
+    return FALSE;
+  }
+  g_variant_dict_insert (options, "uid", "u", (guint32) uid);
+  return TRUE;
+}
+
+/* (transfer full): his name, or the number of one without. */
+static char *
+describe_user (GVariant *mapping)
+{
+  uid_t uid = (uid_t) dict_int (mapping, "uid");
+  const struct passwd *entry = getpwuid (uid);
+
+  return entry != NULL ? g_strdup (entry->pw_name) : g_strdup_printf ("%u", (guint) uid);
+}
+
+static gboolean
+is_limited (GVariant *mapping)
+{
+  g_autoptr (GVariant) uid = g_variant_lookup_value (mapping, "uid", G_VARIANT_TYPE_UINT32);
+
+  return uid != NULL;
+}
+
 static char *
 describe_ports (GVariant *mapping)
 {
@@ -90,12 +129,22 @@ warn_about_ports (GVariant *mapping)
 }
 
 static void
+print_user (GVariant *mapping)
+{
+  g_autofree char *user = is_limited (mapping) ? describe_user (mapping) : NULL;
+
+  if (user != NULL)
+    g_print (_("  only %s"), user);
+}
+
+static void
 print_mapped (GVariant *mapping)
 {
   g_autofree char *ports = describe_ports (mapping);
   const char *state = dict_string (mapping, "state");
 
   g_print (_("mapped %s → %s  %s"), dict_string (mapping, "local_ip"), dict_string (mapping, "pilot_addr"), ports);
+  print_user (mapping);
   if (g_str_equal (state, "up"))
     g_print ("\n");
   else
@@ -155,12 +204,13 @@ start_result (Client *client, GVariant *mappings, const char *subnet)
 int
 command_gateway_start (Invocation *invocation)
 {
-  g_autofree char *ports = NULL, *subnet = NULL, *mode = NULL, *chosen = NULL;
+  g_autofree char *ports = NULL, *subnet = NULL, *mode = NULL, *user = NULL, *chosen = NULL;
   gboolean foreground = FALSE;
   const GOptionEntry entries[] = {
     { "ports", 0, 0, G_OPTION_ARG_STRING, &ports, N_("Ports to map (default: all)"), "LIST" },
     { "subnet", 0, 0, G_OPTION_ARG_STRING, &subnet, N_("Where local addresses come from"), "CIDR" },
     { "mode", 0, 0, G_OPTION_ARG_STRING, &mode, N_("\"redirect\" (nftables) or \"listen\""), "MODE" },
+    { "user", 0, 0, G_OPTION_ARG_STRING, &user, N_("The only user of this machine who may connect (default: everybody)"), "USER" },
     { "foreground", 0, 0, G_OPTION_ARG_NONE, &foreground, N_("Stay, and clean up on Ctrl-C"), NULL },
     { NULL }
   };
@@ -173,11 +223,16 @@ command_gateway_start (Invocation *invocation)
   client = client_open (invocation, entries, 0, 4096, &exit_code);
   if (client == NULL)
     return exit_code;
-  chosen = choose_subnet (client, subnet);
-  if (!start_helper (client, chosen, &error))
-    return output_error (invocation, error);
-
   g_variant_dict_init (&options, NULL);
+  if (!add_user_option (invocation, &options, user)) {
+    g_variant_dict_clear (&options);
+    return EXIT_FAILED;
+  }
+  chosen = choose_subnet (client, subnet);
+  if (!start_helper (client, chosen, &error)) {
+    g_variant_dict_clear (&options);
+    return output_error (invocation, error);
+  }
   if (ports != NULL)
     g_variant_dict_insert (&options, "ports", "s", ports);
   if (mode != NULL)
@@ -238,6 +293,7 @@ print_row (GVariant *mapping)
   if (*hostname != '\0')
     g_print ("  %s", hostname);
   g_print ("  %s  %s", dict_string (mapping, "state"), ports);
+  print_user (mapping);
   if (*dict_string (mapping, "path") != '\0')
     g_print ("  %s", dict_string (mapping, "path"));
   g_print (_("  open %d, total %d, in %s, out %s\n"), (int) dict_int (mapping, "open"), (int) dict_int (mapping, "total"), in, out);
@@ -288,9 +344,10 @@ command_gateway_list (Invocation *invocation)
 int
 command_gateway_map (Invocation *invocation)
 {
-  g_autofree char *ports = NULL;
+  g_autofree char *ports = NULL, *user = NULL;
   const GOptionEntry entries[] = {
     { "ports", 0, 0, G_OPTION_ARG_STRING, &ports, N_("Ports to map (default: as at start)"), "LIST" },
+    { "user", 0, 0, G_OPTION_ARG_STRING, &user, N_("The only user of this machine who may connect (default: everybody)"), "USER" },
     { NULL }
   };
   g_autoptr (Client) client = NULL;
@@ -305,6 +362,10 @@ command_gateway_map (Invocation *invocation)
   if (invocation->argc > 2 && *invocation->argv[2] == '\0')
     return output_fail (invocation, PILOT_ERROR_INVALID_ARGUMENT, _("leave it out to have the next free one"), _("the IP address is empty"));
   g_variant_dict_init (&options, NULL);
+  if (!add_user_option (invocation, &options, user)) {
+    g_variant_dict_clear (&options);
+    return EXIT_FAILED;
+  }
   if (ports != NULL)
     g_variant_dict_insert (&options, "ports", "s", ports);
   reply = client_call (client, "Gateway", "Map",

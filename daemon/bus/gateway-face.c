@@ -95,6 +95,8 @@ pilot_gateway_face_describe (PilotMapping *mapping)
   g_variant_dict_insert (&dict, "bytes_out", "t", pilot_mapping_get_bytes_out (mapping));
   g_variant_dict_insert (&dict, "path", "s", pilot_mapping_get_path (mapping));
   g_variant_dict_insert (&dict, "last_error", "s", pilot_mapping_get_last_error (mapping));
+  if (pilot_mapping_get_uid (mapping) != PILOT_UID_ANY)
+    g_variant_dict_insert (&dict, "uid", "u", pilot_mapping_get_uid (mapping));
   return g_variant_dict_end (&dict);
 }
 

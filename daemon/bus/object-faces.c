@@ -84,6 +84,7 @@ fill_mapping (PilotDBusMapping *face, PilotMapping *mapping)
   pilot_dbus_mapping_set_bytes_out (face, pilot_mapping_get_bytes_out (mapping));
   pilot_dbus_mapping_set_path (face, pilot_mapping_get_path (mapping));
   pilot_dbus_mapping_set_last_error (face, pilot_mapping_get_last_error (mapping));
+  pilot_dbus_mapping_set_user_id (face, pilot_mapping_get_uid (mapping) != PILOT_UID_ANY ? (gint64) pilot_mapping_get_uid (mapping) : -1);
 }
 
 static void

@@ -29,6 +29,7 @@ pilot_target_new (guint32 node, guint32 local, const char *hostname, const GArra
   target->node = node;
   target->local = local;
   target->hostname = g_strdup (hostname);
+  target->uid = PILOT_UID_ANY;
   target->ports = g_array_new (FALSE, FALSE, sizeof (guint16));
   if (ports->len > 0)
     g_array_append_vals (target->ports, ports->data, ports->len);
@@ -62,6 +63,7 @@ pilot_change_new (PilotGateway *gateway)
     PilotTarget *target = pilot_target_new (pilot_mapping_get_peer (mapping), pilot_mapping_get_local (mapping),
                                             pilot_mapping_get_hostname (mapping), pilot_mapping_get_wanted (mapping));
 
+    target->uid = pilot_mapping_get_uid (mapping);
     target->mapping = g_object_ref (mapping);
     g_ptr_array_add (change->targets, target);
   }
@@ -103,7 +105,7 @@ describe_change (const PilotChange *change)
     const PilotTarget *target = g_ptr_array_index (change->targets, i);
     g_autofree char *ports = pilot_port_list_format (target->ports);
 
-    pilot_gateway_state_add (state, target->node, target->local, target->hostname, ports);
+    pilot_gateway_state_add (state, target->node, target->local, target->hostname, ports, target->uid);
   }
   return state;
 }
@@ -272,6 +274,7 @@ commit (PilotGateway *gateway, Work *work, PilotPrivilegedPlan *plan)
     else if (pilot_mapping_is_down (target->mapping))
       pilot_mapping_set_last_error (target->mapping, "");
     pilot_mapping_set_wanted (target->mapping, target->ports);
+    pilot_mapping_set_uid (target->mapping, target->uid);
     if (work->redirect)
       pilot_mapping_set_redirected (target->mapping);
     else

@@ -10,13 +10,15 @@
 
 G_BEGIN_DECLS
 
-/* Shared by gateway.c (the object, its queue of operations, what happens on connections) and gateway-change.c (how a change is made). */
+/* Shared by gateway.c (the object, what happens on connections, unmap, stop, restore), gateway-add.c (start and map), gateway-operation.c (one
+ * after the other) and gateway-change.c (how a change is made). */
 
 /* One mapping as it shall be after a change. */
 typedef struct {
   guint32 node, local;
   char *hostname;
   GArray *ports;         /* guint16; empty = every port */
+  guint32 uid;           /* PILOT_UID_ANY, or the only user who may connect */
   PilotMapping *mapping; /* (nullable): the one there is already */
   gboolean strict;       /* the change fails when no port of it can be listened on */
   gboolean allocated;    /* by this change: given back when it fails */
@@ -59,11 +61,27 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (PilotChange, pilot_change_free)
 
 /* Gives back what was allocated for it. */
 void pilot_change_give_back (PilotChange *change, PilotGateway *gateway);
+/*
+ * PilotOperation: operations run one after the other, in the order they were asked for. Each is a GTask of the gateway whose data begins with
+ * this; it ends with pilot_operation_return().
+ */
+typedef struct {
+  void (*begin) (GTask *task);
+} PilotOperation;
+
+/* Takes the task and its data. */
+void pilot_operation_queue (GTask *task, PilotOperation *operation, GDestroyNotify free_operation);
+/* One that needs no data. */
+void pilot_operation_queue_simple (GTask *task, void (*begin) (GTask *task));
+/* Ends the one under way and begins the next. @error (transfer full) NULL: it succeeded with @result, or with TRUE when that is NULL too. */
+void pilot_operation_return (GTask *task, GError *error, gpointer result, GDestroyNotify free_result);
+
 /* Makes it so, all or nothing: file first, then addresses, listeners and rules, then the objects. Takes the change. */
 void pilot_gateway_change_async (PilotGateway *gateway, PilotChange *change, GAsyncReadyCallback callback, gpointer user_data);
 gboolean pilot_gateway_change_finish (PilotGateway *gateway, GAsyncResult *result, GError **error);
 /* Forgets everything that is in memory of the gateway being active. */
 void pilot_gateway_deactivate (PilotGateway *gateway);
+void pilot_gateway_emit_changed (PilotGateway *gateway);
 void pilot_gateway_mapping_added (PilotGateway *gateway, PilotMapping *mapping);
 void pilot_gateway_mapping_removed (PilotGateway *gateway, PilotMapping *mapping);
 void pilot_gateway_redirected (int fd, guint32 address, guint16 port, gpointer user_data);

@@ -6,6 +6,7 @@
 #include <json-glib/json-glib.h>
 #include <string.h>
 
+#include "daemon/gateway/gateway.h"
 #include "daemon/gateway/port-list.h"
 #include "daemon/helper/nft-rules.h"
 #include "libpilot/pilot-address.h"
@@ -46,7 +47,7 @@ pilot_gateway_state_free (PilotGatewayState *state)
 }
 
 void
-pilot_gateway_state_add (PilotGatewayState *state, guint32 node, guint32 local, const char *hostname, const char *ports)
+pilot_gateway_state_add (PilotGatewayState *state, guint32 node, guint32 local, const char *hostname, const char *ports, guint32 uid)
 {
   PilotSavedMapping *mapping = g_new0 (PilotSavedMapping, 1);
 
@@ -54,6 +55,7 @@ pilot_gateway_state_add (PilotGatewayState *state, guint32 node, guint32 local, 
   mapping->local = local;
   mapping->hostname = g_strdup (hostname);
   mapping->ports = g_strdup (ports);
+  mapping->uid = uid;
   g_ptr_array_add (state->mappings, mapping);
 }
 
@@ -68,13 +70,32 @@ get_string (JsonObject *object, const char *name)
              : NULL;
 }
 
+/* A limit that cannot be read must not become none. */
+static gboolean
+read_uid (JsonObject *object, guint32 *uid, GError **error)
+{
+  JsonNode *node = json_object_get_member (object, "uid");
+  gint64 value;
+
+  *uid = PILOT_UID_ANY;
+  if (node == NULL)
+    return TRUE;
+  value = JSON_NODE_HOLDS_VALUE (node) && json_node_get_value_type (node) == G_TYPE_INT64 ? json_node_get_int (node) : -1;
+  if (value < 0 || value >= PILOT_UID_ANY) {
+    g_set_error (error, PILOT_ERROR, PILOT_ERROR_CORRUPT, "\"uid\" of a mapping is not a user id");
+    return FALSE;
+  }
+  *uid = (guint32) value;
+  return TRUE;
+}
+
 static gboolean
 read_mapping (PilotGatewayState *state, const PilotSubnet *subnet, JsonNode *node, GError **error)
 {
   JsonObject *object = JSON_NODE_HOLDS_OBJECT (node) ? json_node_get_object (node) : NULL;
   const char *pilot_text, *local_text, *hostname, *ports;
   PilotAddress address;
-  guint32 local;
+  guint32 local, uid;
 
   if (object == NULL) {
     g_set_error (error, PILOT_ERROR, PILOT_ERROR_CORRUPT, "a mapping is not an object");
@@ -99,7 +120,9 @@ read_mapping (PilotGatewayState *state, const PilotSubnet *subnet, JsonNode *nod
       return FALSE;
     }
   }
-  pilot_gateway_state_add (state, address.node, local, hostname != NULL ? hostname : "", ports);
+  if (!read_uid (object, &uid, error))
+    return FALSE;
+  pilot_gateway_state_add (state, address.node, local, hostname != NULL ? hostname : "", ports, uid);
   return TRUE;
 }
 
@@ -206,6 +229,10 @@ pilot_gateway_state_save (const PilotGatewayState *state, const char *path, GErr
     json_builder_add_string_value (builder, mapping->hostname);
     json_builder_set_member_name (builder, "ports");
     json_builder_add_string_value (builder, mapping->ports);
+    if (mapping->uid != PILOT_UID_ANY) {
+      json_builder_set_member_name (builder, "uid");
+      json_builder_add_int_value (builder, mapping->uid);
+    }
     json_builder_end_object (builder);
   }
   json_builder_end_array (builder);

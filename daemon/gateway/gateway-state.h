@@ -11,6 +11,7 @@ typedef struct {
   guint32 local;  /* host byte order */
   char *hostname; /* "" = unknown */
   char *ports;    /* "" = every port */
+  guint32 uid;    /* the only user who may connect; PILOT_UID_ANY = everybody */
 } PilotSavedMapping;
 
 typedef struct {
@@ -24,7 +25,7 @@ typedef struct {
 PilotGatewayState *pilot_gateway_state_new (void);
 void pilot_gateway_state_free (PilotGatewayState *state);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (PilotGatewayState, pilot_gateway_state_free)
-void pilot_gateway_state_add (PilotGatewayState *state, guint32 node, guint32 local, const char *hostname, const char *ports);
+void pilot_gateway_state_add (PilotGatewayState *state, guint32 node, guint32 local, const char *hostname, const char *ports, guint32 uid);
 
 /* A missing file is an inactive gateway. CORRUPT when it makes no sense; the file is left as it is. */
 PilotGatewayState *pilot_gateway_state_load (const char *path, GError **error);

@@ -18,78 +18,7 @@ enum { MAPPING_ADDED,
        N_SIGNALS };
 static guint signals[N_SIGNALS];
 
-/*
- * Operations run one after the other, in the order they were asked for. Each is a GTask whose data says how it begins; it ends with
- * operation_return_*().
- */
-typedef struct {
-  void (*begin) (GTask *task);
-  /* start, map */
-  char *subnet, *ports, *mode;
-  PilotAddress *addresses;
-  guint n_addresses;
-  guint32 wanted_local; /* map, unmap; 0 = none */
-  gboolean is_map;
-  GArray *port_list;
-  PilotChange *change; /* on the way */
-} Operation;
-
 static void queue_refresh (PilotGateway *gateway);
-
-static void
-operation_free (Operation *operation)
-{
-  g_free (operation->subnet);
-  g_free (operation->ports);
-  g_free (operation->mode);
-  g_free (operation->addresses);
-  g_clear_pointer (&operation->port_list, g_array_unref);
-  g_clear_pointer (&operation->change, pilot_change_free);
-  g_free (operation);
-}
-
-static void operation_return (GTask *task, GError *error, gpointer result, GDestroyNotify free_result);
-
-static void
-begin_first (PilotGateway *gateway)
-{
-  GTask *task = g_queue_peek_head (&gateway->operations);
-
-  if (task == NULL)
-    return;
-  if (gateway->shut_down)
-    operation_return (task, g_error_new (PILOT_ERROR, PILOT_ERROR_CANCELLED, "the daemon is going down"), NULL, NULL);
-  else
-    ((Operation *) g_task_get_task_data (task))->begin (task);
-}
-
-static void
-queue_operation (GTask *task, Operation *operation)
-{
-  PilotGateway *gateway = g_task_get_source_object (task);
-
-  g_task_set_task_data (task, operation, (GDestroyNotify) operation_free);
-  g_queue_push_tail (&gateway->operations, task);
-  if (gateway->operations.length == 1)
-    begin_first (gateway);
-}
-
-/* @error NULL: it succeeded with @result. */
-static void
-operation_return (GTask *task, GError *error, gpointer result, GDestroyNotify free_result)
-{
-  g_autoptr (PilotGateway) gateway = g_object_ref (g_task_get_source_object (task));
-
-  g_queue_pop_head (&gateway->operations);
-  if (error != NULL)
-    g_task_return_error (task, error);
-  else if (result != NULL)
-    g_task_return_pointer (task, result, free_result);
-  else
-    g_task_return_boolean (task, TRUE);
-  g_object_unref (task);
-  begin_first (gateway);
-}
 
 PilotAllocator *
 pilot_gateway_get_allocator (PilotGateway *gateway, GError **error)
@@ -248,7 +177,7 @@ refresh_done (GObject *source, GAsyncResult *result, gpointer user_data)
     g_message ("rules are not up to date: %s", error->message);
     g_clear_error (&error);
   }
-  operation_return (user_data, NULL, NULL, NULL);
+  pilot_operation_return (user_data, NULL, NULL, NULL);
 }
 
 static void
@@ -260,7 +189,7 @@ begin_refresh (GTask *task)
   gateway->refresh_queued = FALSE;
   /* A helper that has gone is not looked for just for this. */
   if (!gateway->active || !gateway->redirect || gateway->privileged == NULL || !pilot_privileged_is_alive (gateway->privileged)) {
-    operation_return (task, NULL, NULL, NULL);
+    pilot_operation_return (task, NULL, NULL, NULL);
     return;
   }
   change = pilot_change_new (gateway);
@@ -271,402 +200,24 @@ begin_refresh (GTask *task)
 static void
 queue_refresh (PilotGateway *gateway)
 {
-  Operation *operation;
-
   if (gateway->refresh_queued || gateway->shut_down)
     return;
   gateway->refresh_queued = TRUE;
-  operation = g_new0 (Operation, 1);
-  operation->begin = begin_refresh;
-  queue_operation (g_task_new (gateway, NULL, NULL, NULL), operation);
+  pilot_operation_queue_simple (g_task_new (gateway, NULL, NULL, NULL), begin_refresh);
 }
 
-/* ---- start and map ---- */
-
-static PilotTarget *
-find_target (PilotChange *change, guint32 node)
+void
+pilot_gateway_emit_changed (PilotGateway *gateway)
 {
-  for (guint i = 0; i < change->targets->len; i++) {
-    PilotTarget *target = g_ptr_array_index (change->targets, i);
-
-    if (target->node == node)
-      return target;
-  }
-  return NULL;
-}
-
-static gint
-compare_u16 (gconstpointer a, gconstpointer b)
-{
-  return (gint) * (const guint16 *) a - (gint) * (const guint16 *) b;
-}
-
-/* A second start adds. Every port and some more is every port. */
-static void
-merge_ports (PilotTarget *target, const GArray *ports)
-{
-  if (target->ports->len == 0)
-    return;
-  if (ports->len == 0) {
-    g_array_set_size (target->ports, 0);
-    return;
-  }
-  for (guint i = 0; i < ports->len; i++) {
-    guint16 port = g_array_index (ports, guint16, i);
-
-    if (!pilot_port_list_contains (target->ports, port))
-      g_array_append_val (target->ports, port);
-  }
-  g_array_sort (target->ports, compare_u16);
-}
-
-static gboolean
-check_peer (PilotGateway *gateway, const PilotAddress *address, GError **error)
-{
-  char text[PILOT_ADDRESS_TEXT_SIZE];
-
-  pilot_address_format (address, text);
-  if (address->node == 0 || pilot_address_is_broadcast (address)) {
-    g_set_error (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT, "\"%s\" is not the address of a node", text);
-    return FALSE;
-  }
-  if (address->node == pilot_node_get_id (gateway->node)) {
-    g_set_error (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT, "\"%s\" is this node itself: name the peer to reach", text);
-    return FALSE;
-  }
-  return TRUE;
-}
-
-static char *
-peer_hostname (PilotGateway *gateway, guint32 node)
-{
-  PilotPeerView *view = pilot_node_get_peer (gateway->node, node);
-  char *hostname;
-
-  if (view == NULL)
-    return g_strdup ("");
-  hostname = g_strdup (view->hostname != NULL ? view->hostname : "");
-  pilot_peer_view_free (view);
-  return hostname;
-}
-
-/* Asks the allocator. 0 with an error. */
-static guint32
-allocate (PilotGateway *gateway, const PilotAddress *address, guint32 wanted, GError **error)
-{
-  PilotAllocator *allocator = pilot_gateway_get_allocator (gateway, error);
-  g_autoptr (GInetAddress) wish = NULL, given = NULL;
-  char text[PILOT_IPV4_TEXT_SIZE];
-  guint32 local;
-
-  if (allocator == NULL)
-    return 0;
-  if (wanted != 0)
-    wish = g_inet_address_new_from_string (pilot_ipv4_format (wanted, text));
-  given = pilot_call_allocate (allocator, address, wish, error);
-  if (given == NULL)
-    return 0;
-  if (g_inet_address_get_family (given) != G_SOCKET_FAMILY_IPV4) {
-    pilot_call_release (allocator, address, NULL);
-    g_set_error (error, PILOT_ERROR, PILOT_ERROR_NOT_SUPPORTED, "allocator \"%s\" gives IPv6 addresses, which the gateway cannot use yet",
-                 pilot_plugin_get_name (PILOT_PLUGIN (allocator)));
-    return 0;
-  }
-  memcpy (&local, g_inet_address_to_bytes (given), sizeof local);
-  return ntohl (local);
-}
-
-/* One address of a start or map becomes part of the change. */
-static gboolean
-add_target (PilotGateway *gateway, PilotChange *change, const Operation *operation, const PilotAddress *address,
-            const GArray *ports, GError **error)
-{
-  PilotTarget *target = find_target (change, address->node);
-  g_autofree char *hostname = NULL;
-  char text[PILOT_IPV4_TEXT_SIZE];
-  PilotSubnet subnet;
-  guint32 local;
-
-  if (!pilot_subnet_parse_text (change->subnet, &subnet, error) ||
-      (operation->wanted_local != 0 && !pilot_subnet_check_host (&subnet, operation->wanted_local, error)))
-    return FALSE;
-  if (target != NULL) {
-    if (operation->wanted_local != 0 && operation->wanted_local != target->local) {
-      g_set_error (error, PILOT_ERROR, PILOT_ERROR_ALREADY_EXISTS, "node %u is mapped to %s already: unmap that first",
-                   address->node, pilot_ipv4_format (target->local, text));
-      return FALSE;
-    }
-    if (operation->ports != NULL)
-      merge_ports (target, ports);
-    return TRUE;
-  }
-  local = allocate (gateway, address, operation->wanted_local, error);
-  if (local == 0)
-    return FALSE;
-  hostname = peer_hostname (gateway, address->node);
-  target = pilot_target_new (address->node, local, hostname, ports);
-  target->allocated = target->strict = TRUE;
-  g_ptr_array_add (change->targets, target);
-  /* The plugin is not trusted to stay inside: what it gave goes through the same check. */
-  return pilot_subnet_check_host (&subnet, local, error);
-}
-
-/* Subnet and mode of a start: may differ from what runs only while nothing is mapped. */
-static gboolean
-settle_options (PilotGateway *gateway, PilotChange *change, const Operation *operation, GError **error)
-{
-  PilotAllocator *allocator = pilot_gateway_get_allocator (gateway, error);
-  gboolean mapped = g_hash_table_size (gateway->by_local) > 0;
-  g_autoptr (GInetAddressMask) mask = NULL;
-  g_autofree char *current = NULL;
-  const char *wanted;
-  PilotSubnet subnet;
-
-  if (allocator == NULL)
-    return FALSE;
-  if (operation->mode != NULL && operation->mode[0] != '\0') {
-    if (strcmp (operation->mode, "redirect") != 0 && strcmp (operation->mode, "listen") != 0) {
-      g_set_error (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT, "mode is \"redirect\" or \"listen\"");
-      return FALSE;
-    }
-    if (mapped && strcmp (operation->mode, pilot_gateway_get_mode (gateway)) != 0) {
-      g_set_error (error, PILOT_ERROR, PILOT_ERROR_CONFLICT, "the gateway runs in mode \"%s\": stop it first",
-                   pilot_gateway_get_mode (gateway));
-      return FALSE;
-    }
-    g_free (change->mode_wanted);
-    change->mode_wanted = g_strdup (operation->mode);
-  }
-  mask = pilot_call_get_subnet (allocator, error);
-  if (mask == NULL)
-    return FALSE;
-  current = g_inet_address_mask_to_string (mask);
-  if (gateway->default_subnet == NULL)
-    gateway->default_subnet = g_strdup (current);
-  if (operation->subnet != NULL && operation->subnet[0] != '\0')
-    wanted = operation->subnet;
-  else
-    wanted = gateway->active ? gateway->subnet : gateway->default_subnet;
-  if (!pilot_subnet_parse_text (wanted, &subnet, error))
-    return FALSE;
-  if (mapped && strcmp (wanted, gateway->subnet) != 0) {
-    g_set_error (error, PILOT_ERROR, PILOT_ERROR_CONFLICT, "the gateway runs with subnet %s: stop it first", gateway->subnet);
-    return FALSE;
-  }
-  /* Said anew to a fresh gateway, which begins at the first address, and when a start that failed has left another one behind. */
-  if (!mapped && (!gateway->active || strcmp (current, wanted) != 0) && !pilot_call_set_subnet (allocator, wanted, error))
-    return FALSE;
-  g_free (change->subnet);
-  change->subnet = g_strdup (wanted);
-  return TRUE;
-}
-
-static GPtrArray *
-mappings_of (PilotGateway *gateway, const Operation *operation)
-{
-  GPtrArray *mappings = g_ptr_array_new_with_free_func (g_object_unref);
-
-  for (guint i = 0; i < operation->n_addresses; i++) {
-    PilotMapping *mapping = g_hash_table_lookup (gateway->by_node, GUINT_TO_POINTER (operation->addresses[i].node));
-
-    if (mapping != NULL)
-      g_ptr_array_add (mappings, g_object_ref (mapping));
-  }
-  return mappings;
-}
-
-static void
-add_done (GObject *source, GAsyncResult *result, gpointer user_data)
-{
-  PilotGateway *gateway = PILOT_GATEWAY (source);
-  GTask *task = user_data;
-  GError *error = NULL;
-
-  if (!pilot_gateway_change_finish (gateway, result, &error)) {
-    operation_return (task, error, NULL, NULL);
-    return;
-  }
   g_signal_emit (gateway, signals[CHANGED], 0);
-  operation_return (task, NULL, mappings_of (gateway, g_task_get_task_data (task)), (GDestroyNotify) g_ptr_array_unref);
-}
-
-/* What can be found wrong before anything is asked of anybody. */
-static gboolean
-prepare_add (PilotGateway *gateway, Operation *operation, PilotChange *change, GError **error)
-{
-  const char *port_text = operation->ports != NULL ? operation->ports : operation->is_map ? gateway->ports
-                                                                                          : "";
-
-  operation->port_list = pilot_port_list_parse (port_text, error);
-  if (operation->port_list == NULL || !settle_options (gateway, change, operation, error))
-    return FALSE;
-  for (guint i = 0; i < operation->n_addresses; i++)
-    if (!check_peer (gateway, &operation->addresses[i], error))
-      return FALSE;
-  if (!operation->is_map) {
-    g_free (change->ports);
-    change->ports = pilot_port_list_format (operation->port_list);
-  }
-  return TRUE;
-}
-
-static void
-add_targets (GTask *task)
-{
-  PilotGateway *gateway = g_task_get_source_object (task);
-  Operation *operation = g_task_get_task_data (task);
-  g_autoptr (PilotChange) change = g_steal_pointer (&operation->change);
-  GError *error = NULL;
-
-  for (guint i = 0; i < operation->n_addresses; i++)
-    if (!add_target (gateway, change, operation, &operation->addresses[i], operation->port_list, &error)) {
-      pilot_change_give_back (change, gateway);
-      operation_return (task, error, NULL, NULL);
-      return;
-    }
-  pilot_gateway_change_async (gateway, g_steal_pointer (&change), add_done, task);
-}
-
-static void
-probed (GObject *source, GAsyncResult *result, gpointer user_data)
-{
-  g_autoptr (PilotPrivilegedPlan) plan = NULL;
-  GError *error = NULL;
-
-  plan = pilot_privileged_apply_finish (PILOT_PRIVILEGED (source), result, &error);
-  if (plan != NULL)
-    add_targets (user_data);
-  else
-    operation_return (user_data, error, NULL, NULL);
-}
-
-static void
-probe_found (GObject *source, GAsyncResult *result, gpointer user_data)
-{
-  GError *error = NULL;
-  g_autoptr (PilotPrivileged) privileged = pilot_privileged_find_finish (result, &error);
-  PilotPrivilegedPlan *plan;
-
-  if (privileged == NULL) {
-    operation_return (user_data, error, NULL, NULL);
-    return;
-  }
-  plan = pilot_privileged_plan_new ();
-  plan->check_overlap = TRUE;
-  pilot_privileged_apply_async (privileged, plan, NULL, probed, user_data);
-}
-
-static void
-begin_add (GTask *task)
-{
-  PilotGateway *gateway = g_task_get_source_object (task);
-  Operation *operation = g_task_get_task_data (task);
-  GError *error = NULL;
-
-  if (operation->is_map && !gateway->active) {
-    error = g_error_new (PILOT_ERROR, PILOT_ERROR_NOT_RUNNING, "gateway is not running");
-    pilot_error_set_hint (error, "run: sudo pilotctl gateway start …");
-    operation_return (task, error, NULL, NULL);
-    return;
-  }
-  operation->change = pilot_change_new (gateway);
-  if (!prepare_add (gateway, operation, operation->change, &error)) {
-    operation_return (task, error, NULL, NULL);
-    return;
-  }
-  /* An allocator that counts forward does not take back what it gave: a start that lacks the privilege, or has the wrong subnet, is to
-   * fail before the first address is handed out. */
-  if (gateway->privileged == NULL || !pilot_privileged_is_alive (gateway->privileged))
-    pilot_privileged_find_async (operation->change->subnet, pilot_gateway_helper_socket (gateway), NULL, probe_found, task);
-  else
-    add_targets (task);
-}
-
-static char *
-lookup_option (GVariant *options, const char *key)
-{
-  char *value = NULL;
-
-  if (options != NULL)
-    g_variant_lookup (options, key, "s", &value);
-  return value;
-}
-
-static Operation *
-add_operation_new (GVariant *options, const PilotAddress *addresses, guint n_addresses)
-{
-  Operation *operation = g_new0 (Operation, 1);
-
-  operation->begin = begin_add;
-  operation->subnet = lookup_option (options, "subnet");
-  operation->ports = lookup_option (options, "ports");
-  operation->mode = lookup_option (options, "mode");
-  operation->n_addresses = n_addresses;
-  if (n_addresses > 0)
-    operation->addresses = g_memdup2 (addresses, n_addresses * sizeof *addresses);
-  return operation;
-}
-
-static gboolean
-check_options (GVariant *options, GError **error)
-{
-  g_autofree char *user = lookup_option (options, "user");
-
-  if (user == NULL || user[0] == '\0')
-    return TRUE;
-  g_set_error (error, PILOT_ERROR, PILOT_ERROR_NOT_SUPPORTED, "limiting a mapping to a user is not there yet");
-  return FALSE;
-}
-
-void
-pilot_gateway_start_async (PilotGateway *gateway, GVariant *options, const PilotAddress *addresses, guint n_addresses,
-                           GCancellable *cancellable, GAsyncReadyCallback callback, gpointer user_data)
-{
-  GTask *task = g_task_new (gateway, NULL, callback, user_data);
-  GError *error = NULL;
-
-  if (!check_options (options, &error)) {
-    g_task_return_error (task, error);
-    g_object_unref (task);
-    return;
-  }
-  queue_operation (task, add_operation_new (options, addresses, n_addresses));
-}
-
-GPtrArray *
-pilot_gateway_start_finish (PilotGateway *gateway, GAsyncResult *result, GError **error)
-{
-  return g_task_propagate_pointer (G_TASK (result), error);
-}
-
-void
-pilot_gateway_map_async (PilotGateway *gateway, const PilotAddress *address, const char *local_ip, GVariant *options,
-                         GCancellable *cancellable, GAsyncReadyCallback callback, gpointer user_data)
-{
-  GTask *task = g_task_new (gateway, NULL, callback, user_data);
-  Operation *operation = add_operation_new (options, address, 1);
-  GError *error = NULL;
-
-  operation->is_map = TRUE;
-  if (!check_options (options, &error) ||
-      (local_ip != NULL && local_ip[0] != '\0' && !pilot_ipv4_parse (local_ip, &operation->wanted_local, &error))) {
-    operation_free (operation);
-    g_task_return_error (task, error);
-    g_object_unref (task);
-    return;
-  }
-  queue_operation (task, operation);
-}
-
-PilotMapping *
-pilot_gateway_map_finish (PilotGateway *gateway, GAsyncResult *result, GError **error)
-{
-  g_autoptr (GPtrArray) mappings = g_task_propagate_pointer (G_TASK (result), error);
-
-  return mappings != NULL ? g_object_ref (g_ptr_array_index (mappings, 0)) : NULL;
 }
 
 /* ---- unmap ---- */
+
+typedef struct {
+  PilotOperation operation; /* first */
+  guint32 local;
+} Unmap;
 
 static void
 simple_done (GObject *source, GAsyncResult *result, gpointer user_data)
@@ -674,25 +225,25 @@ simple_done (GObject *source, GAsyncResult *result, gpointer user_data)
   GError *error = NULL;
 
   if (pilot_gateway_change_finish (PILOT_GATEWAY (source), result, &error))
-    g_signal_emit (source, signals[CHANGED], 0);
-  operation_return (user_data, error, NULL, NULL);
+    pilot_gateway_emit_changed (PILOT_GATEWAY (source));
+  pilot_operation_return (user_data, error, NULL, NULL);
 }
 
 static void
 begin_unmap (GTask *task)
 {
   PilotGateway *gateway = g_task_get_source_object (task);
-  const Operation *operation = g_task_get_task_data (task);
-  PilotMapping *mapping = g_hash_table_lookup (gateway->by_local, GUINT_TO_POINTER (operation->wanted_local));
+  const Unmap *unmap = g_task_get_task_data (task);
+  PilotMapping *mapping = g_hash_table_lookup (gateway->by_local, GUINT_TO_POINTER (unmap->local));
   char text[PILOT_IPV4_TEXT_SIZE];
   PilotChange *change;
 
   if (!gateway->active || mapping == NULL) {
-    operation_return (task,
-                      gateway->active ? g_error_new (PILOT_ERROR, PILOT_ERROR_NOT_FOUND, "no mapping for %s",
-                                                     pilot_ipv4_format (operation->wanted_local, text))
-                                      : g_error_new (PILOT_ERROR, PILOT_ERROR_NOT_RUNNING, "gateway is not running"),
-                      NULL, NULL);
+    pilot_operation_return (task,
+                            gateway->active ? g_error_new (PILOT_ERROR, PILOT_ERROR_NOT_FOUND, "no mapping for %s",
+                                                           pilot_ipv4_format (unmap->local, text))
+                                            : g_error_new (PILOT_ERROR, PILOT_ERROR_NOT_RUNNING, "gateway is not running"),
+                            NULL, NULL);
     return;
   }
   change = pilot_change_new (gateway);
@@ -710,17 +261,17 @@ pilot_gateway_unmap_async (PilotGateway *gateway, const char *local_ip, GCancell
                            gpointer user_data)
 {
   GTask *task = g_task_new (gateway, NULL, callback, user_data);
-  Operation *operation = g_new0 (Operation, 1);
+  Unmap *unmap = g_new0 (Unmap, 1);
   GError *error = NULL;
 
-  operation->begin = begin_unmap;
-  if (!pilot_ipv4_parse (local_ip, &operation->wanted_local, &error)) {
-    operation_free (operation);
+  unmap->operation.begin = begin_unmap;
+  if (!pilot_ipv4_parse (local_ip, &unmap->local, &error)) {
+    g_free (unmap);
     g_task_return_error (task, error);
     g_object_unref (task);
     return;
   }
-  queue_operation (task, operation);
+  pilot_operation_queue (task, &unmap->operation, g_free);
 }
 
 gboolean
@@ -740,8 +291,8 @@ forget_everything (GTask *task)
 
   pilot_gateway_deactivate (gateway);
   pilot_gateway_state_save (nothing, gateway->path, &error);
-  g_signal_emit (gateway, signals[CHANGED], 0);
-  operation_return (task, error, NULL, NULL);
+  pilot_gateway_emit_changed (gateway);
+  pilot_operation_return (task, error, NULL, NULL);
 }
 
 static void
@@ -752,7 +303,7 @@ cleaned_up (GObject *source, GAsyncResult *result, gpointer user_data)
   if (pilot_privileged_cleanup_finish (PILOT_PRIVILEGED (source), result, &error))
     forget_everything (user_data);
   else
-    operation_return (user_data, error, NULL, NULL);
+    pilot_operation_return (user_data, error, NULL, NULL);
 }
 
 static gboolean
@@ -801,7 +352,7 @@ stop_found (GObject *source, GAsyncResult *result, gpointer user_data)
     return;
   }
   pilot_error_set_hint (error, "run: sudo pilotctl gateway stop");
-  operation_return (task, error, NULL, NULL);
+  pilot_operation_return (task, error, NULL, NULL);
 }
 
 static void
@@ -810,7 +361,7 @@ begin_stop (GTask *task)
   PilotGateway *gateway = g_task_get_source_object (task);
 
   if (!gateway->active) {
-    operation_return (task, g_error_new (PILOT_ERROR, PILOT_ERROR_NOT_RUNNING, "gateway is not running"), NULL, NULL);
+    pilot_operation_return (task, g_error_new (PILOT_ERROR, PILOT_ERROR_NOT_RUNNING, "gateway is not running"), NULL, NULL);
     return;
   }
   if (gateway->privileged != NULL && pilot_privileged_is_alive (gateway->privileged))
@@ -822,10 +373,7 @@ begin_stop (GTask *task)
 void
 pilot_gateway_stop_async (PilotGateway *gateway, GCancellable *cancellable, GAsyncReadyCallback callback, gpointer user_data)
 {
-  Operation *operation = g_new0 (Operation, 1);
-
-  operation->begin = begin_stop;
-  queue_operation (g_task_new (gateway, NULL, callback, user_data), operation);
+  pilot_operation_queue_simple (g_task_new (gateway, NULL, callback, user_data), begin_stop);
 }
 
 gboolean
@@ -862,6 +410,7 @@ restore_mappings (PilotGateway *gateway, const PilotGatewayState *state)
       g_warning ("%s", error->message);
     if (ports != NULL)
       pilot_mapping_set_wanted (mapping, ports);
+    pilot_mapping_set_uid (mapping, saved->uid);
     pilot_mapping_set_down (mapping, TRUE, "");
     pilot_gateway_mapping_added (gateway, mapping);
   }
@@ -885,8 +434,8 @@ restore_done (GObject *source, GAsyncResult *result, gpointer user_data)
     while (g_hash_table_iter_next (&iter, NULL, &value))
       pilot_mapping_set_down (value, needs_privilege, message);
   }
-  g_signal_emit (gateway, signals[CHANGED], 0);
-  operation_return (user_data, NULL, NULL, NULL);
+  pilot_gateway_emit_changed (gateway);
+  pilot_operation_return (user_data, NULL, NULL, NULL);
 }
 
 static void
@@ -899,7 +448,7 @@ begin_restore (GTask *task)
 
   state = pilot_gateway_state_load (gateway->path, &error);
   if (state == NULL || !state->active) {
-    operation_return (task, error, NULL, NULL);
+    pilot_operation_return (task, error, NULL, NULL);
     return;
   }
   gateway->active = TRUE;
@@ -918,10 +467,7 @@ begin_restore (GTask *task)
 void
 pilot_gateway_restore_async (PilotGateway *gateway, GCancellable *cancellable, GAsyncReadyCallback callback, gpointer user_data)
 {
-  Operation *operation = g_new0 (Operation, 1);
-
-  operation->begin = begin_restore;
-  queue_operation (g_task_new (gateway, NULL, callback, user_data), operation);
+  pilot_operation_queue_simple (g_task_new (gateway, NULL, callback, user_data), begin_restore);
 }
 
 gboolean

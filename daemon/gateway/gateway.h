@@ -42,6 +42,9 @@ guint64 pilot_mapping_get_bytes_in (PilotMapping *mapping); /* peer to here */
 guint64 pilot_mapping_get_bytes_out (PilotMapping *mapping);
 const char *pilot_mapping_get_path (PilotMapping *mapping);       /* "direct", "relay", "" */
 const char *pilot_mapping_get_last_error (PilotMapping *mapping); /* "" = none */
+/* No user has this id: (uid_t) -1. */
+#define PILOT_UID_ANY G_MAXUINT32
+guint32 pilot_mapping_get_uid (PilotMapping *mapping); /* the only user who may connect, or PILOT_UID_ANY */
 
 /* The allocator is the plugin that is enabled (configuration key "allocator": by that name) when it is first needed. Also installs the inbound bridge.
  * Configuration key "helper-socket", or $PILOT_HELPER_SOCKET: where pilot-helper listens, if not at /run/pilot-helper/UID.sock. */
@@ -51,7 +54,7 @@ void pilot_gateway_restore_async (PilotGateway *gateway, GCancellable *cancellab
 gboolean pilot_gateway_restore_finish (PilotGateway *gateway, GAsyncResult *result, GError **error);
 
 /* @options a{sv}: "subnet" s, "ports" s ("" or absent: every port where rules do it, else cli.md's default list), "mode" s ("redirect"|"listen"; absent: redirect first),
- * "user" s. @addresses: pilot addresses (already resolved by the caller from names). Nothing is changed when it fails. A second start adds.
+ * "uid" u (the only user of this machine who may connect; absent: everybody). @addresses: pilot addresses (already resolved by the caller from names). Nothing is changed when it fails. A second start adds.
  * Result: PilotMapping* elements, in the order of @addresses (already mapped ones too). Errors: PERMISSION_DENIED with the remedy as hint, INVALID_ARGUMENT, ALREADY_EXISTS, EXHAUSTED, CONFLICT (overlap, named). */
 void pilot_gateway_start_async (PilotGateway *gateway, GVariant *options, const PilotAddress *addresses, guint n_addresses, GCancellable *cancellable, GAsyncReadyCallback callback, gpointer user_data);
 GPtrArray *pilot_gateway_start_finish (PilotGateway *gateway, GAsyncResult *result, GError **error);

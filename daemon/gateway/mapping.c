@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "daemon/gateway/port-list.h"
+#include "daemon/gateway/socket-diag.h"
 #include "daemon/helper/subnet.h"
 #include "libpilot/pilot-error.h"
 
@@ -22,7 +23,7 @@ typedef struct {
 struct _PilotMapping {
   GObject parent_instance;
   PilotNode *node; /* outlives every mapping */
-  guint32 peer, local;
+  guint32 peer, local, uid;
   char local_text[PILOT_IPV4_TEXT_SIZE];
   char *hostname, *last_error;
   GArray *wanted;    /* guint16 */
@@ -150,6 +151,25 @@ dial (PilotStreamUser *user, gpointer user_data, GError **error)
   return pilot_node_connect (target->mapping->node, target->mapping->peer, target->port, user, error);
 }
 
+/* Whose connection it is, as the kernel knows it. What nobody can tell is not let through. */
+static gboolean
+check_user (PilotMapping *mapping, int fd)
+{
+  g_autofree char *message = NULL;
+  guint32 uid;
+
+  if (mapping->uid == PILOT_UID_ANY)
+    return TRUE;
+  if (!pilot_socket_get_peer_uid (fd, &uid))
+    message = g_strdup_printf ("a connection of an unknown user was refused: only user id %u may connect", mapping->uid);
+  else if (uid != mapping->uid)
+    message = g_strdup_printf ("a connection of user id %u was refused: only user id %u may connect", uid, mapping->uid);
+  else
+    return TRUE;
+  pilot_mapping_set_last_error (mapping, message);
+  return FALSE;
+}
+
 void
 pilot_mapping_accept (PilotMapping *mapping, int fd, guint16 port)
 {
@@ -161,6 +181,10 @@ pilot_mapping_accept (PilotMapping *mapping, int fd, guint16 port)
   g_autofree char *message = NULL;
 
   if (mapping->redirected && mapping->wanted->len > 0 && !pilot_port_list_contains (mapping->wanted, port)) {
+    pilot_socket_reset (fd);
+    return;
+  }
+  if (!check_user (mapping, fd)) {
     pilot_socket_reset (fd);
     return;
   }
@@ -340,6 +364,7 @@ pilot_mapping_new (PilotNode *node, guint32 peer, guint32 local, const char *hos
   mapping->node = node;
   mapping->peer = peer;
   mapping->local = local;
+  mapping->uid = PILOT_UID_ANY;
   pilot_ipv4_format (local, mapping->local_text);
   mapping->hostname = g_strdup (hostname);
   pilot_bridge_group_init (&mapping->group, pilot_node_get_poller (node));
@@ -380,6 +405,24 @@ pilot_mapping_set_wanted (PilotMapping *mapping, const GArray *ports)
   g_array_set_size (mapping->wanted, 0);
   if (ports->len > 0)
     g_array_append_vals (mapping->wanted, ports->data, ports->len);
+}
+
+void
+pilot_mapping_set_uid (PilotMapping *mapping, guint32 uid)
+{
+  if (mapping->uid == uid)
+    return;
+  mapping->uid = uid;
+  /* Nobody keeps a connection that he could not open any more. */
+  if (uid != PILOT_UID_ANY)
+    pilot_bridge_group_reset (&mapping->group);
+  note_change (mapping);
+}
+
+guint32
+pilot_mapping_get_uid (PilotMapping *mapping)
+{
+  return mapping->uid;
 }
 
 void

@@ -16,6 +16,7 @@ guint32 pilot_mapping_get_local (PilotMapping *mapping); /* host byte order */
 const GArray *pilot_mapping_get_wanted (PilotMapping *mapping);
 gboolean pilot_mapping_get_silent (PilotMapping *mapping);
 void pilot_mapping_set_wanted (PilotMapping *mapping, const GArray *ports);
+void pilot_mapping_set_uid (PilotMapping *mapping, guint32 uid);
 void pilot_mapping_set_hostname (PilotMapping *mapping, const char *hostname);
 void pilot_mapping_set_last_error (PilotMapping *mapping, const char *text);
 

@@ -36,9 +36,9 @@ put_address (const Address *address, __be32 where[4], __be16 *port)
   }
 }
 
-/* The socket from `source` to `target`: its inode (0: no program holds it) and its state. FALSE when there is none, or nobody tells. */
+/* The socket from `source` to `target`. FALSE when there is none, or nobody tells. Its inode is 0 when no program holds it. */
 static gboolean
-ask (const Address *source, const Address *target, guint32 *inode, guint8 *state)
+ask (const Address *source, const Address *target, struct inet_diag_msg *result)
 {
   Request request = {
     .header = { .nlmsg_len = sizeof request, .nlmsg_type = SOCK_DIAG_BY_FAMILY, .nlmsg_flags = NLM_F_REQUEST },
@@ -48,7 +48,6 @@ ask (const Address *source, const Address *target, guint32 *inode, guint8 *state
     struct nlmsghdr header;
     guint8 bytes[4096];
   } answer;
-  const struct inet_diag_msg *found;
   int netlink = socket (AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
   gssize got = -1;
 
@@ -60,31 +59,46 @@ ask (const Address *source, const Address *target, guint32 *inode, guint8 *state
   if (send (netlink, &request, sizeof request, 0) == sizeof request)
     got = recv (netlink, &answer, sizeof answer, MSG_DONTWAIT);
   close (netlink);
-  if (got < (gssize) NLMSG_SPACE (sizeof *found) || answer.header.nlmsg_type != SOCK_DIAG_BY_FAMILY)
+  if (got < (gssize) NLMSG_SPACE (sizeof *result) || answer.header.nlmsg_type != SOCK_DIAG_BY_FAMILY)
     return FALSE;
-  found = NLMSG_DATA (&answer.header);
-  *inode = found->idiag_inode;
-  *state = found->idiag_state;
+  memcpy (result, NLMSG_DATA (&answer.header), sizeof *result);
   return TRUE;
+}
+
+/* The socket of the program at the other end of @fd. */
+static gboolean
+ask_peer (int fd, struct inet_diag_msg *result)
+{
+  Address own, peer, original;
+  socklen_t own_length = sizeof own, peer_length = sizeof peer, original_length = sizeof original.in;
+
+  if (getsockname (fd, &own.generic, &own_length) != 0 || getpeername (fd, &peer.generic, &peer_length) != 0 ||
+      (own.generic.sa_family != AF_INET && own.generic.sa_family != AF_INET6))
+    return FALSE;
+  if (ask (&peer, &own, result))
+    return TRUE;
+  /* A connection that was redirected to our listener: the program's socket has the address that it asked for. */
+  return own.generic.sa_family == AF_INET && getsockopt (fd, IPPROTO_IP, SO_ORIGINAL_DST, &original, &original_length) == 0 &&
+         ask (&peer, &original, result);
 }
 
 gboolean
 pilot_socket_peer_closed (int fd)
 {
-  Address own, peer, original;
-  socklen_t own_length = sizeof own, peer_length = sizeof peer, original_length = sizeof original.in;
-  guint32 inode;
-  guint8 state;
+  struct inet_diag_msg found;
 
-  if (getsockname (fd, &own.generic, &own_length) != 0 || getpeername (fd, &peer.generic, &peer_length) != 0 ||
-      (own.generic.sa_family != AF_INET && own.generic.sa_family != AF_INET6))
-    return FALSE;
-  if (!ask (&peer, &own, &inode, &state)) {
-    /* A connection that was redirected to our listener: the program's socket has the address that it asked for. */
-    if (own.generic.sa_family != AF_INET || getsockopt (fd, IPPROTO_IP, SO_ORIGINAL_DST, &original, &original_length) != 0 ||
-        !ask (&peer, &original, &inode, &state))
-      return FALSE;
-  }
   /* One that waits to be accepted has no program either. */
-  return inode == 0 && state != TCP_ESTABLISHED && state != TCP_CLOSE_WAIT;
+  return ask_peer (fd, &found) && found.idiag_inode == 0 && found.idiag_state != TCP_ESTABLISHED && found.idiag_state != TCP_CLOSE_WAIT;
+}
+
+gboolean
+pilot_socket_get_peer_uid (int fd, guint32 *uid)
+{
+  struct inet_diag_msg found;
+
+  /* Of a socket that no program holds the kernel may say 0, which is root. */
+  if (!ask_peer (fd, &found) || found.idiag_inode == 0)
+    return FALSE;
+  *uid = found.idiag_uid;
+  return TRUE;
 }

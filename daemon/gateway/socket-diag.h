@@ -10,4 +10,8 @@ G_BEGIN_DECLS
  * tell, as for a connection from another network namespace. Does not block. */
 gboolean pilot_socket_peer_closed (int fd);
 
+/* The user of the program at the other end of such a connection. FALSE when the kernel does not tell: another network namespace, or the program has
+ * closed its socket already. Does not block. */
+gboolean pilot_socket_get_peer_uid (int fd, guint32 *uid);
+
 G_END_DECLS

@@ -147,7 +147,11 @@ static void
 test_corrupt (Fixture *fixture, gconstpointer data)
 {
   static const char *const bad[] = {
-    "{", "[]", "{\"peers\":7}", "{\"peers\":[{}]}", "{\"peers\":[{\"node_id\":7,\"ports\":\"x\"}]}",
+    "{",
+    "[]",
+    "{\"peers\":7}",
+    "{\"peers\":[{}]}",
+    "{\"peers\":[{\"node_id\":7,\"ports\":\"x\"}]}",
     "{\"peers\":[{\"node_id\":7,\"ports\":\"80\",\"public_key\":\"short\"}]}",
   };
 

@@ -11,8 +11,10 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import json  # noqa: E402
 
 from labkit import tap  # noqa: E402
-from labkit.player import ALPHA, BETA, address, curl, gateway_start, make_trust, mappings, network_state, pilotctl, refused, serve  # noqa: E402
+from labkit.player import (ALPHA, BETA, address, connect_refused, curl, gateway_start, make_trust, mappings, network_state, pilotctl,  # noqa: E402
+                           refused, restart_daemon, serve, write_file)
 from labkit.tap import expect, expect_equal  # noqa: E402
+from labkit.world import wait_until  # noqa: E402
 
 suite = tap.Suite("refusals")
 GATEWAY = ("extras", "gateway")
@@ -29,6 +31,10 @@ def unchanged(world, code, *argv, sudo=False):
     message = refused(world, "alpha", code, *argv, sudo=sudo)
     expect_equal(standing(world), before, f"what stands after {' '.join(argv)}")
     return message
+
+
+def curl_as(world, user):
+    return curl(world, "alpha", "http://10.4.0.1:8080/", "-f", check=False, user=user)
 
 
 @suite.case("no gateway: not_running")
@@ -116,6 +122,30 @@ def held(world):
     expect_equal(done.returncode, 1, "exit when every port fails")
     world.run("alpha", "sudo", "pilotctl", *GATEWAY, "stop", check=False)
     expect_equal(network_state(world, "alpha"), before, "addresses, routes and rules")
+
+
+@suite.case("a mapping of one user: others are refused at once, also after a restart, with both ways of listening")
+def one_user(world):
+    # Beta serves since the case before.
+    write_file(world, "beta", "www/index.html", "page")
+    refused(world, "alpha", "invalid_argument", *GATEWAY, "start", "--user", "nobody-of-this-name", address(BETA), sudo=True)
+    for mode in ("redirect", "listen"):
+        gateway_start(world, "--mode", mode, "--user", "other", "--ports", "8080", address(BETA))
+        expect_equal(mappings(world)["10.4.0.1"]["uid"], 1001, "uid in the list")
+        expect("only other" in world.run("alpha", "pilotctl", "gateway", "list").stdout, "the list for people does not name the user")
+        for again in (False, True):
+            if again:
+                restart_daemon(world, "alpha")
+            wait_until(lambda: curl_as(world, "other").stdout == "page", 20, "the page for the user who may", every=0.5)
+            for user in ("user", "root"):
+                connect_refused(world, "10.4.0.1", 8080, 1, user=user)
+            expect("only user id 1001 may connect" in mappings(world)["10.4.0.1"]["last_error"], "gateway list says why")
+            expect_equal(curl_as(world, "other").stdout, "page", "the page afterwards")
+        # From now on it is another's.
+        pilotctl(world, "alpha", *GATEWAY, "map", "--user", "user", address(BETA))
+        expect_equal(curl_as(world, "user").stdout, "page", "the page for the new user")
+        connect_refused(world, "10.4.0.1", 8080, 1, user="other")
+        pilotctl(world, "alpha", *GATEWAY, "stop", sudo=True)
 
 
 @suite.case("no daemon: not_running")

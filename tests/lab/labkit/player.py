@@ -75,8 +75,8 @@ def kill(world, host, pid, signal="TERM", user="root"):
     wait_until(lambda: world.run(host, "kill", "-0", str(pid), user="root", check=False).returncode != 0, 10, f"process {pid} ends")
 
 
-def curl(world, host, url, *options, timeout=60, check=True):
-    return world.run(host, "curl", "-sS", "--max-time", str(timeout - 5), *options, url, timeout=timeout, check=check)
+def curl(world, host, url, *options, timeout=60, check=True, user="user"):
+    return world.run(host, "curl", "-sS", "--max-time", str(timeout - 5), *options, url, timeout=timeout, check=check, user=user)
 
 
 def network_state(world, host):
@@ -97,9 +97,9 @@ def timed(function):
     return function(), time.monotonic() - started
 
 
-def connect_refused(world, ip, port, seconds, host="alpha"):
+def connect_refused(world, ip, port, seconds, host="alpha", user="user"):
     """A connection from the host ends without a byte, within so many seconds of its start."""
-    done, took = timed(lambda: curl(world, host, f"http://{ip}:{port}/", timeout=int(seconds) + 30, check=False))
+    done, took = timed(lambda: curl(world, host, f"http://{ip}:{port}/", timeout=int(seconds) + 30, check=False, user=user))
     expect(done.returncode in (7, 52, 56), f"curl {ip}:{port}: exit {done.returncode}, {done.stderr!r}, after {took:.2f} s")
     # 0.4 s for the processes that enter the namespace and start curl.
     expect(took < seconds + 0.4, f"curl {ip}:{port} was refused after {took:.2f} s instead of {seconds}")
