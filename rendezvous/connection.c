@@ -114,41 +114,6 @@ pilot_connection_close (PilotConnection *self)
   g_free (self);
 }
 
-/* Bytes moved; 0 for end of file; -1 with EAGAIN or another errno. */
-static gssize
-receive (PilotConnection *self,
-         guint8 *data,
-         gsize size)
-{
-  gssize n;
-
-  if (self->tls == NULL)
-    return recv (self->watch.fd, data, size, 0);
-  n = gnutls_record_recv (self->tls, data, size);
-  if (n >= 0)
-    return n;
-  errno = n == GNUTLS_E_AGAIN ? EAGAIN : n == GNUTLS_E_INTERRUPTED ? EINTR
-                                                                   : EIO;
-  return -1;
-}
-
-static gssize
-transmit (PilotConnection *self,
-          const guint8 *data,
-          gsize size)
-{
-  gssize n;
-
-  if (self->tls == NULL)
-    return send (self->watch.fd, data, size, MSG_NOSIGNAL);
-  n = gnutls_record_send (self->tls, data, size);
-  if (n >= 0)
-    return n;
-  errno = n == GNUTLS_E_AGAIN ? EAGAIN : n == GNUTLS_E_INTERRUPTED ? EINTR
-                                                                   : EIO;
-  return -1;
-}
-
 /* FALSE when the connection was closed. */
 static gboolean
 write_out (PilotConnection *self)
@@ -157,7 +122,7 @@ write_out (PilotConnection *self)
   const guint8 *data = g_bytes_get_data (self->out, &size);
 
   while (self->out_sent < size) {
-    gssize n = transmit (self, data + self->out_sent, size - self->out_sent);
+    gssize n = pilot_tls_send (self->tls, self->watch.fd, data + self->out_sent, size - self->out_sent);
 
     if (n >= 0) {
       self->out_sent += (gsize) n;
@@ -344,7 +309,7 @@ read_some (PilotConnection *self)
   PilotServer *server = self->server;
   gsize size = sizeof server->buffer;
   g_autoptr (GByteArray) rest = NULL;
-  gssize n = receive (self, server->buffer, size);
+  gssize n = pilot_tls_receive (self->tls, self->watch.fd, server->buffer, size);
 
   if (n < 0 && (errno == EAGAIN || errno == EINTR))
     return;
@@ -359,7 +324,7 @@ read_some (PilotConnection *self)
   rest = g_byte_array_sized_new (4 * PILOT_SERVER_READ_SIZE); /* a record has 16 KiB at most */
   do
     g_byte_array_append (rest, server->buffer, (guint) n);
-  while (gnutls_record_check_pending (self->tls) > 0 && (n = receive (self, server->buffer, size)) > 0);
+  while (gnutls_record_check_pending (self->tls) > 0 && (n = pilot_tls_receive (self->tls, self->watch.fd, server->buffer, size)) > 0);
   process (self, rest->data, rest->len);
 }
 
@@ -380,11 +345,13 @@ connection_ready (PilotReactorWatch *watch,
     pilot_connection_close (self); /* nobody is left to wait for the answer */
 }
 
-void
-pilot_connection_open (PilotServer *server,
-                       PilotTls *tls,
-                       int fd,
-                       const PilotEndpoint *remote)
+/* Takes descriptor and TLS session. NULL when it could not be opened. */
+static PilotConnection *
+connection_new (PilotServer *server,
+                int fd,
+                gnutls_session_t tls,
+                gboolean handshaking,
+                const PilotEndpoint *remote)
 {
   static const int on = 1;
   PilotConnection *self = g_new0 (PilotConnection, 1);
@@ -398,18 +365,47 @@ pilot_connection_open (PilotServer *server,
   pilot_socket_get_address (fd, &self->session.local);
   self->tokens = server->limits.request_burst;
   self->refilled = self->since = g_get_monotonic_time ();
+  self->tls = tls;
   if (setsockopt (fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) != 0 ||
       setsockopt (fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on) != 0 ||
-      (tls != NULL && (self->tls = pilot_tls_session_new (tls, fd)) == NULL) ||
       !pilot_reactor_add (server->reactor, &self->watch, fd, EPOLLIN, NULL)) {
-    if (self->tls != NULL)
-      gnutls_deinit (self->tls);
+    if (tls != NULL)
+      gnutls_deinit (tls);
     close (fd);
     g_free (self);
-    return;
+    return NULL;
   }
-  self->handshaking = tls != NULL;
-  self->state = self->handshaking ? PILOT_CONNECTION_FRAME : PILOT_CONNECTION_ANONYMOUS;
+  self->handshaking = handshaking;
+  self->state = handshaking ? PILOT_CONNECTION_FRAME : PILOT_CONNECTION_ANONYMOUS;
   g_queue_push_tail_link (&server->states[self->state], &self->link);
   server->n_connections++;
+  return self;
+}
+
+void
+pilot_connection_open (PilotServer *server,
+                       PilotTls *tls,
+                       int fd,
+                       const PilotEndpoint *remote)
+{
+  gnutls_session_t session = tls != NULL ? pilot_tls_session_new (tls, fd) : NULL;
+
+  if (tls != NULL && session == NULL)
+    close (fd);
+  else
+    connection_new (server, fd, session, tls != NULL, remote);
+}
+
+void
+pilot_connection_adopt (PilotServer *server,
+                        int fd,
+                        gnutls_session_t tls,
+                        const PilotEndpoint *remote,
+                        const guint8 *data,
+                        gsize length)
+{
+  PilotConnection *self = connection_new (server, fd, tls, FALSE, remote);
+
+  if (self != NULL)
+    process (self, data, length);
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "protocol/registry-message.h"
+#include "rendezvous/listener.h"
 #include "rendezvous/server.h"
 
 G_BEGIN_DECLS
@@ -52,7 +53,6 @@ struct _PilotServer {
   GQueue states[PILOT_CONNECTION_N_STATES];
   guint n_connections;
   gsize frame_memory; /* of incomplete requests of all connections */
-  gint64 complained;  /* about accept() */
   guint8 buffer[PILOT_SERVER_READ_SIZE];
 };
 
@@ -61,6 +61,13 @@ void pilot_connection_open (PilotServer *server,
                             PilotTls *tls,
                             int fd,
                             const PilotEndpoint *remote);
+/* The same for one that another has accepted and greeted; `data` was read from it. */
+void pilot_connection_adopt (PilotServer *server,
+                             int fd,
+                             gnutls_session_t tls,
+                             const PilotEndpoint *remote,
+                             const guint8 *data,
+                             gsize length);
 void pilot_connection_close (PilotConnection *connection);
 /* The answer may go out, as it is or, when the commit failed, replaced. */
 void pilot_connection_release (PilotConnection *connection,

@@ -1,30 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "rendezvous/server-private.h"
 
-#include <errno.h>
-#include <sys/socket.h>
 #include <unistd.h>
-
-#include "libpilot/pilot-error.h"
-#include "rendezvous/socket.h"
-
-#define BACKLOG 4096
-#define ACCEPTS_PER_TURN 64
-
-typedef struct
-{
-  PilotReactorWatch watch; /* first: the watch is the listener */
-  PilotServer *server;
-  PilotTls *tls;
-} Listener;
-
-static void
-listener_free (Listener *listener)
-{
-  pilot_reactor_remove (listener->server->reactor, &listener->watch);
-  close (listener->watch.fd);
-  g_free (listener);
-}
 
 PilotServer *
 pilot_server_new (PilotReactor *reactor,
@@ -40,7 +17,7 @@ pilot_server_new (PilotReactor *reactor,
   self->service = service;
   self->beacon = beacon;
   self->limits = *limits;
-  self->listeners = g_ptr_array_new_with_free_func ((GDestroyNotify) listener_free);
+  self->listeners = g_ptr_array_new_with_free_func ((GDestroyNotify) pilot_listener_free);
   for (guint i = 0; i < PILOT_CONNECTION_N_STATES; i++)
     g_queue_init (&self->states[i]);
   return self;
@@ -62,8 +39,9 @@ pilot_server_free (PilotServer *self)
 
 /* Makes room: who never said who he is and was silent for longest goes first, then who is slowest with a request. */
 static gboolean
-evict (PilotServer *self)
+evict (gpointer user_data)
 {
+  PilotServer *self = user_data;
   static const PilotConnectionState order[] = { PILOT_CONNECTION_ANONYMOUS, PILOT_CONNECTION_FRAME, PILOT_CONNECTION_IDLE };
 
   for (guint i = 0; i < G_N_ELEMENTS (order); i++) {
@@ -77,48 +55,27 @@ evict (PilotServer *self)
   return FALSE;
 }
 
-static void
-complain (PilotServer *self,
-          int code)
+static gboolean
+make_room (PilotServer *self)
 {
-  gint64 now = g_get_monotonic_time ();
-
-  if (self->complained != 0 && now - self->complained < 60 * G_USEC_PER_SEC)
-    return;
-  self->complained = now;
-  g_warning ("cannot accept a connection: %s", g_strerror (code));
+  return self->n_connections < self->limits.max_connections || evict (self);
 }
 
 static void
-listener_ready (PilotReactorWatch *watch,
-                guint32 events)
+accepted (int fd,
+          PilotTls *tls,
+          const PilotEndpoint *remote,
+          gpointer user_data)
 {
-  Listener *listener = (Listener *) watch;
-  PilotServer *self = listener->server;
+  PilotServer *self = user_data;
 
-  for (guint i = 0; i < ACCEPTS_PER_TURN; i++) {
-    struct sockaddr_storage name;
-    socklen_t length = sizeof name;
-    PilotEndpoint remote;
-    int fd = accept4 (watch->fd, (struct sockaddr *) &name, &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
-
-    if (fd < 0) {
-      /* One failed accept never ends the listener; with no descriptor left, somebody has to go. */
-      if (errno == EMFILE || errno == ENFILE) {
-        complain (self, errno);
-        evict (self);
-      } else if (errno != EAGAIN && errno != ECONNABORTED && errno != EINTR)
-        complain (self, errno);
-      return;
-    }
-    if ((self->n_connections >= self->limits.max_connections && !evict (self)) ||
-        !pilot_endpoint_from_sockaddr (&remote, (struct sockaddr *) &name, length)) {
-      close (fd);
-      continue;
-    }
-    pilot_connection_open (self, listener->tls, fd, &remote);
-  }
+  if (make_room (self))
+    pilot_connection_open (self, tls, fd, remote);
+  else
+    close (fd);
 }
+
+static const PilotListenerFuncs listener_funcs = { accepted, evict };
 
 gboolean
 pilot_server_listen (PilotServer *self,
@@ -127,29 +84,29 @@ pilot_server_listen (PilotServer *self,
                      PilotEndpoint *bound,
                      GError **error)
 {
-  Listener *listener;
-  gboolean is_ipv6;
-  int fd = pilot_socket_bind (address, SOCK_STREAM, &is_ipv6, error);
+  PilotListener *listener = pilot_listener_new (self->reactor, address, tls, &listener_funcs, self, bound, error);
 
-  if (fd < 0)
+  if (listener == NULL)
     return FALSE;
-  if (listen (fd, BACKLOG) != 0) {
-    g_set_error (error, PILOT_ERROR, PILOT_ERROR_IO, "cannot listen: %s", g_strerror (errno));
-    close (fd);
-    return FALSE;
-  }
-  listener = g_new0 (Listener, 1);
-  listener->watch.ready = listener_ready;
-  listener->server = self;
-  listener->tls = tls;
-  if (!pilot_reactor_add (self->reactor, &listener->watch, fd, EPOLLIN, error)) {
-    close (fd);
-    g_free (listener);
-    return FALSE;
-  }
   g_ptr_array_add (self->listeners, listener);
-  pilot_socket_get_address (fd, bound);
   return TRUE;
+}
+
+void
+pilot_server_adopt (PilotServer *self,
+                    int fd,
+                    gnutls_session_t tls,
+                    const PilotEndpoint *remote,
+                    const guint8 *data,
+                    gsize length)
+{
+  if (make_room (self)) {
+    pilot_connection_adopt (self, fd, tls, remote, data, length);
+    return;
+  }
+  if (tls != NULL)
+    gnutls_deinit (tls);
+  close (fd);
 }
 
 void

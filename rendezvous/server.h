@@ -44,6 +44,14 @@ gboolean pilot_server_listen (PilotServer *server,
                               PilotTls *tls,
                               PilotEndpoint *bound,
                               GError **error);
+/* Takes over a connection whose TLS handshake is done and from which `data` was read: the port it came to serves something else too. Takes the
+ * descriptor and the session (NULL: plain). */
+void pilot_server_adopt (PilotServer *server,
+                         int fd,
+                         gnutls_session_t tls,
+                         const PilotEndpoint *remote,
+                         const guint8 *data,
+                         gsize length);
 /* The journal has everything up to its newest durable ticket: sends what waited for that. */
 void pilot_server_committed (PilotServer *server);
 /* A commit failed: whoever waits is told so. */

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -103,6 +104,34 @@ pilot_tls_session_new (PilotTls *self,
   gnutls_transport_set_int (session, fd);
   gnutls_handshake_set_timeout (session, 0); /* the connection has a deadline of its own */
   return session;
+}
+
+static gssize
+settle (gssize result)
+{
+  if (result >= 0)
+    return result;
+  errno = result == GNUTLS_E_AGAIN ? EAGAIN : result == GNUTLS_E_INTERRUPTED ? EINTR
+                                                                             : EIO;
+  return -1;
+}
+
+gssize
+pilot_tls_receive (gnutls_session_t session,
+                   int fd,
+                   guint8 *data,
+                   gsize size)
+{
+  return session != NULL ? settle (gnutls_record_recv (session, data, size)) : recv (fd, data, size, 0);
+}
+
+gssize
+pilot_tls_send (gnutls_session_t session,
+                int fd,
+                const guint8 *data,
+                gsize size)
+{
+  return session != NULL ? settle (gnutls_record_send (session, data, size)) : send (fd, data, size, MSG_NOSIGNAL);
 }
 
 /* Making a certificate */

@@ -19,6 +19,16 @@ const gchar *pilot_tls_get_fingerprint (PilotTls *tls);
 /* (transfer full): a server session on a non-blocking descriptor, TLS 1.2 and up. NULL when GnuTLS cannot. */
 gnutls_session_t pilot_tls_session_new (PilotTls *tls,
                                         int fd);
+/* Moves bytes on a non-blocking descriptor, through its session or (NULL) as they are: how many; 0 for end of file; -1 with EAGAIN, EINTR or
+ * another errno. After EAGAIN the bytes that were to be sent must be the first of the next call: TLS has taken them already. */
+gssize pilot_tls_receive (gnutls_session_t session,
+                          int fd,
+                          guint8 *data,
+                          gsize size);
+gssize pilot_tls_send (gnutls_session_t session,
+                       int fd,
+                       const guint8 *data,
+                       gsize size);
 /* Makes a self-signed certificate for ten years and its key, the key readable for its owner only. Existing files are an error. */
 gboolean pilot_tls_generate (const gchar *certificate,
                              const gchar *key,
