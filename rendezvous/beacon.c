@@ -24,6 +24,7 @@
 /* A registration. Times are g_get_monotonic_time(). */
 typedef struct
 {
+  PilotBeaconLink *link; /* (nullable): then no datagram counts, and the endpoint is none */
   PilotEndpoint endpoint;
   PilotEndpoint local; /* the address of ours it talks to: deliveries must come from there */
   gint64 seen;
@@ -33,6 +34,14 @@ typedef struct
   gint64 window_start; /* of the relay limit */
   guint window_count;
 } Registration;
+
+/* Where a message came from: an address, or a link. */
+typedef struct
+{
+  PilotEndpoint from;  /* of a link: what its node is told it looks like */
+  PilotEndpoint local; /* of ours; none for a link */
+  PilotBeaconLink *link;
+} Source;
 
 typedef union {
   struct cmsghdr header;
@@ -66,6 +75,7 @@ struct _PilotBeacon {
   guint8 out_small[2 * BATCH][PILOT_BEACON_ENDPOINT_MAX_SIZE];
   guint n_out;
   guint n_sent;
+  gboolean is_blocked; /* while a link's message is handled: a batch waits for the socket, nothing more can be queued */
 };
 
 /* Sending */
@@ -114,10 +124,15 @@ queue (PilotBeacon *self,
        guint8 *data,
        gsize length)
 {
-  guint i = self->n_out++;
+  guint i = self->n_out;
   struct msghdr *message = &self->out[i].msg_hdr;
 
+  if (self->is_blocked) {
+    self->statistics.dropped_send++;
+    return;
+  }
   g_assert (i < G_N_ELEMENTS (self->out));
+  self->n_out++;
   self->out_vec[i] = (struct iovec) { data, length };
   *message = (struct msghdr) { .msg_name = &self->out_name[i], .msg_iov = &self->out_vec[i], .msg_iovlen = 1 };
   message->msg_namelen = pilot_endpoint_to_sockaddr (to, self->is_ipv6, &self->out_name[i]);
@@ -147,17 +162,24 @@ flush (PilotBeacon *self)
   return TRUE;
 }
 
+/* To an address, or by a link: that goes at once. */
 static void
 queue_message (PilotBeacon *self,
+               PilotBeaconLink *link,
                const PilotEndpoint *to,
                const PilotEndpoint *local,
                const PilotBeaconMessage *message)
 {
-  guint8 *buffer = self->out_small[self->n_out];
-  gsize length = pilot_beacon_message_encode (message, buffer, sizeof self->out_small[0]);
+  guint8 small[PILOT_BEACON_ENDPOINT_MAX_SIZE];
+  guint8 *buffer = link != NULL || self->is_blocked ? small : self->out_small[self->n_out];
+  gsize length = pilot_beacon_message_encode (message, buffer, sizeof small);
 
-  if (length > 0)
+  if (length == 0)
+    return;
+  if (link == NULL)
     queue (self, to, local, buffer, length);
+  else if (!link->deliver (link, buffer, length))
+    self->statistics.dropped_send++;
 }
 
 /* Registrations */
@@ -190,28 +212,52 @@ may_move (PilotBeacon *self,
   return self->now - registration->seen >= DISCOVER_SPACING;
 }
 
-/* The registration after this datagram, or NULL when the node has none. */
+static gboolean
+is_from (const Registration *registration,
+         const Source *source)
+{
+  if (source->link != NULL || registration->link != NULL)
+    return registration->link == source->link;
+  return pilot_endpoint_equal (&registration->endpoint, &source->from);
+}
+
+/* NULL when the table is full, or the registry has not heard of this node. */
+static Registration *
+add (PilotBeacon *self,
+     guint32 node)
+{
+  Registration *registration;
+
+  if (g_hash_table_size (self->nodes) >= self->limits.max_nodes ||
+      (self->has_policy && !self->policy.is_known (node, self->user_data)))
+    return NULL;
+  registration = g_new0 (Registration, 1);
+  g_hash_table_insert (self->nodes, GUINT_TO_POINTER (node), registration);
+  return registration;
+}
+
+/* The registration after this message, or NULL when the node has none. */
 static Registration *
 update (PilotBeacon *self,
         guint32 node,
-        const PilotEndpoint *from,
-        const PilotEndpoint *local)
+        const Source *source)
 {
   Registration *registration;
 
   if (node == 0 || node == G_MAXUINT32)
     return NULL;
   registration = lookup (self, node);
-  if (registration == NULL) {
-    if (g_hash_table_size (self->nodes) >= self->limits.max_nodes ||
-        (self->has_policy && !self->policy.is_known (node, self->user_data)))
-      return NULL;
-    registration = g_new0 (Registration, 1);
-    g_hash_table_insert (self->nodes, GUINT_TO_POINTER (node), registration);
-  } else if (!may_move (self, node, registration, from))
+  /* One that came by a link was authenticated when it was attached. */
+  if (source->link != NULL || (registration != NULL && registration->link != NULL))
     return registration;
-  registration->endpoint = *from;
-  registration->local = *local;
+  if (registration == NULL) {
+    registration = add (self, node);
+    if (registration == NULL)
+      return NULL;
+  } else if (!may_move (self, node, registration, &source->from))
+    return registration;
+  registration->endpoint = source->from;
+  registration->local = source->local;
   registration->seen = self->now;
   return registration;
 }
@@ -219,30 +265,28 @@ update (PilotBeacon *self,
 static void
 take_discover (PilotBeacon *self,
                const PilotBeaconMessage *message,
-               const PilotEndpoint *from,
-               const PilotEndpoint *local)
+               const Source *source)
 {
-  Registration *registration = update (self, message->node, from, local);
-  PilotBeaconMessage reply = { .type = PILOT_BEACON_DISCOVER_REPLY, .endpoint = *from };
+  Registration *registration = update (self, message->node, source);
+  PilotBeaconMessage reply = { .type = PILOT_BEACON_DISCOVER_REPLY, .endpoint = source->from };
 
-  if (registration != NULL && message->type == PILOT_BEACON_DISCOVER_EX && pilot_endpoint_equal (&registration->endpoint, from))
+  if (registration != NULL && message->type == PILOT_BEACON_DISCOVER_EX && source->link == NULL && is_from (registration, source))
     registration->wants_dest = TRUE;
   /* Node id 0 is a probe before registering, an unknown id somebody else's: they learn their address all the same. */
-  queue_message (self, from, local, &reply);
+  queue_message (self, source->link, &source->from, &source->local, &reply);
 }
 
 static void
 take_punch (PilotBeacon *self,
             const PilotBeaconMessage *message,
-            const PilotEndpoint *from,
-            const PilotEndpoint *local)
+            const Source *source)
 {
-  Registration *requester = update (self, message->node, from, local);
+  Registration *requester = update (self, message->node, source);
   Registration *target = lookup (self, message->target);
   PilotBeaconMessage command = { .type = PILOT_BEACON_PUNCH_COMMAND };
 
   /* Only for who really is there: else anybody could make two strangers send to each other. */
-  if (requester == NULL || target == NULL || !pilot_endpoint_equal (&requester->endpoint, from)) {
+  if (requester == NULL || target == NULL || !is_from (requester, source)) {
     self->statistics.dropped_unknown++;
     return;
   }
@@ -253,14 +297,16 @@ take_punch (PilotBeacon *self,
     return;
   }
   requester->punch_credit += PUNCH_INTERVAL;
-  if (self->has_policy && !self->policy.may_punch (message->node, message->target, self->user_data)) {
+  /* Who comes by a link has no address to be reached at, and no business with that of others. */
+  if (requester->link != NULL || target->link != NULL ||
+      (self->has_policy && !self->policy.may_punch (message->node, message->target, self->user_data))) {
     self->statistics.dropped_unverified++;
     return;
   }
   command.endpoint = target->endpoint;
-  queue_message (self, &requester->endpoint, &requester->local, &command);
+  queue_message (self, NULL, &requester->endpoint, &requester->local, &command);
   command.endpoint = requester->endpoint;
-  queue_message (self, &target->endpoint, &target->local, &command);
+  queue_message (self, NULL, &target->endpoint, &target->local, &command);
 }
 
 static gboolean
@@ -276,9 +322,18 @@ within_relay_limit (PilotBeacon *self,
   return sender->window_count++ < self->limits.relay_limit;
 }
 
+/* `relay_unverified` is for the reference's habits with UDP; by a link nobody speaks for another. */
+static gboolean
+is_verified (PilotBeacon *self,
+             const Registration *sender,
+             const Source *source)
+{
+  return (sender != NULL && is_from (sender, source)) || (self->limits.relay_unverified && source->link == NULL);
+}
+
 static void
 take_relay (PilotBeacon *self,
-            const PilotEndpoint *from,
+            const Source *source,
             guint8 *data,
             gsize length)
 {
@@ -290,7 +345,7 @@ take_relay (PilotBeacon *self,
     self->statistics.dropped_unknown++;
     return;
   }
-  if (!self->limits.relay_unverified && (sender == NULL || !pilot_endpoint_equal (&sender->endpoint, from))) {
+  if (!is_verified (self, sender, source)) {
     self->statistics.dropped_unverified++;
     return;
   }
@@ -302,35 +357,39 @@ take_relay (PilotBeacon *self,
     data[0] = PILOT_BEACON_RELAY_DELIVER_DEST; /* the same layout as the request */
   else
     data = pilot_beacon_relay_to_deliver (data, length, &deliver_length);
+  if (destination->link == NULL)
+    queue (self, &destination->endpoint, &destination->local, data, deliver_length);
+  else if (!destination->link->deliver (destination->link, data, deliver_length)) {
+    self->statistics.dropped_send++;
+    return;
+  }
   self->statistics.relayed++;
-  queue (self, &destination->endpoint, &destination->local, data, deliver_length);
 }
 
 /* Receiving */
 
 static void
-take_datagram (PilotBeacon *self,
-               const PilotEndpoint *from,
-               const PilotEndpoint *local,
-               guint8 *data,
-               gsize length)
+take_message (PilotBeacon *self,
+              const Source *source,
+              guint8 *data,
+              gsize length)
 {
   PilotBeaconMessage message;
 
   self->statistics.received++;
   if (length >= PILOT_BEACON_RELAY_HEADER_SIZE && data[0] == PILOT_BEACON_RELAY) {
-    take_relay (self, from, data, length);
+    take_relay (self, source, data, length);
     return;
   }
   /* Nobody but a reflection attack sends from port 0 or to a group. */
-  if (from->port == 0 || pilot_endpoint_is_multicast (from) || !pilot_beacon_message_decode (&message, data, length)) {
+  if (source->from.port == 0 || pilot_endpoint_is_multicast (&source->from) || !pilot_beacon_message_decode (&message, data, length)) {
     self->statistics.dropped_malformed++;
     return;
   }
   if (message.type == PILOT_BEACON_DISCOVER || message.type == PILOT_BEACON_DISCOVER_EX)
-    take_discover (self, &message, from, local);
+    take_discover (self, &message, source);
   else if (message.type == PILOT_BEACON_PUNCH_REQUEST)
-    take_punch (self, &message, from, local);
+    take_punch (self, &message, source);
   else
     self->statistics.dropped_malformed++;
 }
@@ -376,13 +435,13 @@ receive_batch (PilotBeacon *self)
     return FALSE;
   self->now = g_get_monotonic_time ();
   for (int i = 0; i < n; i++) {
-    PilotEndpoint from, local;
+    Source source = { .link = NULL };
 
     if (self->in[i].msg_len == 0 ||
-        !pilot_endpoint_from_sockaddr (&from, (struct sockaddr *) &self->in_name[i], self->in[i].msg_hdr.msg_namelen))
+        !pilot_endpoint_from_sockaddr (&source.from, (struct sockaddr *) &self->in_name[i], self->in[i].msg_hdr.msg_namelen))
       continue;
-    get_local_address (&self->in[i].msg_hdr, &local);
-    take_datagram (self, &from, &local, self->buffers + (gsize) i * DATAGRAM_SIZE, self->in[i].msg_len);
+    get_local_address (&self->in[i].msg_hdr, &source.local);
+    take_message (self, &source, self->buffers + (gsize) i * DATAGRAM_SIZE, self->in[i].msg_len);
   }
   return flush (self) && n == BATCH;
 }
@@ -397,6 +456,68 @@ beacon_ready (PilotReactorWatch *watch,
     return;
   for (guint i = 0; i < BATCHES_PER_TURN && receive_batch (self); i++)
     ;
+}
+
+/* Links */
+
+/* What is queued points into the caller's buffer: it goes now or not at all. */
+static void
+flush_or_drop (PilotBeacon *self)
+{
+  if (self->n_out == 0 || flush (self))
+    return;
+  self->statistics.dropped_send += self->n_out - self->n_sent;
+  self->n_out = self->n_sent = 0;
+  pilot_reactor_modify (self->reactor, &self->watch, EPOLLIN);
+}
+
+gboolean
+pilot_beacon_attach (PilotBeacon *self,
+                     PilotBeaconLink *link,
+                     PilotBeaconLink **former)
+{
+  Registration *registration = lookup (self, link->node);
+
+  *former = NULL;
+  if (registration == NULL)
+    registration = add (self, link->node);
+  if (registration == NULL)
+    return FALSE;
+  *former = registration->link;
+  registration->link = link;
+  registration->endpoint = registration->local = (PilotEndpoint) PILOT_ENDPOINT_INIT;
+  registration->wants_dest = FALSE;
+  registration->seen = g_get_monotonic_time ();
+  return TRUE;
+}
+
+void
+pilot_beacon_detach (PilotBeacon *self,
+                     PilotBeaconLink *link)
+{
+  Registration *registration = lookup (self, link->node);
+
+  if (registration != NULL && registration->link == link)
+    g_hash_table_remove (self->nodes, GUINT_TO_POINTER (link->node));
+}
+
+void
+pilot_beacon_take (PilotBeacon *self,
+                   PilotBeaconLink *link,
+                   guint8 *data,
+                   gsize length)
+{
+  const Source source = { .from = link->remote, .link = link };
+  Registration *registration = lookup (self, link->node);
+
+  if (length == 0 || registration == NULL || registration->link != link)
+    return;
+  self->is_blocked = self->n_out > 0 && !flush (self);
+  self->now = registration->seen = g_get_monotonic_time ();
+  take_message (self, &source, data, length);
+  if (!self->is_blocked)
+    flush_or_drop (self);
+  self->is_blocked = FALSE;
 }
 
 /* Life */
@@ -481,7 +602,7 @@ pilot_beacon_find (PilotBeacon *self,
 {
   Registration *registration = lookup (self, node);
 
-  if (registration == NULL || g_get_monotonic_time () - registration->seen > (gint64) self->limits.node_lifetime * G_USEC_PER_SEC)
+  if (registration == NULL || registration->link != NULL || g_get_monotonic_time () - registration->seen > (gint64) self->limits.node_lifetime * G_USEC_PER_SEC)
     return FALSE;
   *endpoint = registration->endpoint;
   return TRUE;
@@ -496,11 +617,12 @@ pilot_beacon_notify (PilotBeacon *self,
   gint64 now = g_get_monotonic_time ();
 
   /* With a batch waiting for the socket there is no room, and what is lost here costs only time. */
-  if (registration == NULL || self->n_out > 0 || (registration->notified != 0 && now - registration->notified < NOTIFY_SPACING))
+  if (registration == NULL || (registration->link == NULL && self->n_out > 0) || (registration->notified != 0 && now - registration->notified < NOTIFY_SPACING))
     return;
   registration->notified = now;
-  queue_message (self, &registration->endpoint, &registration->local, &message);
-  flush (self);
+  queue_message (self, registration->link, &registration->endpoint, &registration->local, &message);
+  if (registration->link == NULL)
+    flush (self);
 }
 
 static gboolean
@@ -508,7 +630,9 @@ is_expired (gpointer key,
             gpointer value,
             gpointer user_data)
 {
-  return ((Registration *) value)->seen < *(gint64 *) user_data;
+  const Registration *registration = value;
+
+  return registration->link == NULL && registration->seen < *(gint64 *) user_data;
 }
 
 void

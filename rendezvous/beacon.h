@@ -11,7 +11,7 @@ G_BEGIN_DECLS
  *
  * Tells nodes their public endpoint, has both ends of a pair punch, and relays frames between nodes that cannot (beacon
  * notes, sections 2 and 3). One UDP socket in the reactor; datagrams go in and out in batches and nothing is allocated per
- * datagram. Gossip between beacons (0x07) is not spoken: such datagrams are dropped.
+ * datagram. Nodes that cannot use UDP come by links instead (PilotBeaconLink). Gossip between beacons (0x07) is not spoken: such datagrams are dropped.
  */
 typedef struct _PilotBeacon PilotBeacon;
 
@@ -54,6 +54,24 @@ typedef struct
   guint64 dropped_send; /* the kernel did not take it */
 } PilotBeaconStatistics;
 
+/**
+ * PilotBeaconLink:
+ * @node: whose it is, authenticated
+ * @remote: where it comes from: what a discover by it is answered with
+ * @deliver: takes one message for the node, or drops it: FALSE. Keeps nothing of it
+ *
+ * A way to a node that is no datagram: its WebSocket connection. Part of whoever owns the connection. A node with a link is reached by it alone,
+ * and its place cannot be taken by datagrams.
+ */
+typedef struct _PilotBeaconLink PilotBeaconLink;
+struct _PilotBeaconLink {
+  guint32 node;
+  PilotEndpoint remote;
+  gboolean (*deliver) (PilotBeaconLink *link,
+                       const guint8 *data,
+                       gsize length);
+};
+
 /* (transfer full): bound to `address` (port 0: any). `policy` NULL serves every id. */
 PilotBeacon *pilot_beacon_new (PilotReactor *reactor,
                                const PilotEndpoint *address,
@@ -72,6 +90,18 @@ gboolean pilot_beacon_find (PilotBeacon *beacon,
 /* Tells a node that something waits for it in the registry (0A 01): best effort, once a second and node at most. */
 void pilot_beacon_notify (PilotBeacon *beacon,
                           guint32 node);
+/* The node is reached by this link now; `former` (out) is the one it takes the place of, or NULL. FALSE when the table is full. */
+gboolean pilot_beacon_attach (PilotBeacon *beacon,
+                              PilotBeaconLink *link,
+                              PilotBeaconLink **former);
+/* Nothing happens when another has taken its place. */
+void pilot_beacon_detach (PilotBeacon *beacon,
+                          PilotBeaconLink *link);
+/* One message that came by a link; `data` may be changed. What goes to the socket goes at once, or is lost. */
+void pilot_beacon_take (PilotBeacon *beacon,
+                        PilotBeaconLink *link,
+                        guint8 *data,
+                        gsize length);
 /* Drops registrations that are too old. Call now and then. */
 void pilot_beacon_expire (PilotBeacon *beacon);
 const PilotBeaconStatistics *pilot_beacon_get_statistics (PilotBeacon *beacon);

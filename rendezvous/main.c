@@ -28,6 +28,8 @@ typedef struct
   gchar *registry_addr;
   gchar *registry_plain_addr;
   gchar *beacon_addr;
+  gchar *compat_addr;
+  gchar *compat_plain_addr;
   gchar *store;
   gchar *tls_cert;
   gchar *tls_key;
@@ -55,6 +57,8 @@ flags_clear (Flags *flags)
   g_free (flags->registry_addr);
   g_free (flags->registry_plain_addr);
   g_free (flags->beacon_addr);
+  g_free (flags->compat_addr);
+  g_free (flags->compat_plain_addr);
   g_free (flags->store);
   g_free (flags->tls_cert);
   g_free (flags->tls_key);
@@ -75,6 +79,8 @@ parse_flags (Flags *flags,
     { "registry-addr", 0, 0, G_OPTION_ARG_STRING, &flags->registry_addr, "TCP address of the registry (default :9000)", "ADDRESS" },
     { "registry-plain-addr", 0, 0, G_OPTION_ARG_STRING, &flags->registry_plain_addr, "a second TCP address without TLS", "ADDRESS" },
     { "beacon-addr", 0, 0, G_OPTION_ARG_STRING, &flags->beacon_addr, "UDP address of the beacon (default :9001)", "ADDRESS" },
+    { "compat-addr", 0, 0, G_OPTION_ARG_STRING, &flags->compat_addr, "TCP address, usually :443, for nodes that cannot use UDP; needs TLS", "ADDRESS" },
+    { "compat-plain-addr", 0, 0, G_OPTION_ARG_STRING, &flags->compat_plain_addr, "the same in clear text, for a TLS front on this machine", "ADDRESS" },
     { "store", 0, 0, G_OPTION_ARG_FILENAME, &flags->store, "the database; made when it does not exist", "FILE" },
     { "tls-cert", 0, 0, G_OPTION_ARG_FILENAME, &flags->tls_cert, "serve the registry over TLS with this certificate (PEM)", "FILE" },
     { "tls-key", 0, 0, G_OPTION_ARG_FILENAME, &flags->tls_key, "the certificate's private key (PEM)", "FILE" },
@@ -175,6 +181,19 @@ raise_descriptor_limit (void)
   return (guint) MAX (limit.rlim_cur, RESERVED_DESCRIPTORS + 16) - RESERVED_DESCRIPTORS;
 }
 
+/* A connection takes one descriptor, whoever serves it. */
+static void
+share_descriptors (PilotRendezvousOptions *options,
+                   guint available)
+{
+  options->server.max_connections = available;
+  if (pilot_endpoint_is_none (&options->compat) && pilot_endpoint_is_none (&options->compat_plain))
+    return;
+  options->compat_limits.max_clients = MIN (options->compat_limits.max_clients, available / 2);
+  options->compat_limits.max_strangers = MAX (MIN (options->compat_limits.max_strangers, available / 10), 4);
+  options->server.max_connections = available - options->compat_limits.max_clients - options->compat_limits.max_strangers;
+}
+
 static gboolean
 make_options (const Flags *flags,
               PilotRendezvousOptions *options,
@@ -185,6 +204,8 @@ make_options (const Flags *flags,
   if (!pilot_socket_parse (flags->registry_addr != NULL ? flags->registry_addr : ":9000", &options->registry, error) ||
       !pilot_socket_parse (flags->beacon_addr != NULL ? flags->beacon_addr : ":9001", &options->beacon, error) ||
       (flags->registry_plain_addr != NULL && !pilot_socket_parse (flags->registry_plain_addr, &options->registry_plain, error)) ||
+      (flags->compat_addr != NULL && !pilot_socket_parse (flags->compat_addr, &options->compat, error)) ||
+      (flags->compat_plain_addr != NULL && !pilot_socket_parse (flags->compat_plain_addr, &options->compat_plain, error)) ||
       (flags->stale_threshold != NULL && !parse_duration (flags->stale_threshold, &options->stale_threshold, error)))
     return FALSE;
   if (flags->relay_limit < 0 || flags->registration_limit < 1) {
@@ -200,6 +221,11 @@ make_options (const Flags *flags,
     return FALSE;
   if (!load_tls (flags, tls, error))
     return FALSE;
+  if (flags->compat_addr != NULL && *tls == NULL) {
+    g_set_error_literal (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT,
+                         "--compat-addr needs a certificate: give --tls-cert and --tls-key (and --tls-generate), or --compat-plain-addr behind a TLS front");
+    return FALSE;
+  }
   options->tls = *tls;
   options->service.advertised_beacon = flags->advertise_beacon;
   options->service.registration_burst = (guint) flags->registration_limit;
@@ -207,7 +233,7 @@ make_options (const Flags *flags,
   options->beacon_limits.relay_unverified = flags->relay_unverified;
   options->beacon_open = flags->beacon_open;
   options->reference_consent = flags->reference_consent;
-  options->server.max_connections = raise_descriptor_limit ();
+  share_descriptors (options, raise_descriptor_limit ());
   return TRUE;
 }
 
@@ -245,7 +271,14 @@ print_ready (PilotRendezvous *rendezvous,
   if (!pilot_endpoint_is_none (&address))
     g_string_append_printf (line, " and %s (plain)", pilot_endpoint_format (&address, text));
   pilot_rendezvous_get_beacon (rendezvous, &address);
-  g_string_append_printf (line, ", beacon %s\n", pilot_endpoint_format (&address, text));
+  g_string_append_printf (line, ", beacon %s", pilot_endpoint_format (&address, text));
+  pilot_rendezvous_get_compat (rendezvous, &address);
+  if (!pilot_endpoint_is_none (&address))
+    g_string_append_printf (line, ", compat %s", pilot_endpoint_format (&address, text));
+  pilot_rendezvous_get_compat_plain (rendezvous, &address);
+  if (!pilot_endpoint_is_none (&address))
+    g_string_append_printf (line, ", compat %s (plain)", pilot_endpoint_format (&address, text));
+  g_string_append_c (line, '\n');
   fputs (line->str, stdout);
   fflush (stdout);
 }

@@ -18,8 +18,11 @@ struct _PilotRendezvous {
   PilotBeacon *beacon;
   PilotService *service;
   PilotServer *server;
+  PilotCompat *compat; /* (nullable) */
   PilotEndpoint registry;
   PilotEndpoint registry_plain;
+  PilotEndpoint compat_address;
+  PilotEndpoint compat_plain_address;
   GSource *timer;
   guint ticks;       /* of the timer */
   gint64 reap_after; /* Unix seconds: nobody is reaped before */
@@ -33,6 +36,7 @@ pilot_rendezvous_options_init (PilotRendezvousOptions *options)
     .service = { .registration_burst = 100, .registration_rate = 10 },
     .server = PILOT_SERVER_LIMITS_INIT,
     .beacon_limits = PILOT_BEACON_LIMITS_INIT,
+    .compat_limits = PILOT_COMPAT_LIMITS_INIT,
   };
 }
 
@@ -69,6 +73,13 @@ may_punch (guint32 requester,
 
 static const PilotBeaconPolicy beacon_policy = { is_known, get_source, may_punch };
 
+static void
+flush_compat (PilotRendezvous *self)
+{
+  if (self->compat != NULL)
+    pilot_compat_flush (self->compat);
+}
+
 /* Commits */
 
 static void
@@ -82,6 +93,7 @@ journal_settled (PilotJournal *journal,
 
   if (error == NULL) {
     pilot_server_committed (self->server);
+    flush_compat (self); /* a notification may be among it */
     return;
   }
   g_warning ("cannot save: %s; what was asked for meanwhile is refused", error->message);
@@ -99,6 +111,7 @@ turn_ended (gpointer user_data)
 {
   PilotRendezvous *self = user_data;
 
+  flush_compat (self);
   pilot_journal_flush (self->journal);
 }
 
@@ -110,6 +123,8 @@ tick (gpointer user_data)
 
   self->ticks++;
   pilot_server_sweep (self->server);
+  if (self->compat != NULL)
+    pilot_compat_sweep (self->compat);
   if (self->ticks % REAP_INTERVAL == 0) {
     pilot_service_settle (self->service);
     pilot_beacon_expire (self->beacon);
@@ -123,6 +138,20 @@ tick (gpointer user_data)
 }
 
 /* Life */
+
+static gboolean
+listen_compat (PilotRendezvous *self,
+               GError **error)
+{
+  PilotRendezvousOptions *options = &self->options;
+  gboolean with_tls = !pilot_endpoint_is_none (&options->compat), plain = !pilot_endpoint_is_none (&options->compat_plain);
+
+  if (!with_tls && !plain)
+    return TRUE;
+  self->compat = pilot_compat_new (self->reactor, self->directory, self->beacon, self->server, &options->compat_limits, options->now);
+  return (!with_tls || pilot_compat_listen (self->compat, &options->compat, options->tls, &self->compat_address, error)) &&
+         (!plain || pilot_compat_listen (self->compat, &options->compat_plain, NULL, &self->compat_plain_address, error));
+}
 
 static gboolean
 start (PilotRendezvous *self,
@@ -151,7 +180,8 @@ start (PilotRendezvous *self,
   self->reap_after = pilot_service_now (self->service) + options->stale_threshold;
   if (!pilot_server_listen (self->server, &options->registry, options->tls, &self->registry, error) ||
       (!pilot_endpoint_is_none (&options->registry_plain) &&
-       !pilot_server_listen (self->server, &options->registry_plain, NULL, &self->registry_plain, error)))
+       !pilot_server_listen (self->server, &options->registry_plain, NULL, &self->registry_plain, error)) ||
+      !listen_compat (self, error))
     return FALSE;
   pilot_reactor_set_turn_func (self->reactor, turn_ended, self);
   self->timer = g_timeout_source_new_seconds (SWEEP_INTERVAL);
@@ -190,6 +220,7 @@ pilot_rendezvous_close (PilotRendezvous *self,
     g_source_unref (self->timer);
   }
   /* Connections first: what they handed out is settled while there is a journal. */
+  pilot_compat_free (self->compat);
   pilot_server_free (self->server);
   if (self->timer != NULL)
     pilot_directory_write_seen (self->directory);
@@ -224,6 +255,20 @@ pilot_rendezvous_get_beacon (PilotRendezvous *self,
   pilot_beacon_get_address (self->beacon, address);
 }
 
+void
+pilot_rendezvous_get_compat (PilotRendezvous *self,
+                             PilotEndpoint *address)
+{
+  *address = self->compat_address;
+}
+
+void
+pilot_rendezvous_get_compat_plain (PilotRendezvous *self,
+                                   PilotEndpoint *address)
+{
+  *address = self->compat_plain_address;
+}
+
 PilotDirectory *
 pilot_rendezvous_get_directory (PilotRendezvous *self)
 {
@@ -240,4 +285,10 @@ PilotBeacon *
 pilot_rendezvous_get_beacon_object (PilotRendezvous *self)
 {
   return self->beacon;
+}
+
+PilotCompat *
+pilot_rendezvous_get_compat_object (PilotRendezvous *self)
+{
+  return self->compat;
 }

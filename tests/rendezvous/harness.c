@@ -41,6 +41,8 @@ harness_thread (gpointer user_data)
   g_assert_no_error (error);
   pilot_rendezvous_get_registry (harness->rendezvous, &harness->registry);
   pilot_rendezvous_get_beacon (harness->rendezvous, &harness->beacon);
+  pilot_rendezvous_get_compat (harness->rendezvous, &harness->compat);
+  pilot_rendezvous_get_compat_plain (harness->rendezvous, &harness->compat_plain);
   g_async_queue_push (harness->started, harness);
   g_main_loop_run (harness->loop);
   pilot_rendezvous_close (harness->rendezvous, &error);
@@ -216,10 +218,10 @@ client_send (Client *client,
   client_write (client, body, strlen (body));
 }
 
-static gboolean
-read_exactly (Client *client,
-              guint8 *data,
-              gsize length)
+gboolean
+client_read (Client *client,
+             guint8 *data,
+             gsize length)
 {
   while (length > 0) {
     gssize n = client->tls != NULL ? gnutls_record_recv (client->tls, data, length) : recv (client->fd, data, length, 0);
@@ -243,12 +245,12 @@ client_receive (Client *client)
   guint8 header[4];
   guint32 length;
 
-  if (!read_exactly (client, header, sizeof header))
+  if (!client_read (client, header, sizeof header))
     return NULL;
   length = pilot_bytes_get_u32 (header);
   g_assert_cmpuint (length, <=, 4 * 1024 * 1024);
   body = g_malloc0 (length + 1);
-  g_assert_true (read_exactly (client, (guint8 *) body, length));
+  g_assert_true (client_read (client, (guint8 *) body, length));
   json_parser_load_from_data (parser, body, length, &error);
   g_assert_no_error (error);
   return json_object_ref (json_node_get_object (json_parser_get_root (parser)));
@@ -259,7 +261,7 @@ client_expect_close (Client *client)
 {
   guint8 byte;
 
-  g_assert_false (read_exactly (client, &byte, 1));
+  g_assert_false (client_read (client, &byte, 1));
 }
 
 static JsonObject *

@@ -23,6 +23,8 @@ typedef struct
   GAsyncQueue *started;
   PilotEndpoint registry;
   PilotEndpoint beacon;
+  PilotEndpoint compat;
+  PilotEndpoint compat_plain;
   gchar *failure; /* what the failed callback was told */
 } Harness;
 
@@ -56,6 +58,10 @@ void client_close (Client *client);
 void client_write (Client *client,
                    gconstpointer data,
                    gsize length);
+/* FALSE at end of file or reset. Fails the test after 20 s of silence. */
+gboolean client_read (Client *client,
+                      guint8 *data,
+                      gsize length);
 /* The body with its length before it. */
 void client_send (Client *client,
                   const gchar *body);
