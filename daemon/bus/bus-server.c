@@ -129,18 +129,45 @@ pilot_bus_lookup_object (PilotBus *bus, const char *path)
   return g_hash_table_lookup (bus->objects, path);
 }
 
+/* GIO takes the objects of a manager that ends off every connection, not just its own: the other connections get them back. */
+static void
+restore_object (PilotBus *bus, GDBusObject *object)
+{
+  const char *path = g_dbus_object_get_object_path (object);
+  GList *interfaces = g_dbus_object_get_interfaces (object);
+  GHashTableIter iter;
+  gpointer connection;
+
+  g_hash_table_iter_init (&iter, bus->managers);
+  while (g_hash_table_iter_next (&iter, &connection, NULL))
+    for (GList *l = interfaces; l != NULL; l = l->next) {
+      g_autoptr (GError) error = NULL;
+
+      if (!g_dbus_interface_skeleton_has_connection (l->data, connection) &&
+          !g_dbus_interface_skeleton_export (l->data, connection, path, &error))
+        g_warning ("cannot export \"%s\" again: %s", path, error->message);
+    }
+  g_list_free_full (interfaces, g_object_unref);
+}
+
+static void
+drop_connection (PilotBus *bus, GDBusConnection *connection)
+{
+  GHashTableIter iter;
+  gpointer path, object;
+
+  unexport_root (bus, connection);
+  g_hash_table_remove (bus->managers, connection);
+  g_hash_table_iter_init (&iter, bus->objects);
+  while (g_hash_table_iter_next (&iter, &path, &object))
+    restore_object (bus, object);
+}
+
 static void
 on_closed (GDBusConnection *connection, gboolean remote_vanished, GError *error, gpointer user_data)
 {
-  PilotBus *bus = user_data;
-
-  GDBusObjectManagerServer *manager = g_hash_table_lookup (bus->managers, connection);
-  GDBusObjectSkeleton *root = g_hash_table_lookup (bus->objects, PILOT_BUS_ROOT);
-
-  g_signal_handlers_disconnect_by_data (connection, bus);
-  if (root != NULL)
-    unexport_object (connection, manager, root);
-  g_hash_table_remove (bus->managers, connection);
+  g_signal_handlers_disconnect_by_data (connection, user_data);
+  drop_connection (user_data, connection);
 }
 
 static gboolean
@@ -212,8 +239,7 @@ on_name_lost (GDBusConnection *connection, const char *name, gpointer user_data)
     return;
   }
   g_message ("the bus name \"%s\" belongs to another daemon: only \"%s\" is served", name, bus->socket_path);
-  unexport_root (bus, connection);
-  g_hash_table_remove (bus->managers, connection);
+  drop_connection (bus, connection);
 }
 
 gboolean
