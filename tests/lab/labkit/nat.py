@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""NAT routers as nftables rules: the kinds of RFC 4787, each tried with two addresses and two ports of a peer (test_lab.py)."""
+"""NAT routers as nftables rules: the kinds of RFC 4787 (tests/lab/README.md), each tried with two addresses and two ports of a peer
+(test_lab.py)."""
 
-KINDS = ("none", "full-cone", "restricted", "port-restricted", "symmetric", "udp-blocked")
+KINDS = ("none", "full-cone", "restricted", "port-restricted", "symmetric", "udp-blocked", "hairpin")
 
 # Without the input rule a plain masquerade turns symmetric when the peer's packet comes first, because conntrack keeps its entry.
 _COMMON = """
@@ -39,7 +40,16 @@ def _masquerade(how=""):
 """
 
 
-def _remember(seen):
+# What a host of the LAN sends to the outside address of another comes back in, from the outside address of the first (RFC 4787, REQ-9).
+_HAIRPIN = """
+  chain hairpin {{
+    type nat hook postrouting priority 90;
+    oifname "lan0" ct status dnat ip saddr 192.168.0.0/16 meta l4proto udp snat to {outside}
+  }}
+"""
+
+
+def _remember(seen, to='iifname "out0"'):
     fill = 'oifname "out0" meta l4proto udp update @seen { ip daddr . udp sport }' if seen else ""
     guard = "ip saddr . udp dport @seen " if seen else ""
     return f"""
@@ -50,13 +60,13 @@ def _remember(seen):
   }}
   chain inward {{
     type nat hook prerouting priority -100;
-    iifname "out0" {guard}meta l4proto udp dnat ip to udp dport map @mappings
+    {to} {guard}meta l4proto udp dnat ip to udp dport map @mappings
   }}
 """
 
 
-def rules(kind):
-    """The nftables script of a router of this kind, between lan0 and out0."""
+def rules(kind, outside):
+    """The nftables script of a router of this kind, between lan0 and out0, which has this address."""
     if kind == "none":
         return ""
     body = _COMMON
@@ -66,6 +76,8 @@ def rules(kind):
         body += _masquerade()
     if kind == "full-cone":
         body += _MAPPINGS + _remember(seen=False)
+    elif kind == "hairpin":
+        body += _MAPPINGS + _remember(seen=False, to=f"ip daddr {outside}") + _HAIRPIN.format(outside=outside)
     elif kind == "restricted":
         body += _MAPPINGS + _SEEN + _remember(seen=True)
     elif kind == "udp-blocked":
@@ -83,3 +95,8 @@ def rules(kind):
   }
 """
     return f"table ip lab {{{body}}}\n"
+
+
+def rebind_rules(inside):
+    """What makes the router forget which outside ports it gave to a host, and give others: to be followed by a flush of its connections."""
+    return (f'insert rule ip lab postrouting oifname "out0" ip saddr {inside} meta l4proto udp masquerade to :20000-60000\n')

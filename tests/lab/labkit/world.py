@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 from . import nat
@@ -29,7 +30,8 @@ STATE = "/run/pilot-lab"
 SOURCE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 UID, OTHER_UID = 1000, 1001
 USERS = {"user": UID, "other": OTHER_UID, "root": 0}
-NODES = ("alpha", "beta", "gamma", "delta")
+RESERVED = ("net", "internet", "neighbour")
+MOST_HOSTS = 16
 REGISTRY, BEACON = "192.0.2.1:9000", "192.0.2.1:9001"
 SUBNET = "10.4.0.0/16"
 WIRE_OPTIONS = ("delay", "jitter", "loss", "burst", "reorder", "rate", "queue", "seed")
@@ -52,6 +54,18 @@ def check_name(name):
         raise LabError(f"“{name}” is no name for a world: use at most 16 of a-z, 0-9 and -")
 
 
+def check_hosts(hosts, lans):
+    """Host names become names of devices, and each has its own addresses."""
+    for host in hosts:
+        if not re.fullmatch(r"[a-z][a-z0-9-]{0,8}", host) or host in RESERVED:
+            raise LabError(f"“{host}” is no name for a host: use at most 9 of a-z, 0-9 and -, and none of {', '.join(RESERVED)}")
+    if len(hosts) > MOST_HOSTS or len(set(hosts)) != len(hosts):
+        raise LabError(f"{len(hosts)} hosts: each once, and at most {MOST_HOSTS}")
+    for host, owner in lans.items():
+        if host not in hosts or owner not in hosts or owner in lans or hosts.index(owner) > hosts.index(host):
+            raise LabError(f"“{host}” cannot stand behind the router of “{owner}”: name a host before it that has a router of its own")
+
+
 def find_build(build=None):
     """The build folder to take the programs from: named, $PILOT_BUILD, or the usual one of the checkout."""
     build = build or os.environ.get("PILOT_BUILD") or os.path.join(SOURCE, "_build")
@@ -65,6 +79,11 @@ def build_folders(build):
     """Where a build is to be installed: its prefix, and its libraries."""
     options = {option["name"]: option["value"] for option in json.loads(run(["meson", "introspect", "--buildoptions", build]))}
     return options["prefix"], os.path.join(options["prefix"], options["libdir"])
+
+
+def _port(name):
+    """The device of a switch that leads to a namespace: a name of at most 15 bytes."""
+    return "to-" + name.replace("router-", "r-")
 
 
 def _ancestor(path):
@@ -122,14 +141,14 @@ class World:
 
     # --- up and down ---------------------------------------------------------------------------------------------------------------
 
-    def up(self, build=None, hosts=("alpha", "beta"), nats=None, daemons=True):
-        """Sets the world up. After a failure nothing of it is left."""
+    def up(self, build=None, hosts=("alpha", "beta"), nats=None, lans=None, daemons=True):
+        """Sets the world up. `nats`: host → kind of its router. `lans`: host → another host, behind whose router it stands. After a failure
+        nothing of it is left."""
         nats = dict(nats or {})
         if os.geteuid() != 0:
             raise LabError("the lab makes namespaces: run it with sudo")
-        for host in hosts:
-            if host not in NODES:
-                raise LabError(f"“{host}” is no host of the lab: {', '.join(NODES)}")
+        lans = dict(lans or {})
+        check_hosts(hosts, lans)
         for host, kind in nats.items():
             if host not in hosts or kind not in nat.KINDS:
                 raise LabError(f"--nat {host}={kind}: HOST is one of {', '.join(hosts)}, the kind one of {', '.join(nat.KINDS)}")
@@ -139,7 +158,7 @@ class World:
                 raise LabError(f"a world “{self.name}” is there already: run “tools/lab --name {self.name} down” first")
             os.makedirs(self.folder, mode=0o755)
             prefix, libraries = build_folders(build)
-            self.state = {"build": build, "prefix": prefix, "libraries": libraries, "namespaces": {}, "hosts": list(hosts), "nats": {}, "wires": {},
+            self.state = {"build": build, "prefix": prefix, "libraries": libraries, "namespaces": {}, "hosts": list(hosts), "nats": {}, "lans": {}, "wires": {},
                           "complete": False}
             self._save()
             try:
@@ -148,7 +167,10 @@ class World:
                 self._make_host("net", "192.0.2.1", None)
                 self._link("net", "eth0", "192.0.2.1/24", None)
                 for index, host in enumerate(hosts):
-                    self._make_lan(index, host, nats.get(host, "port-restricted"))
+                    if host in lans:
+                        self._join_lan(index, host, lans[host])
+                    else:
+                        self._make_lan(index, host, nats.get(host, "port-restricted"))
                 self.state["complete"] = True
                 self._save()
                 if daemons:
@@ -196,19 +218,33 @@ class World:
         self._remember("internet", internet)
         internet.ip("link set lo up\nlink add inet0 type bridge\nlink set inet0 up\n")
 
-    def _make_lan(self, index, host, kind):
-        outside = f"192.0.2.{11 + index}"
-        if kind == "none":
-            lan, length = f"203.0.113.{16 * index}", 28
-        else:
-            lan, length = f"192.168.{71 + index}.0", 24
-        base, _, last = lan.rpartition(".")
-        gateway, address, neighbour = (f"{base}.{int(last) + n}" for n in (1, 2, 9))
+    def router_of(self, host):
+        """The name of the router that a host stands behind."""
+        return f"router-{self.state['lans'].get(host, host)}"
 
-        router = Namespace.create(f"hostname router-{host}\n" + _NO_IPV6 + "echo 1 >/proc/sys/net/ipv4/ip_forward\n",
+    def _lan(self, owner):
+        """Network and length of the LAN behind the router of a host."""
+        index = self.state["hosts"].index(owner)
+        return (f"203.0.113.{16 * index}", 28) if self.state["nats"][owner] == "none" else (f"192.168.{71 + index}.0", 24)
+
+    def lan_address(self, owner, number):
+        """The address with this number in the LAN behind the router of a host, without its length."""
+        base, _, last = self._lan(owner)[0].rpartition(".")
+        return f"{base}.{int(last) + number}"
+
+    def outside_address(self, host):
+        """Where the internet sees what the router of this host translates."""
+        return f"192.0.2.{11 + self.state['hosts'].index(self.state['lans'].get(host, host))}"
+
+    def _make_lan(self, index, host, kind):
+        self.state["nats"][host] = kind
+        outside, (lan, length) = self.outside_address(host), self._lan(host)
+        gateway, address, neighbour = (self.lan_address(host, n) for n in (1, 2, 9))
+
+        router = Namespace.create(f"hostname router-{host}\n" + _NO_IPV6 + "echo 1 >/proc/sys/net/ipv4/ip_forward\n"
+                                  + "echo 0 >/proc/sys/net/ipv4/conf/all/send_redirects\n",
                                   parent=self.namespace("internet"))
         self._remember(f"router-{host}", router)
-        self.state["nats"][host] = kind
         self._link(f"router-{host}", "out0", f"{outside}/24", None)
         router.ip(f"link set lo up\nlink add lan0 type bridge\nlink set lan0 up\naddr add {gateway}/{length} dev lan0\n")
         if kind == "none":
@@ -221,7 +257,7 @@ class World:
                 i = self.state["hosts"].index(other)
                 router.ip(f"route add 203.0.113.{16 * i}/28 via 192.0.2.{11 + i}\n")
         if kind != "none":
-            router.nft(nat.rules(kind))
+            router.nft(nat.rules(kind, outside))
 
         self._make_host(host, address, gateway)
         self._link(host, "eth0", f"{address}/{length}", gateway, switch=f"router-{host}")
@@ -230,9 +266,38 @@ class World:
             self._link("neighbour", "eth0", f"{neighbour}/{length}", gateway, switch=f"router-{host}")
             self.namespace("neighbour").ip(f"route add {SUBNET} via {address}\n")
 
+    def _join_lan(self, index, host, owner):
+        """Another host behind the router of the first."""
+        self.state["lans"][host] = owner
+        address, length = self.lan_address(owner, 2 + index - self.state["hosts"].index(owner)), self._lan(owner)[1]
+        self._make_host(host, address, self.lan_address(owner, 1))
+        self._link(host, "eth0", f"{address}/{length}", self.lan_address(owner, 1), switch=f"router-{owner}")
+
+    def move(self, host, owner):
+        """Takes the cable of a host out of its LAN and plugs it into that of another host's router, where it has another address."""
+        with self._lock():
+            address, length = self.lan_address(owner, 12), self._lan(owner)[1]
+            self.namespace(host).ip("link del eth0\n")
+            self._link(host, "eth0", f"{address}/{length}", self.lan_address(owner, 1), switch=f"router-{owner}")
+            self.state["lans"][host] = owner
+            self._save()
+
+    def rebind(self, host):
+        """The router of a host gives its flows other outside ports from now on."""
+        router = self.namespace(self.router_of(host))
+        owner = self.state["lans"].get(host, host)
+        router.nft(nat.rebind_rules(self.lan_address(owner, 2)))
+        run(router.enter("net") + ["conntrack", "-F"])
+
+    def isolate(self, owner):
+        """The switch behind the router of this host carries nothing between its ports any more, as in a guest network: only to the router."""
+        router = self.namespace(f"router-{owner}")
+        for host in (owner, *(guest for guest, at in self.state["lans"].items() if at == owner)):
+            router.ip(f"link set {_port(host)} type bridge_slave isolated on\n")
+
     def _link(self, name, device, address, gateway, switch="internet"):
         """A cable from a namespace to a switch: the internet segment or the LAN of a router."""
-        port = f"to-{name}"[:15]
+        port = _port(name)
         bridge = "inet0" if switch == "internet" else "lan0"
         namespace, at = self.namespace(name), self.namespace(switch)
         at.ip(f"link add {port} type veth peer name {device} netns {namespace.pid}\nlink set {port} master {bridge}\nlink set {port} up\n")
@@ -317,8 +382,15 @@ class World:
         wait_until(listening, 15, "the rendezvous listens")
         return pid
 
-    def start_daemon(self, host, *arguments):
-        self.run(host, "pilotctl", "daemon", "start", "--hostname", f"agent-{host}", "--registry", REGISTRY, "--beacon", BEACON, *arguments)
+    @staticmethod
+    def in_parallel(function, items):
+        """Calls the function with each item at the same time and answers what it answered, in order. The first failure is raised when all are
+        done."""
+        with ThreadPoolExecutor(max_workers=max(1, len(items))) as pool:
+            return [future.result() for future in [pool.submit(function, item) for item in items]]
+
+    def start_daemon(self, host, *arguments, environment=()):
+        self.run(host, "env", *environment, "pilotctl", "daemon", "start", "--hostname", f"agent-{host}", "--registry", REGISTRY, "--beacon", BEACON, *arguments)
         self.wait_online(host)
 
     def info(self, host):
@@ -372,7 +444,7 @@ class World:
         internet.ip(f"link add {bridge} type bridge\nlink set {bridge} up\n"
                     f"link set {near} txqueuelen 20000\nlink set {far} txqueuelen 20000\n"
                     f"link set {near} master {bridge}\nlink set {near} up\nlink set {far} master inet0\nlink set {far} up\n"
-                    f"link set to-{name} master {bridge}\n")
+                    f"link set {_port(name)} master {bridge}\n")
         pid = only_child(process.pid)
         self.state["wires"][host] = {"pid": pid, "started": start_time(pid)}
         self._save()
@@ -381,7 +453,7 @@ class World:
         if host not in self.state["wires"]:
             return
         internet = self.namespace("internet")
-        internet.ip(f"link set to-{name} master inet0\nlink del {self._wire_devices(host)[2]}\n")
+        internet.ip(f"link set {_port(name)} master inet0\nlink del {self._wire_devices(host)[2]}\n")
         wire = self.state["wires"].pop(host)
         kill_and_wait(wire["pid"], wire["started"])
         self._save()
