@@ -18,6 +18,11 @@
 /* Below this random loss is taken as such: only a queue that overflows loses more of a whole round. */
 #define HIGH_LOSS_PERCENT 12
 #define HIGH_LOSS_EVENTS 8
+/* Less waiting than this is no queue. */
+#define QUEUE_MIN 1000
+/* The bound learned from loss leaves room to find out what the path carries. */
+#define BOUND_GAIN 120
+#define BOUND_BETA 85
 
 enum { STARTUP,
        DRAIN,
@@ -116,11 +121,76 @@ check_full (PilotCongestion *self,
     bbr->full_rate_rounds = 0;
     return;
   }
-  if (++bbr->full_rate_rounds >= 3)
+  bbr->full_rate_rounds++;
+  if (bbr->full_rate_rounds >= 3 || bbr->rtt_rounds[bbr->round % PILOT_BBR_RTT_ROUNDS] > bbr->min_rtt + MAX (bbr->min_rtt / 4, QUEUE_MIN))
     bbr->full = TRUE;
 }
 
-/* Whole rounds that lose far more than random loss explains fill somebody's queue: in flight is bounded, and grows again slowly. */
+static void
+update_rounds_rtt (PilotCongestion *self,
+                   const PilotCongestionSample *sample)
+{
+  PilotCongestionBbr *bbr = &self->bbr;
+
+  if (bbr->round_started) {
+    bbr->rtt_rounds[bbr->round % PILOT_BBR_RTT_ROUNDS] = bbr->rtt_count > 0 ? (gint64) (bbr->rtt_sum / bbr->rtt_count) : 0;
+    bbr->rtt_sum = bbr->rtt_count = 0;
+  }
+  if (sample->rtt >= 0) {
+    bbr->rtt_sum += (guint64) sample->rtt;
+    bbr->rtt_count++;
+  }
+}
+
+/* The mean round trip of that round of late in which it was shortest. */
+static gint64
+emptiest_round (PilotCongestion *self)
+{
+  gint64 base = G_MAXINT64 / 2;
+
+  for (guint i = 0; i < PILOT_BBR_RTT_ROUNDS; i++)
+    if (self->bbr.rtt_rounds[i] > 0)
+      base = MIN (base, self->bbr.rtt_rounds[i]);
+  return base;
+}
+
+/* Round trips longer than this have stood in a queue: by an eighth more than in the emptiest round of late, which counts the jitter of the
+ * path as the path's, and at most by a third more than the shortest of all, which sees a queue that never empties. */
+static gint64
+queued_rtt (PilotCongestion *self)
+{
+  gint64 base = emptiest_round (self);
+
+  return MIN (base + MAX (base / 8, QUEUE_MIN), self->bbr.min_rtt + MAX (self->bbr.min_rtt / 3, QUEUE_MIN));
+}
+
+/* A loss while a queue stands is the queue's: others see it too, and what CUBIC would do then bounds us as well. A loss without a queue
+ * is the path's, and says nothing of how much it carries. */
+static void
+check_queue_loss (PilotCongestion *self,
+                  const PilotCongestionSample *sample)
+{
+  PilotCongestionBbr *bbr = &self->bbr;
+  guint64 flight, floor;
+
+  bbr->lost_pending += sample->newly_lost;
+  if (bbr->inflight_high > 0)
+    bbr->inflight_high = pilot_congestion_curve_grow (&bbr->curve, bbr->inflight_high, sample->newly_delivered, sample->now);
+  if (bbr->lost_pending == 0 || sample->rtt < 0 || bbr->min_rtt < SHORT_RTT)
+    return;
+  flight = sample->in_flight + sample->newly_delivered + bbr->lost_pending;
+  bbr->lost_pending = 0;
+  if (sample->rtt < queued_rtt (self) || sample->prior_delivered < bbr->next_cut_delivered)
+    return;
+  bbr->next_cut_delivered = sample->delivered;
+  bbr->full = TRUE;
+  if (bbr->inflight_high > 0)
+    flight = MIN (flight, bbr->inflight_high);
+  floor = MAX (product (self, BOUND_GAIN), (guint64) MIN_SEGMENTS * self->segment_size);
+  bbr->inflight_high = MAX (pilot_congestion_curve_reduce (&bbr->curve, flight, BOUND_BETA, sample->now), floor);
+}
+
+/* Whole rounds that lose far more than random loss explains meet a policer, or a queue too short to be seen. */
 static void
 check_loss (PilotCongestion *self,
             const PilotCongestionSample *sample)
@@ -128,19 +198,22 @@ check_loss (PilotCongestion *self,
   PilotCongestionBbr *bbr = &self->bbr;
   guint64 delivered = sample->delivered - bbr->round_delivered_at;
 
+  check_queue_loss (self, sample);
   bbr->round_lost += sample->newly_lost;
   bbr->round_lost_events += sample->newly_lost / self->segment_size;
   bbr->round_flight = MAX (bbr->round_flight, sample->in_flight + sample->newly_delivered + sample->newly_lost);
   if (!bbr->round_started)
     return;
   if (bbr->round_lost * 100 > (bbr->round_lost + delivered) * HIGH_LOSS_PERCENT && bbr->round_lost_events >= HIGH_LOSS_EVENTS) {
+    guint64 floor = MAX (product (self, BOUND_GAIN), (guint64) MIN_SEGMENTS * self->segment_size);
+
     bbr->full = TRUE;
-    bbr->inflight_high = MAX (bbr->round_flight * 85 / 100, MAX (product (self, 100), (guint64) MIN_SEGMENTS * self->segment_size));
-  } else if (bbr->inflight_high > 0 && bbr->state == PROBE && bbr->round_flight + self->segment_size * 2 >= bbr->inflight_high) {
+    bbr->inflight_high = MAX (pilot_congestion_curve_reduce (&bbr->curve, bbr->round_flight, BOUND_BETA, sample->now), floor);
+  } else if (bbr->inflight_high > product (self, 2 * WINDOW_GAIN))
+    bbr->inflight_high = 0;
+  else if (bbr->inflight_high > 0 && bbr->round_lost == 0 && bbr->state == PROBE && cycle_gain[bbr->cycle] > 100 &&
+           bbr->rtt_rounds[bbr->round % PILOT_BBR_RTT_ROUNDS] <= bbr->min_rtt + MAX (bbr->min_rtt / 16, QUEUE_MIN))
     bbr->inflight_high += bbr->inflight_high / 8;
-    if (bbr->inflight_high > product (self, 2 * WINDOW_GAIN))
-      bbr->inflight_high = 0;
-  }
   bbr->round_lost = bbr->round_lost_events = bbr->round_flight = 0;
   bbr->round_delivered_at = sample->delivered;
 }
@@ -245,7 +318,7 @@ set_window (PilotCongestion *self,
 {
   PilotCongestionBbr *bbr = &self->bbr;
   guint64 floor = (guint64) MIN_SEGMENTS * self->segment_size;
-  guint64 target = product (self, bbr->state == STARTUP ? STARTUP_GAIN : WINDOW_GAIN);
+  guint64 target = product (self, WINDOW_GAIN);
 
   if (bbr->rate == 0) {
     self->window += sample->newly_delivered;
@@ -254,8 +327,12 @@ set_window (PilotCongestion *self,
   target += 3 * self->quantum + MAX (bbr->extra[0], bbr->extra[1]);
   if (bbr->min_rtt >= 0 && bbr->min_rtt < SHORT_RTT)
     floor = SHORT_WINDOW;
-  if (bbr->inflight_high > 0)
+  if (bbr->inflight_high > 0) {
+    /* Somebody else keeps a queue that never empties: within the model we would be left what he does not take. */
+    if (emptiest_round (self) > bbr->min_rtt + bbr->min_rtt / 2)
+      target = bbr->inflight_high;
     target = MIN (target, bbr->inflight_high);
+  }
   target = MAX (target, floor);
   if (!bbr->full) {
     /* While the rate still doubles the window follows, but no further than the model. */
@@ -277,6 +354,7 @@ bbr_acked (PilotCongestion *self,
   update_round (self, sample);
   update_rate (self, sample);
   update_extra (self, sample);
+  update_rounds_rtt (self, sample);
   check_loss (self, sample);
   check_full (self, sample);
   if (bbr->state == STARTUP && bbr->full)

@@ -20,6 +20,17 @@ pilot_congestion_init (PilotCongestion *self,
   class->init (self, now);
 }
 
+const PilotCongestionClass *
+pilot_congestion_by_name (const char *name)
+{
+  const PilotCongestionClass *const classes[] = { &pilot_congestion_bbr, &pilot_congestion_cubic };
+
+  for (guint i = 0; i < G_N_ELEMENTS (classes); i++)
+    if (g_str_equal (classes[i]->name, name))
+      return classes[i];
+  return NULL;
+}
+
 static void
 reno_init (PilotCongestion *self,
            gint64 now)

@@ -38,7 +38,22 @@ typedef struct {
   guint64 threshold; /* ssthresh */
 } PilotCongestionReno;
 
+/* The window of RFC 9438 after a reduction. Bytes and microseconds. */
+typedef struct {
+  guint64 origin; /* window before the last reduction: W_max */
+  guint64 linear; /* what Reno would have: W_est */
+  gint64 epoch;   /* when the reduction was */
+  gint64 k;       /* how long until the origin is reached again */
+  guint alpha_permille;
+} PilotCongestionCurve;
+
+/* A loss: returns the window from now on, @beta_percent of the old one, and remembers how it grows. */
+guint64 pilot_congestion_curve_reduce (PilotCongestionCurve *self, guint64 window, guint beta_percent, gint64 now);
+/* Where the window should be at @now, when @acked bytes more have arrived. */
+guint64 pilot_congestion_curve_grow (PilotCongestionCurve *self, guint64 window, guint64 acked, gint64 now);
+
 #define PILOT_BBR_ROUNDS 10
+#define PILOT_BBR_RTT_ROUNDS 16
 
 typedef struct {
   gint state;
@@ -55,10 +70,24 @@ typedef struct {
   gint64 cycle_at;
   guint64 round_lost, round_lost_events, round_delivered_at, round_flight;
   guint64 inflight_high; /* 0 = no bound learned from loss */
+  guint64 rtt_sum, rtt_count;
+  gint64 rtt_rounds[PILOT_BBR_RTT_ROUNDS]; /* mean of each of the last rounds; 0 = none */
+  guint64 lost_pending;                    /* not judged yet */
+  PilotCongestionCurve curve;              /* how the bound grows again */
+  guint64 next_cut_delivered;
   gint64 extra_at;
   guint64 extra_base, extra[2]; /* bytes acknowledged beyond what the rate explains */
   guint64 extra_round;
 } PilotCongestionBbr;
+
+typedef struct {
+  guint64 threshold; /* ssthresh */
+  PilotCongestionCurve curve;
+  guint64 next_round_delivered;
+  gint64 round_rtt, last_round_rtt, baseline_rtt; /* shortest of this round, of the last, when growth was slowed down */
+  guint n_samples;
+  guint conservative_rounds; /* 0 = not slowed down */
+} PilotCongestionCubic;
 
 struct _PilotCongestion {
   const PilotCongestionClass *class;
@@ -69,13 +98,20 @@ struct _PilotCongestion {
   union {
     PilotCongestionReno reno;
     PilotCongestionBbr bbr;
+    PilotCongestionCubic cubic;
   };
 };
 
 /* Toward the reference (streams.md section 4.5). */
 extern const PilotCongestionClass pilot_congestion_reno;
-/* Model-based, after draft-ietf-ccwg-bbr: delivery rate and shortest round trip set rate and window, random loss does not. */
+/* Model-based, after draft-ietf-ccwg-bbr: delivery rate and shortest round trip set rate and window, random loss does not; loss while a queue
+ * stands bounds the window as it does CUBIC's. */
 extern const PilotCongestionClass pilot_congestion_bbr;
+/* RFC 9438 with HyStart++ (RFC 9406). */
+extern const PilotCongestionClass pilot_congestion_cubic;
+
+/* The one of that name for peers of our own kind ("bbr", "cubic"), or NULL. */
+const PilotCongestionClass *pilot_congestion_by_name (const char *name);
 
 void pilot_congestion_init (PilotCongestion *self, const PilotCongestionClass *class, guint segment_size, gint64 now);
 

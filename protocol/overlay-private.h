@@ -144,6 +144,7 @@ struct _PilotOverlay {
   PilotOverlayHost host;
   gboolean extensions;
   gboolean relay_only;
+  const PilotCongestionClass *congestion;
   gsize receive_window, send_buffer;
   guint32 node;
   PilotIdentity identity;

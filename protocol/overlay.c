@@ -37,6 +37,7 @@ pilot_overlay_new (const PilotOverlayConfig *config,
   self->node = config->node_id;
   self->extensions = config->extensions;
   self->relay_only = config->relay_only;
+  self->congestion = config->congestion != NULL ? pilot_congestion_by_name (config->congestion) : NULL;
   self->receive_window = config->receive_window;
   self->send_buffer = config->send_buffer;
   self->now = now;

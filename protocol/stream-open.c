@@ -39,7 +39,8 @@ learn (PilotStream *self,
   self->half_close = theirs.half_close;
   self->peer_blocks = theirs.sack_blocks;
   self->peer_segment_size = theirs.segment_size;
-  pilot_congestion_init (&self->congestion, &pilot_congestion_bbr, STREAM_SEGMENT_SIZE, now);
+  pilot_congestion_init (&self->congestion, self->config.congestion != NULL ? self->config.congestion : &pilot_congestion_bbr,
+                         STREAM_SEGMENT_SIZE, now);
 }
 
 void

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
+#include "protocol/congestion.h"
 #include "protocol/packet.h"
 #include "protocol/stream.h"
 
@@ -49,6 +50,7 @@ typedef struct {
   guint32 initial_sequence;
   gboolean extensions; /* offer (initiator) or answer (responder) the TLV exchange of docs/extensions.md */
   gsize receive_window_max, send_buffer_max;
+  const PilotCongestionClass *congestion; /* toward our own kind; NULL = pilot_congestion_bbr */
   const PilotStreamHooks *hooks;
   gpointer overlay;
 } PilotStreamConfig;

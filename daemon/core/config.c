@@ -40,6 +40,7 @@ static const struct {
   { "no_echo", "false" },
   { "relay_only", "false" },
   { "extensions", "true" },
+  { "congestion", "bbr" },
   { "system", "false" },
 };
 

@@ -8,6 +8,7 @@
 #include "daemon/core/plugin/call.h"
 #include "daemon/node/identity-file.h"
 #include "libpilot/pilot-error.h"
+#include "protocol/congestion.h"
 
 /* How long a stop waits for what the registry has been asked, in microseconds. */
 #define STOP_GRACE (5 * G_USEC_PER_SEC)
@@ -182,6 +183,19 @@ make_trust (PilotNode *node, GError **error)
   return TRUE;
 }
 
+static gboolean
+check_congestion (PilotNode *node, GError **error)
+{
+  const char *name = pilot_config_get (node->config, "congestion");
+  g_autofree char *quoted = NULL;
+
+  if (pilot_congestion_by_name (name) != NULL)
+    return TRUE;
+  quoted = pilot_error_quote (name, -1);
+  g_set_error (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT, "congestion is \"%s\" (expected bbr or cubic)", quoted);
+  return FALSE;
+}
+
 static void
 make_engine (PilotNode *node)
 {
@@ -189,6 +203,7 @@ make_engine (PilotNode *node)
   PilotOverlayConfig config = { .node_id = node->id };
 
   config.extensions = pilot_config_get_boolean (node->config, "extensions");
+  config.congestion = pilot_config_get (node->config, "congestion");
   config.relay_only = pilot_config_get_boolean (node->config, "relay_only");
   memcpy (config.ed25519_seed, node->identity.seed, sizeof config.ed25519_seed);
   node->overlay = pilot_overlay_new (&config, &host, g_get_monotonic_time ());
@@ -201,7 +216,7 @@ start (PilotNode *node, GError **error)
 {
   const char *hostname = pilot_config_get (node->config, "hostname");
 
-  if (!check_registry (node, error) || !open_state (node, error) || !make_registry (node, error) || !make_trust (node, error))
+  if (!check_registry (node, error) || !check_congestion (node, error) || !open_state (node, error) || !make_registry (node, error) || !make_trust (node, error))
     return FALSE;
   node->hostname = g_strdup (hostname != NULL ? hostname : "");
   node->is_public = pilot_config_get_boolean (node->config, "public");

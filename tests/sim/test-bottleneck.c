@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "bottleneck.h"
+
+#include <string.h>
+
+/*
+ * Throughput, queues and fairness of our streams over one bottleneck.  Each case prints what it measured: read together these lines
+ * are the table of docs/performance.md.
+ */
+
+#define LINE 50000000u     /* 400 Mbit/s */
+#define LONG_LINE 6250000u /* 50 Mbit/s: long runs with other flows cost less at this rate, and only the product counts */
+
+typedef struct
+{
+  const gchar *name;
+  BottleneckConfig config;
+  gint64 length;    /* of the transfer */
+  gdouble least;    /* share of what the line carries, after loss */
+  gdouble most_rtt; /* worst time in the queue after the start, in empty round trips; 0 = not checked */
+} Single;
+
+static gdouble
+product (const BottleneckConfig *config)
+{
+  return (gdouble) config->rate * 2 * (gdouble) config->delay / BOTTLENECK_SECOND;
+}
+
+static const Single singles[] = {
+  { "400 Mbit/s, 30 ms", { .delay = 15 * BOTTLENECK_MS, .rate = LINE, .queue = 1500000 }, 5 * BOTTLENECK_SECOND, 0.95, 0.5 },
+  { "400 Mbit/s, 30 ms, loss 0.5 %", { .delay = 15 * BOTTLENECK_MS, .rate = LINE, .queue = 1500000, .loss = 0.005 }, 5 * BOTTLENECK_SECOND, 0.95, 0.5 },
+  { "400 Mbit/s, 30 ms, loss 2 %", { .delay = 15 * BOTTLENECK_MS, .rate = LINE, .queue = 1500000, .loss = 0.02 }, 5 * BOTTLENECK_SECOND, 0.95, 0.5 },
+  { "400 Mbit/s, 100 ms", { .delay = 50 * BOTTLENECK_MS, .rate = LINE, .queue = 5000000 }, 8 * BOTTLENECK_SECOND, 0.95, 0.5 },
+  { "400 Mbit/s, 30 ms, bursts 1 %", { .delay = 15 * BOTTLENECK_MS, .rate = LINE, .queue = 1500000, .burst_loss = 0.01, .burst_length = 8 }, 5 * BOTTLENECK_SECOND, 0.9, 0.5 },
+  { "400 Mbit/s, 30 ms, late 5 %", { .delay = 15 * BOTTLENECK_MS, .rate = LINE, .queue = 1500000, .reorder = 0.05, .reorder_delay = 4 * BOTTLENECK_MS }, 5 * BOTTLENECK_SECOND, 0.9, 0.5 },
+  { "400 Mbit/s, 30 ms, jitter 5 ms", { .delay = 15 * BOTTLENECK_MS, .rate = LINE, .queue = 1500000, .jitter = 5 * BOTTLENECK_MS }, 5 * BOTTLENECK_SECOND, 0.9, 1 },
+  { "50 Mbit/s, 30 ms, queue 0.1 BDP", { .delay = 15 * BOTTLENECK_MS, .rate = LONG_LINE, .queue = 18750 }, 20 * BOTTLENECK_SECOND, 0.9, 0.5 },
+  { "50 Mbit/s, 30 ms, CoDel", { .delay = 15 * BOTTLENECK_MS, .rate = LONG_LINE, .queue = 750000, .codel = TRUE }, 20 * BOTTLENECK_SECOND, 0.9, 0.5 },
+  { "50 Mbit/s, policed to 10 Mbit/s", { .delay = 15 * BOTTLENECK_MS, .rate = LONG_LINE, .queue = 187500, .police_rate = 1250000, .police_burst = 60000 }, 20 * BOTTLENECK_SECOND, 0.9, 0 },
+  { "400 Mbit/s, 30 ms, CUBIC", { .delay = 15 * BOTTLENECK_MS, .rate = LINE, .queue = 1500000, .congestion = &pilot_congestion_cubic }, 5 * BOTTLENECK_SECOND, 0.95, 1 },
+  { "1 Mbit/s, 200 ms, long queue", { .delay = 100 * BOTTLENECK_MS, .rate = 125000, .queue = 500000 }, 40 * BOTTLENECK_SECOND, 0.9, 0.5 },
+};
+
+static void
+test_single (gconstpointer data)
+{
+  const Single *single = data;
+  const BottleneckConfig config = single->config;
+  gint64 settled = single->length / 4 / BOTTLENECK_STEP * BOTTLENECK_STEP;
+  gdouble rate, start, share, capacity, worst_start, worst;
+  const BottleneckCounters *counters;
+  Bottleneck *line;
+  BottleneckFlow *flow;
+
+  line = bottleneck_new (&config, 1);
+  counters = bottleneck_counters (line);
+  flow = bottleneck_add (line, BOTTLENECK_STREAM, 0, 0);
+  bottleneck_run (line, settled);
+  worst_start = (gdouble) counters->worst_wait / (gdouble) (2 * config.delay);
+  bottleneck_forget_waits (line);
+  bottleneck_run (line, single->length);
+  worst = (gdouble) counters->worst_wait / (gdouble) (2 * config.delay);
+  start = bottleneck_rate (flow, 0, settled);
+  rate = bottleneck_rate (flow, settled, single->length);
+  capacity = bottleneck_capacity (&config) * (1 - config.loss) * (1 - config.burst_loss);
+  if (config.police_rate > 0)
+    capacity *= (gdouble) config.police_rate / (gdouble) config.rate;
+  share = rate / capacity;
+  g_test_message ("%-34s %6.1f Mbit/s = %.3f of the line (first quarter %6.1f); queue: mean %.3f, worst %.2f, at the start %.2f round trips; sent %" G_GUINT64_FORMAT ", dropped %" G_GUINT64_FORMAT,
+                  single->name, rate * 8e-6, share, start * 8e-6,
+                  counters->n_waits > 0 ? counters->total_wait / (gdouble) counters->n_waits / (gdouble) (2 * config.delay) : 0,
+                  worst, worst_start, flow->sent_packets, flow->dropped_packets);
+  bottleneck_free (line);
+  g_assert_cmpfloat (share, >=, single->least);
+  if (single->most_rtt > 0)
+    g_assert_cmpfloat (worst, <=, single->most_rtt);
+  g_assert_cmpfloat (worst_start, <=, 1.8);
+}
+
+typedef struct
+{
+  const gchar *name;
+  BottleneckKind other;
+  gdouble queue; /* in products */
+  gboolean codel;
+  const PilotCongestionClass *congestion; /* of ours; NULL = the default */
+} Shared;
+
+static const Shared shared[] = {
+  { "two of ours, queue 0.5 BDP", BOTTLENECK_STREAM, 0.5, FALSE, NULL },
+  { "two of ours, queue 1 BDP", BOTTLENECK_STREAM, 1, FALSE, NULL },
+  { "two of ours, queue 4 BDP", BOTTLENECK_STREAM, 4, FALSE, NULL },
+  { "two of ours, CoDel", BOTTLENECK_STREAM, 4, TRUE, NULL },
+  { "beside CUBIC, queue 0.5 BDP", BOTTLENECK_CUBIC, 0.5, FALSE, NULL },
+  { "beside CUBIC, queue 1 BDP", BOTTLENECK_CUBIC, 1, FALSE, NULL },
+  { "beside CUBIC, queue 4 BDP", BOTTLENECK_CUBIC, 4, FALSE, NULL },
+  { "beside Reno, queue 0.5 BDP", BOTTLENECK_RENO, 0.5, FALSE, NULL },
+  { "beside Reno, queue 1 BDP", BOTTLENECK_RENO, 1, FALSE, NULL },
+  { "beside Reno, queue 4 BDP", BOTTLENECK_RENO, 4, FALSE, NULL },
+  { "our CUBIC beside CUBIC, 0.5 BDP", BOTTLENECK_CUBIC, 0.5, FALSE, &pilot_congestion_cubic },
+  { "our CUBIC beside CUBIC, 1 BDP", BOTTLENECK_CUBIC, 1, FALSE, &pilot_congestion_cubic },
+  { "our CUBIC beside CUBIC, 4 BDP", BOTTLENECK_CUBIC, 4, FALSE, &pilot_congestion_cubic },
+};
+
+static void
+test_shared (gconstpointer data)
+{
+  const Shared *world = data;
+  BottleneckConfig config = { .delay = 15 * BOTTLENECK_MS, .rate = LONG_LINE, .codel = world->codel, .congestion = world->congestion };
+  const gint64 end = 60 * BOTTLENECK_SECOND, settled = 20 * BOTTLENECK_SECOND;
+  gdouble ours, theirs, total, share, least = 1;
+  const BottleneckCounters *counters;
+  BottleneckFlow *flows[2];
+  Bottleneck *line;
+
+  config.queue = (guint64) (product (&config) * world->queue);
+  line = bottleneck_new (&config, 7);
+  counters = bottleneck_counters (line);
+  flows[1] = bottleneck_add (line, world->other, 0, 0);
+  flows[0] = bottleneck_add (line, BOTTLENECK_STREAM, 3 * BOTTLENECK_SECOND, 0);
+  bottleneck_run (line, settled);
+  bottleneck_forget_waits (line);
+  bottleneck_run (line, end);
+  ours = bottleneck_rate (flows[0], settled, end);
+  theirs = bottleneck_rate (flows[1], settled, end);
+  for (gint64 at = settled; at < end; at += 5 * BOTTLENECK_SECOND) {
+    gdouble a = bottleneck_rate (flows[0], at, at + 5 * BOTTLENECK_SECOND), b = bottleneck_rate (flows[1], at, at + 5 * BOTTLENECK_SECOND);
+
+    least = MIN (least, MIN (a, b) / (a + b));
+  }
+  share = ours / (ours + theirs);
+  total = (ours + theirs) / bottleneck_capacity (&config);
+  g_test_message ("%-34s the later one gets %.3f, together %.3f of the line; least share in any 5 s %.3f; queue: mean %.2f, worst %.2f round trips; dropped %" G_GUINT64_FORMAT " and %" G_GUINT64_FORMAT,
+                  world->name, share, total, least,
+                  counters->total_wait / (gdouble) MAX (counters->n_waits, 1) / (gdouble) (2 * config.delay),
+                  (gdouble) counters->worst_wait / (gdouble) (2 * config.delay), flows[0]->dropped_packets, flows[1]->dropped_packets);
+  bottleneck_free (line);
+  g_assert_cmpfloat (share, >=, 0.25);
+  g_assert_cmpfloat (share, <=, 0.75);
+  g_assert_cmpfloat (least, >=, 0.1);
+  g_assert_cmpfloat (total, >=, 0.95);
+}
+
+/* A file of 10 MB over a line nobody knows yet. */
+static void
+test_cold_start (gconstpointer data)
+{
+  const gint64 delay = GPOINTER_TO_INT (data) * BOTTLENECK_MS / 2;
+  BottleneckConfig config = { .delay = delay, .rate = LINE };
+  const BottleneckCounters *counters;
+  Bottleneck *line;
+  BottleneckFlow *flow;
+  gdouble best;
+
+  config.queue = (guint64) product (&config);
+  line = bottleneck_new (&config, 3);
+  counters = bottleneck_counters (line);
+  flow = bottleneck_add (line, BOTTLENECK_STREAM, 0, 10000000);
+  bottleneck_run (line, 60 * BOTTLENECK_SECOND);
+  /* Doubling from 40960 bytes a round trip until the line is full, after one round trip for the SYN. */
+  best = 10000000 / bottleneck_capacity (&config) * BOTTLENECK_SECOND + 2 * (gdouble) delay;
+  for (gdouble window = 40960; window < product (&config); window *= 2)
+    best += 2 * (gdouble) delay * (1 - window / product (&config));
+  g_test_message ("10 MB, cold, 400 Mbit/s, %3d ms     %.3f s = %.2f of doubling each round trip; worst queue %.2f round trips; dropped %" G_GUINT64_FORMAT,
+                  GPOINTER_TO_INT (data), (gdouble) flow->finished_at / BOTTLENECK_SECOND, (gdouble) flow->finished_at / best,
+                  (gdouble) counters->worst_wait / (gdouble) (2 * delay), flow->dropped_packets);
+  g_assert_cmpint (flow->finished_at, >, 0);
+  g_assert_cmpfloat ((gdouble) flow->finished_at, <=, best * 1.25);
+  bottleneck_free (line);
+}
+
+/* The model itself: alone, it fills the line as its kind does. */
+static void
+test_model (gconstpointer data)
+{
+  const BottleneckKind kind = GPOINTER_TO_INT (data);
+  BottleneckConfig config = { .delay = 15 * BOTTLENECK_MS, .rate = LONG_LINE };
+  BottleneckFlow *flow;
+  Bottleneck *line;
+  gdouble share;
+
+  config.queue = (guint64) product (&config);
+  line = bottleneck_new (&config, 5);
+  flow = bottleneck_add (line, kind, 0, 0);
+  bottleneck_run (line, 30 * BOTTLENECK_SECOND);
+  share = bottleneck_rate (flow, 10 * BOTTLENECK_SECOND, 30 * BOTTLENECK_SECOND) / (LONG_LINE * 1448.0 / 1514);
+  g_test_message ("%s alone, queue 1 BDP              %.3f of the line", kind == BOTTLENECK_CUBIC ? "CUBIC" : "Reno ", share);
+  g_assert_cmpfloat (share, >=, 0.9);
+  g_assert_cmpuint (flow->dropped_packets, >, 0);
+  bottleneck_free (line);
+
+  /* One loss in 200 makes either small: 1.22 / sqrt (p) segments a round trip for Reno (RFC 5348 section 3.1, simplified). */
+  config.loss = 0.005;
+  line = bottleneck_new (&config, 5);
+  flow = bottleneck_add (line, kind, 0, 0);
+  bottleneck_run (line, 30 * BOTTLENECK_SECOND);
+  share = bottleneck_rate (flow, 0, 30 * BOTTLENECK_SECOND) * 0.03 / 1448;
+  g_test_message ("  with 0.5 %% loss                  %.1f segments a round trip", share);
+  g_assert_cmpfloat (share, >, 1.22 / 0.0707 * 0.6);
+  g_assert_cmpfloat (share, <, 1.22 / 0.0707 * 2.2);
+  bottleneck_free (line);
+}
+
+static void
+add (const gchar *group,
+     const gchar *name,
+     gconstpointer data,
+     GTestDataFunc func)
+{
+  g_autofree gchar *path = g_strdup_printf ("/bottleneck/%s/%s", group, name);
+
+  g_strdelimit (path + strlen ("/bottleneck/") + strlen (group) + 1, "/", '-');
+  g_test_add_data_func (path, data, func);
+}
+
+int
+main (int argc,
+      char *argv[])
+{
+  g_test_init (&argc, &argv, NULL);
+  for (guint i = 0; i < G_N_ELEMENTS (singles); i++)
+    add ("single", singles[i].name, &singles[i], test_single);
+  for (guint i = 0; i < G_N_ELEMENTS (shared); i++)
+    add ("shared", shared[i].name, &shared[i], test_shared);
+  add ("cold", "30 ms", GINT_TO_POINTER (30), test_cold_start);
+  add ("cold", "100 ms", GINT_TO_POINTER (100), test_cold_start);
+  add ("model", "cubic", GINT_TO_POINTER (BOTTLENECK_CUBIC), test_model);
+  add ("model", "reno", GINT_TO_POINTER (BOTTLENECK_RENO), test_model);
+  return g_test_run ();
+}
