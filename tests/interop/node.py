@@ -163,6 +163,8 @@ class Go(Node):
     def __init__(self, world, host):
         super().__init__(world, host)
         self.pid = None
+        # Its pilotctl asks the registry itself, and never over TLS.
+        self.plain_registry = REGISTRY
         self._install()
 
     def _install(self):
@@ -174,7 +176,7 @@ class Go(Node):
         self.world.run(self.host, "mkdir", "-p", "-m", "700", ".pilot")
 
     def _environment(self):
-        return ["env", f"PILOT_SOCKET={self.SOCKET}", f"PILOT_REGISTRY={REGISTRY}", f"PILOT_BEACON={BEACON}", "PILOT_NO_SKILLINJECT=1",
+        return ["env", f"PILOT_SOCKET={self.SOCKET}", f"PILOT_REGISTRY={self.plain_registry}", f"PILOT_BEACON={BEACON}", "PILOT_NO_SKILLINJECT=1",
                 "PILOT_LIB_PATH=/home/user/go/pilotprotocol/bin/libpilot.so", "PYTHONPATH=/home/user/go"]
 
     def start(self, *arguments, seconds=20):

@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Runs inside a host: one end of a stream, over TCP (our gateway and inbound bridge carry it) or by the Python SDK of a Go daemon.
 
-    stream.py [--sdk SOCKET] serve PORT              the other end of put: answers the digest and waits for the end
+    stream.py [--sdk SOCKET] serve PORT [SECONDS]    the other end of put: answers the digest, so many seconds later, and waits for the end
     stream.py [--sdk SOCKET] greet PORT MIB          speaks first: sends the blob to whoever connects, and closes first
     stream.py [--sdk SOCKET] put ADDRESS PORT MIB    sends the blob, reads its digest, closes first
+    stream.py half ADDRESS PORT MIB                  the same, but ends its own direction before it reads the digest
     stream.py [--sdk SOCKET] get ADDRESS PORT        reads to the end, without a word
     stream.py [--sdk SOCKET] echo ADDRESS PORT MIB   sends the blob and reads it back at the same time
     stream.py [--sdk SOCKET] many ADDRESS PORT N     so many connections to an echo at once, with data of its own on each
@@ -54,6 +55,9 @@ class Tcp:
 
     def write(self, data):
         self.socket.sendall(data)
+
+    def finish(self):
+        self.socket.shutdown(socket.SHUT_WR)
 
     def close(self):
         self.socket.close()
@@ -114,8 +118,8 @@ def read_to_end(stream, size=None):
     return digest.hexdigest(), got
 
 
-def take(stream):
-    """The server's part of put: eight bytes of length, the bytes, the digest back, and then the other side closes."""
+def take(stream, pause):
+    """The server's part of put: eight bytes of length, the bytes, a pause, the digest back, and then the other side closes."""
     head = b""
     while len(head) < 8:
         data = stream.read()
@@ -130,6 +134,7 @@ def take(stream):
             raise EOFError(f"the stream ended after {got} of {size} bytes")
         digest.update(data)
         got += len(data)
+    time.sleep(pause)
     stream.write(digest.hexdigest().encode())
     rest = stream.read()
     print("closed by the peer" if rest == b"" else f"unexpected {len(rest)} bytes", flush=True)
@@ -148,9 +153,11 @@ def serve(kind, port, serve_one):
         threading.Thread(target=one, args=(stream,), daemon=True).start()
 
 
-def put(stream, mib):
+def put(stream, mib, finish=False):
     stream.write((mib * MIB).to_bytes(8, "big"))
     sent = send_blob(stream, mib)
+    if finish:
+        stream.finish()
     answer = b""
     while len(answer) < 64:
         data = stream.read()
@@ -215,7 +222,7 @@ def hold(stream):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--sdk", metavar="SOCKET")
-    parser.add_argument("what", choices=("serve", "greet", "put", "get", "echo", "many", "hold", "digest"))
+    parser.add_argument("what", choices=("serve", "greet", "put", "half", "get", "echo", "many", "hold", "digest"))
     parser.add_argument("rest", nargs="+")
     options = parser.parse_args()
     kind = Tcp
@@ -233,7 +240,7 @@ def main():
         print(json.dumps(digest.hexdigest()))
         return
     if options.what == "serve":
-        serve(kind, int(rest[0]), take)
+        serve(kind, int(rest[0]), lambda stream: take(stream, float(rest[1]) if rest[1:] else 0))
         return
     if options.what == "greet":
         serve(kind, int(rest[0]), lambda stream: send_blob(stream, int(rest[1])))
@@ -244,7 +251,8 @@ def main():
         received, got = read_to_end(stream)
         said = {"received": received, "bytes": got}
     else:
-        said = {"put": lambda: put(stream, int(rest[2])), "echo": lambda: echo(stream, int(rest[2])), "hold": lambda: hold(stream)}[options.what]()
+        said = {"put": lambda: put(stream, int(rest[2])), "half": lambda: put(stream, int(rest[2]), finish=True),
+                "echo": lambda: echo(stream, int(rest[2])), "hold": lambda: hold(stream)}[options.what]()
     said["seconds"] = time.monotonic() - started
     stream.close()
     print(json.dumps(said), flush=True)

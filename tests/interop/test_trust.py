@@ -4,6 +4,7 @@
 
 import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
@@ -84,6 +85,20 @@ def mutual(_world):
     go.trusts(ours)
     ours.round_trips(go)
     forget(go, ours)
+
+
+@suite.case("private: both ask in the same moment, and nobody has to approve")
+def same_moment(_world):
+    ours, go = nodes["ours"], nodes["Go"]
+    with ThreadPoolExecutor() as pool:
+        asked = [pool.submit(ours.ctl, "handshake", str(go.id), "now"), pool.submit(go.try_ctl, "handshake", str(ours.id), "now")]
+    for each in asked:
+        each.result()
+    ours.trusts(go, 10)
+    go.trusts(ours)
+    go.round_trips(ours, 2)
+    expect_equal((ours.pending(), go.pending()), (set(), set()), "requests that wait")
+    forget(ours, go)
 
 
 @suite.case("both go public")
