@@ -142,6 +142,15 @@ source_is_bound (PilotPeer *peer,
           packet->payload_length == 0);
 }
 
+/* The probe of somebody who wants to leave the relay. A pong is acknowledged one higher than its ping: v1.9 sends one for every keepalive and every
+ * probe, and if that were answered the two would never stop. */
+static gboolean
+is_direct_probe (const PilotPacket *packet)
+{
+  return packet->protocol == PILOT_PROTOCOL_CONTROL && packet->payload_length == 0 && (packet->flags & PILOT_PACKET_ACK) != 0 &&
+         packet->seq == 1 && packet->ack != packet->seq + 1;
+}
+
 /* It got through directly: show it the way back, so that it need not wait for our next round of probes. A probe is answered
  * with a probe only by somebody who wants to leave the relay too, so this ends. */
 static void
@@ -150,10 +159,7 @@ answer_direct (PilotPeer *peer,
                gboolean on_relay,
                gint64 now)
 {
-  gboolean is_probe = packet->protocol == PILOT_PROTOCOL_CONTROL && packet->payload_length == 0 &&
-                      (packet->flags & PILOT_PACKET_ACK) != 0;
-
-  if (peer->path.pinned || (!on_relay && !is_probe) || now - peer->last_probe_reply < PROBE_REPLY_SPACING)
+  if (peer->path.pinned || (!on_relay && !is_direct_probe (packet)) || now - peer->last_probe_reply < PROBE_REPLY_SPACING)
     return;
   peer->last_probe_reply = now;
   if (on_relay)

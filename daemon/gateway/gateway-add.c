@@ -248,7 +248,7 @@ static gboolean
 prepare_add (PilotGateway *gateway, Add *add, PilotChange *change, GError **error)
 {
   const char *port_text = add->ports != NULL ? add->ports : add->is_map ? gateway->ports
-                                                                                          : "";
+                                                                        : "";
 
   add->port_list = pilot_port_list_parse (port_text, error);
   if (add->port_list == NULL || !settle_options (gateway, change, add, error))
@@ -347,7 +347,7 @@ read_options (Add *add, GVariant *options, GError **error)
     return TRUE;
   g_variant_iter_init (&iter, options);
   while (g_variant_iter_next (&iter, "{&sv}", &key, &value)) {
-    char **text = g_str_equal (key, "ports") ? &add->ports : add->is_map          ? NULL
+    char **text = g_str_equal (key, "ports") ? &add->ports : add->is_map               ? NULL
                                                          : g_str_equal (key, "subnet") ? &add->subnet
                                                          : g_str_equal (key, "mode")   ? &add->mode
                                                                                        : NULL;

@@ -5,10 +5,10 @@
 
 /* What runs over the streams. Every byte is computed from the flow's seed and its place, and checked on arrival. */
 
-static guint8
-content (const SimFlow *flow,
-         gboolean from_client,
-         guint64 at)
+guint8
+sim_flow_content (const SimFlow *flow,
+                  gboolean from_client,
+                  guint64 at)
 {
   SimRandom random = { flow->seed + (from_client ? 0 : 0x5555) + at / 8 };
 
@@ -59,7 +59,7 @@ write_some (SimEnd *end)
     gsize taken;
 
     for (gsize i = 0; i < length; i++)
-      data[i] = content (flow, end->is_client, end->written + i);
+      data[i] = sim_flow_content (flow, end->is_client, end->written + i);
     taken = pilot_stream_write (end->stream, data, length, flow->sim->now);
     end->written += taken;
     if (taken < length)
@@ -79,7 +79,7 @@ read_some (SimEnd *end)
 
     for (guint i = 0; i < n; i++)
       for (gsize k = 0; k < vectors[i].iov_len; k++, total++)
-        if (((guint8 *) vectors[i].iov_base)[k] != content (flow, !end->is_client, end->read + total)) {
+        if (((guint8 *) vectors[i].iov_base)[k] != sim_flow_content (flow, !end->is_client, end->read + total)) {
           sim_fail (flow->sim, "flow %u: byte %" G_GUINT64_FORMAT " is wrong at the %s", flow->index,
                     end->read + total, end->is_client ? "client" : "server");
           return;

@@ -219,6 +219,7 @@ handle_event (SimHost *host,
     sim_flow_event (host, event->stream, event->ready);
     break;
   case PILOT_EVENT_PEER_CHANGED:
+    host->rekeyed += event->rekeyed;
     if (pilot_overlay_peer_info (host->overlay, event->node, &peer) && peer.session)
       host->established++;
     break;

@@ -327,6 +327,8 @@ sim_send (SimHost *host,
 
   sim->n_datagrams++;
   trace (sim, data, length);
+  if (sim->passes != NULL && !sim->passes (host, data, length, sim->passes_data))
+    return;
   time = cross (sim, &host->link, 0, sim->now, length);
   if (time < 0)
     return;

@@ -89,6 +89,7 @@ struct _SimHost {
   guint sent_direct; /* datagrams to anybody but the beacon */
   guint key_events;  /* KEY_MISMATCH seen */
   guint established; /* sessions seen through PEER_CHANGED */
+  guint rekeyed;     /* times a session gave way to one with another key */
   guint pongs;
   gboolean datagrams_admitted;
   GPtrArray *datagrams; /* what came, as text: "node:source-port>port data"; NULL = nobody wants to know */
@@ -137,6 +138,9 @@ typedef struct
 
 typedef struct _SimEvent SimEvent;
 
+/* Whether a datagram that leaves a host gets any further: a test that looks at each, or takes some away. */
+typedef gboolean (*SimPasses) (SimHost *from, const guint8 *data, gsize length, gpointer user_data);
+
 struct _Sim {
   guint64 seed;
   gboolean verbose;
@@ -164,6 +168,8 @@ struct _Sim {
   gboolean rebinds; /* a NAT box changes its mappings */
   gboolean pins;    /* trust records hold keys */
   GHashTable *nonces;
+  SimPasses passes; /* NULL: all */
+  gpointer passes_data;
   SimRecorded recorded[SIM_RECORDED];
   guint n_recorded;
   gchar *failure;  /* first broken invariant */
@@ -192,6 +198,8 @@ void sim_host_run (SimHost *host);
 SimHost *sim_host_by_node (Sim *sim, guint32 node);
 
 /* sim-flow.c */
+/* The byte at a place of a flow, in one of its directions. */
+guint8 sim_flow_content (const SimFlow *flow, gboolean from_client, guint64 at);
 void sim_flow_start (Sim *sim, gpointer flow);
 void sim_flow_incoming (SimHost *host, PilotStream *stream, guint16 port, guint32 node);
 void sim_flow_event (SimHost *host, PilotStream *stream, guint ready);

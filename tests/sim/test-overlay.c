@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "sim.h"
+#include "sim-pair.h"
 
 #include <string.h>
 
@@ -9,407 +9,293 @@
 
 /* Sessions, key exchange and paths between two hosts of a small world, watched with pings. */
 
-typedef struct
-{
-  Sim *sim;
-  SimHost *alpha, *beta;
-} World;
-
-static World
-world (gint nat_alpha,
-       gint nat_beta)
-{
-  Sim *sim = g_new0 (Sim, 1);
-  gint nats[2] = { nat_alpha, nat_beta };
-
-  sim->random.state = 42;
-  sim->nonces = g_hash_table_new_full (g_int64_hash, g_int64_equal, g_free, NULL);
-  sim->buffers = g_malloc ((gsize) 4 * PILOT_TRANSMIT_CAPACITY);
-  sim->beacon = sim_endpoint (0x2a000001, 9001);
-  sim->lie_about = -1;
-  sim->extensions = TRUE;
-  sim->pins = TRUE;
-  sim->registry_delay = 20 * SIM_MS;
-  memset (sim->lie, 0x17, sizeof sim->lie);
-  sim->n_hosts = 2;
-  for (guint i = 0; i < 2; i++) {
-    SimHost *host = &sim->hosts[i];
-    guint8 seed[PILOT_ED25519_SEED_SIZE] = { (guint8) (i + 1) };
-
-    host->sim = sim;
-    host->index = i;
-    host->node = 7 + i;
-    host->random.state = i + 1;
-    pilot_identity_init (&host->identity, seed);
-    host->nat = -1;
-    host->endpoint = sim_endpoint (0x2e000001 + i, 5000);
-    host->link.delay = 5 * SIM_MS;
-    if (nats[i] >= 0) {
-      host->nat = (gint) sim->n_nats;
-      host->endpoint = sim_endpoint (0xc0a80001 + (i << 8), 5000);
-      sim->nats[sim->n_nats].type = (SimNatType) nats[i];
-      sim->nats[sim->n_nats].address = 0x2c000001 + i;
-      sim->nats[sim->n_nats++].next_port = 20000;
-    }
-  }
-  return (World) { sim, &sim->hosts[0], &sim->hosts[1] };
-}
-
-static void
-run (World *world,
-     gint64 duration)
-{
-  gint64 end = world->sim->now + duration;
-
-  while (world->sim->failure == NULL && sim_next_time (world->sim) <= end)
-    sim_step (world->sim);
-  world->sim->now = MAX (world->sim->now, end);
-  g_assert_cmpstr (world->sim->failure, ==, NULL);
-}
-
-static void
-start (World *world)
-{
-  sim_host_start (world->alpha);
-  sim_host_start (world->beta);
-  run (world, SIM_SECOND);
-}
-
-static void
-end (World *world)
-{
-  sim_host_stop (world->alpha);
-  sim_host_stop (world->beta);
-  sim_events_clear (world->sim);
-  for (guint i = 0; i < SIM_RECORDED; i++)
-    g_free (world->sim->recorded[i].data);
-  g_hash_table_unref (world->sim->nonces);
-  g_free (world->sim->buffers);
-  g_free (world->sim);
-}
-
-/* Whether a ping from one to the other is answered in time. */
-static gboolean
-ping (World *world,
-      SimHost *from,
-      SimHost *to,
-      gint64 within)
-{
-  guint before = from->pongs;
-
-  pilot_overlay_ping (from->overlay, to->node, world->sim->now);
-  sim_host_run (from);
-  run (world, within);
-  return from->pongs > before;
-}
-
-static PilotPeerInfo
-peer (SimHost *host,
-      SimHost *other)
-{
-  PilotPeerInfo info = { 0 };
-
-  pilot_overlay_peer_info (host->overlay, other->node, &info);
-  return info;
-}
-
 static void
 test_direct (void)
 {
-  World w = world (-1, -1);
+  Pair w = pair_new (-1, -1);
 
-  start (&w);
-  g_assert_false (peer (w.alpha, w.beta).session);
+  pair_start (&w);
+  g_assert_false (pair_peer (w.alpha, w.beta).session);
   /* Key exchange and ping: two round trips. */
-  g_assert_true (ping (&w, w.alpha, w.beta, 100 * SIM_MS));
-  run (&w, 2 * SIM_SECOND);
-  g_assert_true (peer (w.alpha, w.beta).confirmed);
-  g_assert_true (peer (w.beta, w.alpha).confirmed);
-  g_assert_cmpint (peer (w.alpha, w.beta).path, ==, PILOT_PATH_DIRECT);
-  g_assert_cmpint (peer (w.beta, w.alpha).path, ==, PILOT_PATH_DIRECT);
-  end (&w);
+  g_assert_true (pair_ping (&w, w.alpha, w.beta, 100 * SIM_MS));
+  pair_run (&w, 2 * SIM_SECOND);
+  g_assert_true (pair_peer (w.alpha, w.beta).confirmed);
+  g_assert_true (pair_peer (w.beta, w.alpha).confirmed);
+  g_assert_cmpint (pair_peer (w.alpha, w.beta).path, ==, PILOT_PATH_DIRECT);
+  g_assert_cmpint (pair_peer (w.beta, w.alpha).path, ==, PILOT_PATH_DIRECT);
+  pair_end (&w);
 }
 
 static void
 test_nat (gconstpointer data)
 {
   const gint *nats = data;
-  World w = world (nats[0], nats[1]);
+  Pair w = pair_new (nats[0], nats[1]);
 
-  start (&w);
-  g_assert_true (ping (&w, w.alpha, w.beta, SIM_SECOND));
-  run (&w, 20 * SIM_SECOND);
-  g_assert_true (ping (&w, w.beta, w.alpha, SIM_SECOND));
-  g_assert_cmpint (peer (w.alpha, w.beta).path, ==, nats[2]);
-  g_assert_cmpint (peer (w.beta, w.alpha).path, ==, nats[2]);
-  end (&w);
+  pair_start (&w);
+  g_assert_true (pair_ping (&w, w.alpha, w.beta, SIM_SECOND));
+  pair_run (&w, 20 * SIM_SECOND);
+  g_assert_true (pair_ping (&w, w.beta, w.alpha, SIM_SECOND));
+  g_assert_cmpint (pair_peer (w.alpha, w.beta).path, ==, nats[2]);
+  g_assert_cmpint (pair_peer (w.beta, w.alpha).path, ==, nats[2]);
+  pair_end (&w);
 }
 
 static void
 test_simultaneous (void)
 {
-  World w = world (-1, -1);
+  Pair w = pair_new (-1, -1);
 
-  start (&w);
+  pair_start (&w);
   pilot_overlay_ping (w.alpha->overlay, w.beta->node, w.sim->now);
   pilot_overlay_ping (w.beta->overlay, w.alpha->node, w.sim->now);
   sim_host_run (w.alpha);
   sim_host_run (w.beta);
-  run (&w, 200 * SIM_MS);
+  pair_run (&w, 200 * SIM_MS);
   g_assert_cmpuint (w.alpha->pongs, ==, 1);
   g_assert_cmpuint (w.beta->pongs, ==, 1);
-  end (&w);
+  pair_end (&w);
 }
 
 static void
 test_lost_exchange (void)
 {
-  World w = world (-1, -1);
+  Pair w = pair_new (-1, -1);
 
-  start (&w);
+  pair_start (&w);
   w.beta->link.down_until = w.sim->now + 400 * SIM_MS;
-  g_assert_true (ping (&w, w.alpha, w.beta, 700 * SIM_MS));
-  end (&w);
+  g_assert_true (pair_ping (&w, w.alpha, w.beta, 700 * SIM_MS));
+  pair_end (&w);
 }
 
 static void
 test_no_key (void)
 {
-  World w = world (-1, -1);
+  Pair w = pair_new (-1, -1);
 
   w.sim->pins = FALSE;
-  start (&w);
-  g_assert_true (ping (&w, w.alpha, w.beta, 200 * SIM_MS));
-  end (&w);
+  pair_start (&w);
+  g_assert_true (pair_ping (&w, w.alpha, w.beta, 200 * SIM_MS));
+  pair_end (&w);
 }
 
 static void
 test_unregistered_key (void)
 {
-  World w = world (-1, -1);
+  Pair w = pair_new (-1, -1);
 
   w.sim->pins = FALSE;
   w.sim->lie_about = 1;
-  start (&w);
-  g_assert_false (ping (&w, w.alpha, w.beta, 20 * SIM_SECOND));
-  g_assert_false (peer (w.alpha, w.beta).session);
-  end (&w);
+  pair_start (&w);
+  g_assert_false (pair_ping (&w, w.alpha, w.beta, 20 * SIM_SECOND));
+  g_assert_false (pair_peer (w.alpha, w.beta).session);
+  pair_end (&w);
 }
 
 /* The registry names, and somebody holds, another key than trust was given to. */
 static void
 test_lying_registry (void)
 {
-  World w = world (-1, -1);
+  Pair w = pair_new (-1, -1);
   PilotIdentity impostor;
   guint8 seed[PILOT_ED25519_SEED_SIZE] = { 99 };
 
-  start (&w);
+  pair_start (&w);
   pilot_identity_init (&impostor, seed);
   memcpy (w.sim->lie, impostor.public_key, sizeof w.sim->lie);
   w.sim->lie_about = 1;
   sim_host_stop (w.beta);
   w.beta->identity = impostor;
   sim_host_start (w.beta);
-  run (&w, SIM_SECOND);
-  g_assert_false (ping (&w, w.alpha, w.beta, 5 * SIM_SECOND));
-  g_assert_false (peer (w.alpha, w.beta).session);
-  g_assert_true (peer (w.alpha, w.beta).key_mismatch);
+  pair_run (&w, SIM_SECOND);
+  g_assert_false (pair_ping (&w, w.alpha, w.beta, 5 * SIM_SECOND));
+  g_assert_false (pair_peer (w.alpha, w.beta).session);
+  g_assert_true (pair_peer (w.alpha, w.beta).key_mismatch);
   g_assert_cmpuint (w.alpha->key_events, >=, 1);
-  end (&w);
+  pair_end (&w);
 }
 
 /* The registry named one key when the session was made and names another when trust is given to that other: nothing of the first is left. */
 static void
 test_key_answered_later (void)
 {
-  World w = world (-1, -1);
+  Pair w = pair_new (-1, -1);
   PilotIdentity other;
   guint8 seed[PILOT_ED25519_SEED_SIZE] = { 99 };
 
   w.sim->pins = FALSE;
-  start (&w);
-  g_assert_true (ping (&w, w.alpha, w.beta, SIM_SECOND));
-  g_assert_true (peer (w.alpha, w.beta).confirmed);
+  pair_start (&w);
+  g_assert_true (pair_ping (&w, w.alpha, w.beta, SIM_SECOND));
+  g_assert_true (pair_peer (w.alpha, w.beta).confirmed);
   /* The same answer again changes nothing. */
   pilot_overlay_peer_key (w.alpha->overlay, w.beta->node, w.beta->identity.public_key, w.sim->now);
-  g_assert_true (peer (w.alpha, w.beta).confirmed);
+  g_assert_true (pair_peer (w.alpha, w.beta).confirmed);
   pilot_identity_init (&other, seed);
   pilot_overlay_peer_key (w.alpha->overlay, w.beta->node, other.public_key, w.sim->now);
   pilot_overlay_set_trusted (w.alpha->overlay, w.beta->node, TRUE, other.public_key, w.sim->now);
-  g_assert_false (peer (w.alpha, w.beta).session);
-  g_assert_false (ping (&w, w.alpha, w.beta, 5 * SIM_SECOND));
-  g_assert_false (ping (&w, w.beta, w.alpha, 5 * SIM_SECOND));
-  g_assert_false (peer (w.alpha, w.beta).session);
-  end (&w);
+  g_assert_false (pair_peer (w.alpha, w.beta).session);
+  g_assert_false (pair_ping (&w, w.alpha, w.beta, 5 * SIM_SECOND));
+  g_assert_false (pair_ping (&w, w.beta, w.alpha, 5 * SIM_SECOND));
+  g_assert_false (pair_peer (w.alpha, w.beta).session);
+  pair_end (&w);
 }
 
 static void
 test_restart (void)
 {
-  World w = world (-1, -1);
+  Pair w = pair_new (-1, -1);
 
-  start (&w);
-  g_assert_true (ping (&w, w.alpha, w.beta, SIM_SECOND));
+  pair_start (&w);
+  g_assert_true (pair_ping (&w, w.alpha, w.beta, SIM_SECOND));
   sim_host_stop (w.beta);
-  run (&w, SIM_SECOND);
+  pair_run (&w, SIM_SECOND);
   sim_host_start (w.beta);
-  run (&w, SIM_SECOND);
+  pair_run (&w, SIM_SECOND);
   /* The first is sealed for the dead process; its successor answers with its key. */
-  g_assert_false (ping (&w, w.alpha, w.beta, 200 * SIM_MS));
-  g_assert_true (ping (&w, w.alpha, w.beta, 200 * SIM_MS));
+  g_assert_false (pair_ping (&w, w.alpha, w.beta, 200 * SIM_MS));
+  g_assert_true (pair_ping (&w, w.alpha, w.beta, 200 * SIM_MS));
   /* And the other way round. */
   sim_host_stop (w.beta);
   sim_host_start (w.beta);
-  g_assert_true (ping (&w, w.beta, w.alpha, 200 * SIM_MS));
-  g_assert_true (ping (&w, w.alpha, w.beta, 200 * SIM_MS));
-  end (&w);
-}
-
-static void
-inject (World *w,
-        const guint8 *frame,
-        gsize length)
-{
-  PilotEndpoint from = sim_endpoint (0x2d000001, 4000);
-
-  sim_inject (w->alpha, &from, frame, length);
+  g_assert_true (pair_ping (&w, w.beta, w.alpha, 200 * SIM_MS));
+  g_assert_true (pair_ping (&w, w.alpha, w.beta, 200 * SIM_MS));
+  pair_end (&w);
 }
 
 /* Forged frames, and the signed key exchange of an earlier run of the peer, change nothing for long. */
 static void
 test_recordings (void)
 {
-  World w = world (-1, -1);
+  Pair w = pair_new (-1, -1);
   guint8 old[PILOT_FRAME_PILA_SIZE], rubbish[80] = "PILS", key[32] = { 5, 5, 5 };
 
-  start (&w);
-  g_assert_true (ping (&w, w.alpha, w.beta, SIM_SECOND));
+  pair_start (&w);
+  g_assert_true (pair_ping (&w, w.alpha, w.beta, SIM_SECOND));
   pilot_frame_build_pila (old, w.beta->node, key, &w.beta->identity);
   rubbish[7] = (guint8) w.beta->node;
-  run (&w, 5 * SIM_SECOND);
+  pair_run (&w, 5 * SIM_SECOND);
   for (guint i = 0; i < 20; i++) {
     rubbish[15] = (guint8) i;
-    inject (&w, rubbish, sizeof rubbish);
+    pair_inject (&w, rubbish, sizeof rubbish);
   }
-  run (&w, 10 * SIM_MS);
-  g_assert_true (ping (&w, w.alpha, w.beta, 100 * SIM_MS));
+  pair_run (&w, 10 * SIM_MS);
+  g_assert_true (pair_ping (&w, w.alpha, w.beta, 100 * SIM_MS));
   for (guint i = 0; i < 5; i++) {
-    inject (&w, old, sizeof old);
+    pair_inject (&w, old, sizeof old);
     /* Only the first has any effect, and alpha finds out by itself. */
-    run (&w, i == 0 ? 700 * SIM_MS : SIM_MS);
-    g_assert_true (ping (&w, w.alpha, w.beta, 100 * SIM_MS));
+    pair_run (&w, i == 0 ? 700 * SIM_MS : SIM_MS);
+    g_assert_true (pair_ping (&w, w.alpha, w.beta, 100 * SIM_MS));
   }
-  end (&w);
+  pair_end (&w);
 }
 
 static void
 test_request_installs_nothing (void)
 {
-  World w = world (-1, -1);
+  Pair w = pair_new (-1, -1);
   guint8 frame[PILOT_FRAME_PILK_SIZE], key[32] = { 9 };
   PilotOverlayStats before, after;
 
-  start (&w);
+  pair_start (&w);
   pilot_frame_build_pilk (frame, w.beta->node, key);
   pilot_overlay_stats (w.alpha->overlay, &before);
-  inject (&w, frame, sizeof frame);
-  run (&w, 10 * SIM_MS);
+  pair_inject (&w, frame, sizeof frame);
+  pair_run (&w, 10 * SIM_MS);
   pilot_overlay_stats (w.alpha->overlay, &after);
-  g_assert_false (peer (w.alpha, w.beta).session);
+  g_assert_false (pair_peer (w.alpha, w.beta).session);
   g_assert_cmpuint (after.datagrams_sent, >, before.datagrams_sent);
-  end (&w);
+  pair_end (&w);
 }
 
 static void
 test_silent (void)
 {
-  World w = world (-1, -1);
+  Pair w = pair_new (-1, -1);
 
-  start (&w);
+  pair_start (&w);
   sim_host_stop (w.beta);
-  g_assert_false (ping (&w, w.alpha, w.beta, 18 * SIM_SECOND));
-  g_assert_true (peer (w.alpha, w.beta).silent);
+  g_assert_false (pair_ping (&w, w.alpha, w.beta, 18 * SIM_SECOND));
+  g_assert_true (pair_peer (w.alpha, w.beta).silent);
   sim_host_start (w.beta);
-  g_assert_true (ping (&w, w.beta, w.alpha, SIM_SECOND));
-  g_assert_false (peer (w.alpha, w.beta).silent);
-  end (&w);
+  g_assert_true (pair_ping (&w, w.beta, w.alpha, SIM_SECOND));
+  g_assert_false (pair_peer (w.alpha, w.beta).silent);
+  pair_end (&w);
 }
 
 static void
 test_untrust (void)
 {
-  World w = world (-1, -1);
+  Pair w = pair_new (-1, -1);
 
-  start (&w);
-  g_assert_true (ping (&w, w.alpha, w.beta, SIM_SECOND));
+  pair_start (&w);
+  g_assert_true (pair_ping (&w, w.alpha, w.beta, SIM_SECOND));
   pilot_overlay_set_trusted (w.alpha->overlay, w.beta->node, FALSE, NULL, w.sim->now);
-  g_assert_false (peer (w.alpha, w.beta).session);
-  end (&w);
+  g_assert_false (pair_peer (w.alpha, w.beta).session);
+  pair_end (&w);
 }
 
 static void
 test_rebind (void)
 {
-  World w = world (SIM_NAT_PORT_RESTRICTED, SIM_NAT_PORT_RESTRICTED);
+  Pair w = pair_new (SIM_NAT_PORT_RESTRICTED, SIM_NAT_PORT_RESTRICTED);
 
-  start (&w);
-  g_assert_true (ping (&w, w.alpha, w.beta, SIM_SECOND));
-  run (&w, 5 * SIM_SECOND);
+  pair_start (&w);
+  g_assert_true (pair_ping (&w, w.alpha, w.beta, SIM_SECOND));
+  pair_run (&w, 5 * SIM_SECOND);
   sim_nat_rebind (&w.sim->nats[w.beta->nat]);
-  run (&w, 60 * SIM_SECOND);
-  g_assert_true (ping (&w, w.alpha, w.beta, SIM_SECOND));
-  g_assert_true (ping (&w, w.beta, w.alpha, SIM_SECOND));
-  end (&w);
+  pair_run (&w, 60 * SIM_SECOND);
+  g_assert_true (pair_ping (&w, w.alpha, w.beta, SIM_SECOND));
+  g_assert_true (pair_ping (&w, w.beta, w.alpha, SIM_SECOND));
+  pair_end (&w);
 }
 
 /* Three path probes after 55 s of silence, then the path is given up; the session stays. */
 static void
 test_watch (void)
 {
-  World w = world (-1, -1);
+  Pair w = pair_new (-1, -1);
 
-  start (&w);
-  g_assert_true (ping (&w, w.alpha, w.beta, SIM_SECOND));
+  pair_start (&w);
+  g_assert_true (pair_ping (&w, w.alpha, w.beta, SIM_SECOND));
   sim_host_stop (w.beta);
-  run (&w, 80 * SIM_SECOND);
-  g_assert_false (peer (w.alpha, w.beta).silent);
-  run (&w, 10 * SIM_SECOND);
-  g_assert_true (peer (w.alpha, w.beta).silent);
-  g_assert_true (peer (w.alpha, w.beta).session);
-  end (&w);
+  pair_run (&w, 80 * SIM_SECOND);
+  g_assert_false (pair_peer (w.alpha, w.beta).silent);
+  pair_run (&w, 10 * SIM_SECOND);
+  g_assert_true (pair_peer (w.alpha, w.beta).silent);
+  g_assert_true (pair_peer (w.alpha, w.beta).session);
+  pair_end (&w);
 }
 
 static void
 test_network_changed (void)
 {
-  World w = world (-1, -1);
+  Pair w = pair_new (-1, -1);
 
-  start (&w);
-  g_assert_true (ping (&w, w.alpha, w.beta, SIM_SECOND));
-  run (&w, 5 * SIM_SECOND);
-  g_assert_cmpint (peer (w.alpha, w.beta).path, ==, PILOT_PATH_DIRECT);
+  pair_start (&w);
+  g_assert_true (pair_ping (&w, w.alpha, w.beta, SIM_SECOND));
+  pair_run (&w, 5 * SIM_SECOND);
+  g_assert_cmpint (pair_peer (w.alpha, w.beta).path, ==, PILOT_PATH_DIRECT);
   w.alpha->endpoint.port++;
   pilot_overlay_network_changed (w.alpha->overlay, w.sim->now);
   sim_host_run (w.alpha);
-  g_assert_true (ping (&w, w.alpha, w.beta, 100 * SIM_MS));
-  g_assert_true (ping (&w, w.beta, w.alpha, 100 * SIM_MS));
-  run (&w, 20 * SIM_SECOND);
-  g_assert_cmpint (peer (w.alpha, w.beta).path, ==, PILOT_PATH_DIRECT);
-  g_assert_cmpuint (peer (w.beta, w.alpha).endpoint.port, ==, w.alpha->endpoint.port);
-  end (&w);
+  g_assert_true (pair_ping (&w, w.alpha, w.beta, 100 * SIM_MS));
+  g_assert_true (pair_ping (&w, w.beta, w.alpha, 100 * SIM_MS));
+  pair_run (&w, 20 * SIM_SECOND);
+  g_assert_cmpint (pair_peer (w.alpha, w.beta).path, ==, PILOT_PATH_DIRECT);
+  g_assert_cmpuint (pair_peer (w.beta, w.alpha).endpoint.port, ==, w.alpha->endpoint.port);
+  pair_end (&w);
 }
 
 /* Whoever proves nothing costs nothing. */
 static void
 test_flood (void)
 {
-  World w = world (-1, -1);
+  Pair w = pair_new (-1, -1);
   PilotIdentity identity;
   guint8 seed[PILOT_ED25519_SEED_SIZE] = { 77 }, key[32] = { 6 }, frame[PILOT_FRAME_PILA_SIZE];
   PilotOverlayStats stats;
 
-  start (&w);
+  pair_start (&w);
   pilot_identity_init (&identity, seed);
   for (guint i = 0; i < 5000; i++) {
     PilotEndpoint from = sim_endpoint (0x2d000001 + i, 4000);
@@ -417,61 +303,61 @@ test_flood (void)
     pilot_frame_build_pila (frame, 1000 + i, key, &identity);
     sim_inject (w.alpha, &from, frame, sizeof frame);
   }
-  run (&w, SIM_SECOND);
+  pair_run (&w, SIM_SECOND);
   pilot_overlay_stats (w.alpha->overlay, &stats);
   g_assert_cmpuint (stats.peers, ==, 1);
   g_assert_cmpuint (stats.sessions, ==, 0);
   g_assert_cmpuint (stats.dropped_rate, >, 4000);
   /* One whose key is known is served all the same. */
-  g_assert_true (ping (&w, w.beta, w.alpha, 200 * SIM_MS));
-  end (&w);
+  g_assert_true (pair_ping (&w, w.beta, w.alpha, 200 * SIM_MS));
+  pair_end (&w);
 }
 
 /* A whole /64 is one subscriber: its addresses share what one host may ask for. */
 static void
 test_flood_of_one_network (void)
 {
-  World w = world (-1, -1);
+  Pair w = pair_new (-1, -1);
   PilotEndpoint from;
   guint8 key[32] = { 6 }, frame[PILOT_FRAME_PILK_SIZE];
   gchar text[PILOT_ENDPOINT_TEXT_SIZE];
   PilotOverlayStats stats;
 
-  start (&w);
+  pair_start (&w);
   for (guint i = 0; i < 100; i++) {
     g_snprintf (text, sizeof text, "[2001:db8:1:2::%x]:4000", i + 1);
     g_assert_true (pilot_endpoint_parse (text, &from, NULL));
     pilot_frame_build_pilk (frame, 1000 + i, key);
     sim_inject (w.alpha, &from, frame, sizeof frame);
   }
-  run (&w, 10 * SIM_MS);
+  pair_run (&w, 10 * SIM_MS);
   pilot_overlay_stats (w.alpha->overlay, &stats);
   g_assert_cmpuint (stats.dropped_rate, ==, 95);
-  end (&w);
+  pair_end (&w);
 }
 
 /* What carries our own node id or our own key is not from a peer: nobody may open what was meant for us under another name. */
 static void
 test_own_frames (void)
 {
-  World w = world (-1, -1);
+  Pair w = pair_new (-1, -1);
   PilotOverlayStats stats;
   guint8 key[32] = { 6 }, frame[PILOT_FRAME_PILA_SIZE];
 
-  start (&w);
+  pair_start (&w);
   pilot_frame_build_pila (frame, w.alpha->node, key, &w.alpha->identity);
-  inject (&w, frame, sizeof frame);
+  pair_inject (&w, frame, sizeof frame);
   pilot_frame_build_pila (frame, w.beta->node, w.alpha->overlay->x25519_public, &w.beta->identity);
-  inject (&w, frame, sizeof frame);
-  run (&w, SIM_SECOND);
+  pair_inject (&w, frame, sizeof frame);
+  pair_run (&w, SIM_SECOND);
   pilot_overlay_stats (w.alpha->overlay, &stats);
   g_assert_cmpuint (stats.dropped_spoofed, ==, 2);
-  g_assert_false (peer (w.alpha, w.beta).session);
-  end (&w);
+  g_assert_false (pair_peer (w.alpha, w.beta).session);
+  pair_end (&w);
 }
 
 static void
-punch_to (World *w,
+punch_to (Pair *w,
           const char *target)
 {
   PilotBeaconMessage message = { .type = PILOT_BEACON_PUNCH_COMMAND };
@@ -479,7 +365,7 @@ punch_to (World *w,
 
   g_assert_true (pilot_endpoint_parse (target, &message.endpoint, NULL));
   sim_inject (w->alpha, &w->sim->beacon, data, pilot_beacon_message_encode (&message, data, sizeof data));
-  run (w, 10 * SIM_MS);
+  pair_run (w, 10 * SIM_MS);
 }
 
 /* A beacon on the internet cannot make us knock inside our own network. */
@@ -488,81 +374,65 @@ test_punch_targets (void)
 {
   static const char *const inside[] = { "192.168.1.5:99", "10.0.0.1:99", "127.0.0.1:99", "169.254.1.1:99", "0.0.0.0:99",
                                         "224.0.0.1:99", "46.0.0.9:0" };
-  World w = world (-1, -1);
+  Pair w = pair_new (-1, -1);
   guint before;
 
-  start (&w);
+  pair_start (&w);
   before = w.alpha->sent_direct;
   for (guint i = 0; i < G_N_ELEMENTS (inside); i++)
     punch_to (&w, inside[i]);
   g_assert_cmpuint (w.alpha->sent_direct, ==, before);
   punch_to (&w, "46.0.0.9:99");
   g_assert_cmpuint (w.alpha->sent_direct, ==, before + 3);
-  end (&w);
+  pair_end (&w);
 }
 
 /* Whoever asked never to show his address shows it to nobody but the beacon, whatever he is sent. */
 static void
 test_relay_only (void)
 {
-  World w = world (-1, -1);
+  Pair w = pair_new (-1, -1);
   guint8 key[32] = { 6 }, frame[PILOT_FRAME_PILK_SIZE];
 
   w.alpha->relay_only = TRUE;
-  start (&w);
-  g_assert_true (ping (&w, w.alpha, w.beta, SIM_SECOND));
-  g_assert_true (ping (&w, w.beta, w.alpha, SIM_SECOND));
+  pair_start (&w);
+  g_assert_true (pair_ping (&w, w.alpha, w.beta, SIM_SECOND));
+  g_assert_true (pair_ping (&w, w.beta, w.alpha, SIM_SECOND));
   punch_to (&w, "46.0.0.9:99");
   pilot_frame_build_pilk (frame, w.beta->node, key);
-  inject (&w, frame, sizeof frame);
+  pair_inject (&w, frame, sizeof frame);
   pilot_frame_build_pilk (frame, 4711, key);
-  inject (&w, frame, sizeof frame);
-  run (&w, 60 * SIM_SECOND);
+  pair_inject (&w, frame, sizeof frame);
+  pair_run (&w, 60 * SIM_SECOND);
   pilot_overlay_network_changed (w.alpha->overlay, w.sim->now);
   sim_host_run (w.alpha);
   sim_host_stop (w.beta);
   sim_host_start (w.beta);
-  run (&w, 60 * SIM_SECOND);
-  g_assert_true (ping (&w, w.beta, w.alpha, SIM_SECOND));
-  g_assert_true (ping (&w, w.alpha, w.beta, SIM_SECOND));
-  g_assert_cmpint (peer (w.alpha, w.beta).path, ==, PILOT_PATH_RELAY);
-  g_assert_cmpint (peer (w.beta, w.alpha).path, ==, PILOT_PATH_RELAY);
+  pair_run (&w, 60 * SIM_SECOND);
+  g_assert_true (pair_ping (&w, w.beta, w.alpha, SIM_SECOND));
+  g_assert_true (pair_ping (&w, w.alpha, w.beta, SIM_SECOND));
+  g_assert_cmpint (pair_peer (w.alpha, w.beta).path, ==, PILOT_PATH_RELAY);
+  g_assert_cmpint (pair_peer (w.beta, w.alpha).path, ==, PILOT_PATH_RELAY);
   g_assert_cmpuint (w.alpha->sent_direct, ==, 0);
-  end (&w);
-}
-
-static SimFlow *
-dial (World *w,
-      SimFlowKind kind,
-      guint64 there,
-      guint64 back)
-{
-  SimFlow *flow = &w->sim->flows[w->sim->n_flows];
-
-  *flow = (SimFlow) { .sim = w->sim, .index = w->sim->n_flows, .port = (guint16) (1000 + w->sim->n_flows), .kind = kind, .seed = 9, .start = w->sim->now };
-  flow->client = (SimEnd) { .flow = flow, .host = w->alpha, .is_client = TRUE, .to_write = there, .to_read = back };
-  flow->server = (SimEnd) { .flow = flow, .host = w->beta, .to_write = back, .to_read = there };
-  w->sim->n_flows++;
-  sim_flow_start (w->sim, flow);
-  return flow;
+  pair_end (&w);
 }
 
 static void
 test_transfer (void)
 {
-  World w = world (-1, -1);
+  Pair w = pair_new (-1, -1);
   SimFlow *flow;
 
-  start (&w);
-  flow = dial (&w, SIM_FLOW_BOTH, 300000, 200000);
-  run (&w, 30 * SIM_SECOND);
+  pair_start (&w);
+  flow = pair_dial (&w, SIM_FLOW_BOTH, 300000, 200000);
+  pair_run (&w, 30 * SIM_SECOND);
   g_assert_true (flow->ended);
   g_assert_cmpint (flow->error, ==, PILOT_STREAM_ERROR_NONE);
-  flow = dial (&w, SIM_FLOW_HALF_CLOSE, 10000, 20000);
-  run (&w, 30 * SIM_SECOND);
+  flow = pair_dial (&w, SIM_FLOW_HALF_CLOSE, 10000, 20000);
+  pair_run (&w, 30 * SIM_SECOND);
   g_assert_true (flow->ended);
   g_assert_cmpint (flow->error, ==, PILOT_STREAM_ERROR_NONE);
-  end (&w);
+  pair_end (&w);
 }
 
 /* The budgets of what a local client may have to wait for. */
@@ -570,16 +440,16 @@ test_transfer (void)
 static void
 test_incoming_ends_at_once (void)
 {
-  World w = world (-1, -1);
+  Pair w = pair_new (-1, -1);
   PilotAddress to = { 0, w.beta->node };
   PilotTransmit items[4];
   PilotEvent event;
   gboolean incoming = FALSE;
   guint ready = 0, n;
 
-  start (&w);
-  g_assert_true (ping (&w, w.alpha, w.beta, SIM_SECOND));
-  run (&w, 2 * SIM_SECOND);
+  pair_start (&w);
+  g_assert_true (pair_ping (&w, w.alpha, w.beta, SIM_SECOND));
+  pair_run (&w, 2 * SIM_SECOND);
   w.sim->flows[0] = (SimFlow) { .sim = w.sim, .port = 1000, .kind = SIM_FLOW_BOTH, .client.host = w.alpha, .server.host = w.beta };
   w.sim->n_flows = 1;
   g_assert_nonnull (pilot_overlay_connect (w.alpha->overlay, &to, 1000, w.sim->now));
@@ -602,130 +472,130 @@ test_incoming_ends_at_once (void)
   g_assert_true (incoming);
   g_assert_cmpuint (ready & PILOT_STREAM_READY_CLOSED, !=, 0);
   w.sim->n_flows = 0;
-  end (&w);
+  pair_end (&w);
 }
 
 static void
 test_closed_port (void)
 {
-  World w = world (SIM_NAT_PORT_RESTRICTED, SIM_NAT_PORT_RESTRICTED);
+  Pair w = pair_new (SIM_NAT_PORT_RESTRICTED, SIM_NAT_PORT_RESTRICTED);
   SimFlow *flow;
 
-  start (&w);
-  flow = dial (&w, SIM_FLOW_REFUSED, 1, 1);
-  run (&w, 3 * SIM_SECOND);
+  pair_start (&w);
+  flow = pair_dial (&w, SIM_FLOW_REFUSED, 1, 1);
+  pair_run (&w, 3 * SIM_SECOND);
   g_assert_true (flow->ended);
   g_assert_cmpint (flow->error, ==, PILOT_STREAM_ERROR_REFUSED);
-  run (&w, 20 * SIM_SECOND);
-  flow = dial (&w, SIM_FLOW_REFUSED, 1, 1);
-  run (&w, (20 + 50) * SIM_MS);
+  pair_run (&w, 20 * SIM_SECOND);
+  flow = pair_dial (&w, SIM_FLOW_REFUSED, 1, 1);
+  pair_run (&w, (20 + 50) * SIM_MS);
   g_assert_true (flow->ended);
   g_assert_cmpint (flow->error, ==, PILOT_STREAM_ERROR_REFUSED);
-  end (&w);
+  pair_end (&w);
 }
 
 static void
 test_dead_peer (void)
 {
-  World w = world (-1, -1);
+  Pair w = pair_new (-1, -1);
   SimFlow *flow;
 
-  start (&w);
+  pair_start (&w);
   sim_host_stop (w.beta);
-  flow = dial (&w, SIM_FLOW_BOTH, 1, 1);
-  run (&w, 18 * SIM_SECOND);
+  flow = pair_dial (&w, SIM_FLOW_BOTH, 1, 1);
+  pair_run (&w, 18 * SIM_SECOND);
   g_assert_true (flow->ended);
   g_assert_cmpint (flow->error, ==, PILOT_STREAM_ERROR_NO_KEY_EXCHANGE);
   sim_host_start (w.beta);
-  run (&w, SIM_SECOND);
-  g_assert_true (ping (&w, w.beta, w.alpha, SIM_SECOND));
+  pair_run (&w, SIM_SECOND);
+  g_assert_true (pair_ping (&w, w.beta, w.alpha, SIM_SECOND));
   sim_host_stop (w.beta);
-  flow = dial (&w, SIM_FLOW_BOTH, 1, 1);
-  run (&w, 18 * SIM_SECOND);
+  flow = pair_dial (&w, SIM_FLOW_BOTH, 1, 1);
+  pair_run (&w, 18 * SIM_SECOND);
   g_assert_true (flow->ended);
   g_assert_cmpint (flow->error, ==, PILOT_STREAM_ERROR_TIMEOUT);
-  g_assert_true (peer (w.alpha, w.beta).silent);
-  end (&w);
+  g_assert_true (pair_peer (w.alpha, w.beta).silent);
+  pair_end (&w);
 }
 
 static void
 test_stranger (void)
 {
-  World w = world (-1, -1);
+  Pair w = pair_new (-1, -1);
   SimFlow *flow;
 
-  start (&w);
-  flow = dial (&w, SIM_FLOW_STRANGER, 1, 1);
-  run (&w, 18 * SIM_SECOND);
+  pair_start (&w);
+  flow = pair_dial (&w, SIM_FLOW_STRANGER, 1, 1);
+  pair_run (&w, 18 * SIM_SECOND);
   g_assert_true (flow->ended);
   g_assert_cmpint (flow->error, ==, PILOT_STREAM_ERROR_TIMEOUT);
-  end (&w);
+  pair_end (&w);
 }
 
 static void
 test_mismatch_fails_dials (void)
 {
-  World w = world (-1, -1);
+  Pair w = pair_new (-1, -1);
   guint8 seed[PILOT_ED25519_SEED_SIZE] = { 99 };
   PilotIdentity impostor;
   SimFlow *flow;
 
-  start (&w);
+  pair_start (&w);
   pilot_identity_init (&impostor, seed);
   memcpy (w.sim->lie, impostor.public_key, sizeof w.sim->lie);
   w.sim->lie_about = 1;
   sim_host_stop (w.beta);
   w.beta->identity = impostor;
   sim_host_start (w.beta);
-  run (&w, SIM_SECOND);
-  flow = dial (&w, SIM_FLOW_BOTH, 1000, 1000);
-  run (&w, 3 * SIM_SECOND);
+  pair_run (&w, SIM_SECOND);
+  flow = pair_dial (&w, SIM_FLOW_BOTH, 1000, 1000);
+  pair_run (&w, 3 * SIM_SECOND);
   g_assert_true (flow->ended);
   g_assert_cmpint (flow->error, ==, PILOT_STREAM_ERROR_KEY_MISMATCH);
   g_assert_null (flow->server.stream);
-  end (&w);
+  pair_end (&w);
 }
 
 /* The peer restarts in the middle: streams of its former life end, new ones work at once. */
 static void
 test_restart_ends_streams (void)
 {
-  World w = world (-1, -1);
+  Pair w = pair_new (-1, -1);
   SimFlow *flow, *next;
 
-  start (&w);
+  pair_start (&w);
   w.alpha->link.rate = 100000;
   w.alpha->link.queue = 100000;
-  flow = dial (&w, SIM_FLOW_BOTH, 2000000, 0);
-  run (&w, 2 * SIM_SECOND);
+  flow = pair_dial (&w, SIM_FLOW_BOTH, 2000000, 0);
+  pair_run (&w, 2 * SIM_SECOND);
   g_assert_false (flow->ended);
   sim_host_stop (w.beta);
   sim_host_start (w.beta);
-  run (&w, 5 * SIM_SECOND);
+  pair_run (&w, 5 * SIM_SECOND);
   g_assert_true (flow->ended);
   g_assert_cmpint (flow->error, ==, PILOT_STREAM_ERROR_RESET);
-  next = dial (&w, SIM_FLOW_BOTH, 1000, 1000);
-  run (&w, 2 * SIM_SECOND);
+  next = pair_dial (&w, SIM_FLOW_BOTH, 1000, 1000);
+  pair_run (&w, 2 * SIM_SECOND);
   g_assert_true (next->ended);
   g_assert_cmpint (next->error, ==, PILOT_STREAM_ERROR_NONE);
-  end (&w);
+  pair_end (&w);
 }
 
 /* A burst from a trusted peer of our own kind meets no limit meant for others. */
 static void
 test_many (void)
 {
-  World w = world (-1, -1);
+  Pair w = pair_new (-1, -1);
 
-  start (&w);
+  pair_start (&w);
   for (guint i = 0; i < SIM_MAX_FLOWS; i++)
-    dial (&w, SIM_FLOW_BOTH, 3000, 3000);
-  run (&w, 10 * SIM_SECOND);
+    pair_dial (&w, SIM_FLOW_BOTH, 3000, 3000);
+  pair_run (&w, 10 * SIM_SECOND);
   for (guint i = 0; i < SIM_MAX_FLOWS; i++) {
     g_assert_true (w.sim->flows[i].ended);
     g_assert_cmpint (w.sim->flows[i].error, ==, PILOT_STREAM_ERROR_NONE);
   }
-  end (&w);
+  pair_end (&w);
 }
 
 static void
@@ -759,38 +629,38 @@ send_datagram (SimHost *from,
 static void
 test_datagram (void)
 {
-  World w = world (SIM_NAT_PORT_RESTRICTED, SIM_NAT_SYMMETRIC);
+  Pair w = pair_new (SIM_NAT_PORT_RESTRICTED, SIM_NAT_SYMMETRIC);
 
-  start (&w);
+  pair_start (&w);
   datagrams_begin (w.alpha);
   datagrams_begin (w.beta);
   g_assert_cmpint (send_datagram (w.alpha, 8, 4001, 4000, "one"), ==, PILOT_DATAGRAM_QUEUED);
   g_assert_cmpint (send_datagram (w.alpha, 8, 4001, 4000, "two"), ==, PILOT_DATAGRAM_QUEUED);
   g_assert_cmpuint (w.beta->datagrams->len, ==, 0);
-  run (&w, SIM_SECOND);
+  pair_run (&w, SIM_SECOND);
   g_assert_cmpuint (w.beta->datagrams->len, ==, 2);
   g_assert_cmpstr (w.beta->datagrams->pdata[0], ==, "7:4001>4000 one");
   g_assert_cmpstr (w.beta->datagrams->pdata[1], ==, "7:4001>4000 two");
   g_assert_cmpint (send_datagram (w.beta, 7, 4000, 4001, "back"), ==, PILOT_DATAGRAM_QUEUED);
   g_assert_cmpint (send_datagram (w.beta, 7, 0, 4001, "ephemeral"), ==, PILOT_DATAGRAM_QUEUED);
-  run (&w, 100 * SIM_MS);
+  pair_run (&w, 100 * SIM_MS);
   g_assert_cmpuint (w.alpha->datagrams->len, ==, 2);
   g_assert_cmpstr (w.alpha->datagrams->pdata[0], ==, "8:4000>4001 back");
   g_assert_cmpstr (w.alpha->datagrams->pdata[1], ==, "8:49152>4001 ephemeral");
   datagrams_end (w.alpha);
   datagrams_end (w.beta);
-  end (&w);
+  pair_end (&w);
 }
 
 static void
 test_datagram_length (void)
 {
-  World w = world (-1, -1);
+  Pair w = pair_new (-1, -1);
   PilotAddress remote = { 0, 8 };
   g_autofree guint8 *data = g_malloc (PILOT_DATAGRAM_MAX + 1);
 
   memset (data, 'x', PILOT_DATAGRAM_MAX + 1);
-  start (&w);
+  pair_start (&w);
   datagrams_begin (w.beta);
   g_assert_cmpint (pilot_overlay_send_datagram (w.alpha->overlay, &remote, 1, 2, data, 0, w.sim->now), ==, PILOT_DATAGRAM_BAD_LENGTH);
   g_assert_cmpint (pilot_overlay_send_datagram (w.alpha->overlay, &remote, 1, 2, data, PILOT_DATAGRAM_MAX + 1, w.sim->now), ==, PILOT_DATAGRAM_BAD_LENGTH);
@@ -802,74 +672,74 @@ test_datagram_length (void)
   sim_host_start (w.alpha);
   g_assert_cmpint (pilot_overlay_send_datagram (w.alpha->overlay, &remote, 1, 2, data, PILOT_DATAGRAM_MAX, w.sim->now), ==, PILOT_DATAGRAM_QUEUED);
   sim_host_run (w.alpha);
-  run (&w, SIM_SECOND);
+  pair_run (&w, SIM_SECOND);
   g_assert_cmpuint (w.beta->datagrams->len, ==, 1);
   g_assert_cmpuint (strlen (w.beta->datagrams->pdata[0]), ==, strlen ("7:1>2 ") + 64);
   datagrams_end (w.beta);
-  end (&w);
+  pair_end (&w);
 }
 
 /* Neither a port that nobody has bound nor a peer that is not trusted (any more) leaves anything behind. */
 static void
 test_datagram_not_admitted (void)
 {
-  World w = world (-1, -1);
+  Pair w = pair_new (-1, -1);
   PilotOverlayStats stats;
 
-  start (&w);
+  pair_start (&w);
   datagrams_begin (w.beta);
   send_datagram (w.alpha, 8, 1, SIM_UNBOUND_PORT, "nobody");
-  run (&w, SIM_SECOND);
+  pair_run (&w, SIM_SECOND);
   pilot_overlay_stats (w.beta->overlay, &stats);
   g_assert_cmpuint (stats.dropped_datagrams, ==, 1);
   g_assert_cmpuint (w.beta->datagrams->len, ==, 0);
   pilot_overlay_set_trusted (w.beta->overlay, 7, FALSE, NULL, w.sim->now);
   sim_host_run (w.beta);
   send_datagram (w.alpha, 8, 1, 4000, "untrusted");
-  run (&w, 20 * SIM_SECOND);
+  pair_run (&w, 20 * SIM_SECOND);
   g_assert_cmpuint (w.beta->datagrams->len, ==, 0);
   datagrams_end (w.beta);
-  end (&w);
+  pair_end (&w);
 }
 
 /* What waits for a session is bounded, is dropped when none comes, and does not come late. */
 static void
 test_datagram_parked (void)
 {
-  World w = world (-1, -1);
+  Pair w = pair_new (-1, -1);
   PilotOverlayStats stats;
   guint n = 0;
 
-  start (&w);
+  pair_start (&w);
   datagrams_begin (w.beta);
   w.beta->link.down_until = w.sim->now + 40 * SIM_SECOND;
   while (send_datagram (w.alpha, 8, 1, 4000, "early") == PILOT_DATAGRAM_QUEUED)
     n++;
   g_assert_cmpuint (n, ==, 16);
-  run (&w, 20 * SIM_SECOND);
+  pair_run (&w, 20 * SIM_SECOND);
   pilot_overlay_stats (w.alpha->overlay, &stats);
   g_assert_cmpuint (stats.dropped_datagrams, ==, 16);
-  run (&w, 30 * SIM_SECOND);
+  pair_run (&w, 30 * SIM_SECOND);
   g_assert_cmpuint (w.beta->datagrams->len, ==, 0);
   g_assert_cmpint (send_datagram (w.alpha, 8, 1, 4000, "later"), ==, PILOT_DATAGRAM_QUEUED);
-  run (&w, SIM_SECOND);
+  pair_run (&w, SIM_SECOND);
   g_assert_cmpuint (w.beta->datagrams->len, ==, 1);
   datagrams_end (w.beta);
-  end (&w);
+  pair_end (&w);
 }
 
 /* A peer that sends faster than the host takes loses its own, and no more than 64 wait. */
 static void
 test_datagram_flood (void)
 {
-  World w = world (-1, -1);
+  Pair w = pair_new (-1, -1);
   PilotOverlayStats stats;
   PilotEvent event;
   guint sent = 0, taken = 0;
 
-  start (&w);
+  pair_start (&w);
   datagrams_begin (w.beta);
-  g_assert_true (ping (&w, w.alpha, w.beta, SIM_SECOND));
+  g_assert_true (pair_ping (&w, w.alpha, w.beta, SIM_SECOND));
   for (; sent < 200; sent++) {
     PilotAddress remote = { 0, 8 };
     static guint8 buffer[PILOT_TRANSMIT_CAPACITY];
@@ -888,7 +758,7 @@ test_datagram_flood (void)
   g_assert_cmpuint (taken, ==, 64);
   g_assert_cmpuint (stats.dropped_datagrams, ==, 136);
   datagrams_end (w.beta);
-  end (&w);
+  pair_end (&w);
 }
 
 int
