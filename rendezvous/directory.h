@@ -48,7 +48,7 @@ typedef struct
   guint32 peer;
   guint64 serial;
   const gchar *justification; /* of a request; borrowed until the directory changes */
-  gboolean accept;            /* of a response */
+  PilotResponseKind response; /* of a response */
   gint64 time;
 } PilotDirectoryItem;
 
@@ -148,7 +148,7 @@ gboolean pilot_directory_request (PilotDirectory *directory,
 gboolean pilot_directory_respond (PilotDirectory *directory,
                                   guint32 id,
                                   guint32 peer,
-                                  gboolean accept,
+                                  PilotResponseKind kind,
                                   gint64 now,
                                   GError **error);
 /* The node has seen the peer's request another way and refused it: the copy that was not polled yet is not handed out any more, lest it

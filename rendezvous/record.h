@@ -54,12 +54,19 @@ typedef struct
   gboolean delivered;
 } PilotRequestRecord;
 
+/* Stored as a number. */
+typedef enum {
+  PILOT_RESPONSE_REJECT,
+  PILOT_RESPONSE_ACCEPT,
+  PILOT_RESPONSE_REVOKE, /* a rejection that answers no request: trust that was ends. Our own extension */
+} PilotResponseKind;
+
 /* An answer that waits for the requester to poll it. */
 typedef struct
 {
   guint32 requester;
   guint32 responder;
-  gboolean accept;
+  PilotResponseKind kind;
   gint64 time;
 } PilotResponseRecord;
 

@@ -70,13 +70,15 @@ handle_respond_handshake (PilotCall *call,
 {
   guint32 node = pilot_json_get_uint32 (call->request, "node_id");
   guint32 peer = pilot_json_get_uint32 (call->request, "peer_id");
-  gboolean accept = pilot_json_get_boolean (call->request, "accept");
+  gboolean accept = pilot_json_get_boolean (call->request, "accept"), revoked = pilot_json_get_boolean (call->request, "revoked");
+  PilotResponseKind kind = accept ? PILOT_RESPONSE_ACCEPT : revoked ? PILOT_RESPONSE_REVOKE
+                                                                    : PILOT_RESPONSE_REJECT;
   JsonObject *response;
 
   if (!pilot_call_authenticate (call, node, "handshake response", FALSE, error) ||
-      !pilot_directory_respond (call->service->directory, node, peer, accept, call->now, error))
+      !pilot_directory_respond (call->service->directory, node, peer, kind, call->now, error))
     return NULL;
-  if (!accept && !pilot_json_get_boolean (call->request, "revoked"))
+  if (kind == PILOT_RESPONSE_REJECT)
     pilot_directory_settle_request (call->service->directory, node, peer);
   call->notify = peer;
   response = json_object_new ();
@@ -99,8 +101,11 @@ make_item (PilotCall *call,
     /* Some v1.9 servers tell the key too; others pass it over. It spares the target a look-up. */
     if (record != NULL)
       json_object_set_string_member (object, "public_key", pilot_base64_encode_to (record->key, PILOT_KEY_SIZE, key));
-  } else
-    json_object_set_boolean_member (object, "accept", item->accept);
+  } else {
+    json_object_set_boolean_member (object, "accept", item->response == PILOT_RESPONSE_ACCEPT);
+    if (item->response == PILOT_RESPONSE_REVOKE)
+      json_object_set_boolean_member (object, "revoked", TRUE);
+  }
   json_object_set_int_member (object, "timestamp", item->time);
   return object;
 }

@@ -207,7 +207,7 @@ bind_change (SqliteStore *self,
     sqlite3_bind_int64 (*s, 1, change->response.requester);
     sqlite3_bind_int64 (*s, 2, change->response.responder);
     if (change->kind == PILOT_CHANGE_RESPONSE) {
-      sqlite3_bind_int (*s, 3, change->response.accept);
+      sqlite3_bind_int (*s, 3, change->response.kind);
       sqlite3_bind_int64 (*s, 4, change->response.time);
     }
     return *s;
@@ -347,7 +347,9 @@ load_response (SqliteStore *self,
 
   if (!column_id (s, 0, &response.requester) || !column_id (s, 1, &response.responder))
     return corrupt (self, "response", error);
-  response.accept = sqlite3_column_int (s, 2);
+  if (sqlite3_column_int (s, 2) < PILOT_RESPONSE_REJECT || sqlite3_column_int (s, 2) > PILOT_RESPONSE_REVOKE)
+    return corrupt (self, "response", error);
+  response.kind = (PilotResponseKind) sqlite3_column_int (s, 2);
   response.time = sqlite3_column_int64 (s, 3);
   return visitor->response (&response, user_data, error);
 }

@@ -260,13 +260,13 @@ gboolean
 pilot_directory_respond (PilotDirectory *self,
                          guint32 id,
                          guint32 peer,
-                         gboolean accept,
+                         PilotResponseKind kind,
                          gint64 now,
                          GError **error)
 {
   PilotDirectoryNode *node = pilot_directory_require_node (self, id, error);
   PilotDirectoryNode *requester = node == NULL ? NULL : pilot_directory_require_node (self, peer, error);
-  PilotResponseRecord response = { peer, id, accept, now };
+  PilotResponseRecord response = { peer, id, kind, now };
   PilotDirectoryRequest *request;
   guint index;
 
@@ -274,14 +274,14 @@ pilot_directory_respond (PilotDirectory *self,
     return FALSE;
   request = find_request (node, peer, &index);
   /* A rejection needs no request here: it may have been asked directly. */
-  if (request == NULL && accept) {
+  if (request == NULL && kind == PILOT_RESPONSE_ACCEPT) {
     /* Go daemons answer twice for one approval: the second finds everything done. */
     if ((get_edge (self, id, peer) & PILOT_CONSENT_RESPOND) && pilot_directory_is_trusted (self, id, peer))
       return TRUE;
     g_set_error (error, PILOT_ERROR, PILOT_ERROR_NOT_FOUND, "no pending handshake request from node %u", peer);
     return FALSE;
   }
-  if (accept) {
+  if (kind == PILOT_RESPONSE_ACCEPT) {
     if (!check_room (node, get_edge (self, id, peer), error))
       return FALSE;
     remove_request (self, node, index);
@@ -346,7 +346,7 @@ pilot_directory_poll (PilotDirectory *self,
 
   for (guint i = 0; node != NULL && i < node->requests->len; i++) {
     PilotDirectoryRequest *request = g_ptr_array_index (node->requests, i);
-    PilotDirectoryItem item = { TRUE, request->record->requester, request->serial, request->record->justification, FALSE,
+    PilotDirectoryItem item = { TRUE, request->record->requester, request->serial, request->record->justification, 0,
                                 request->record->time };
 
     if (!request->record->delivered)
@@ -354,7 +354,7 @@ pilot_directory_poll (PilotDirectory *self,
   }
   for (guint i = 0; node != NULL && i < node->responses->len; i++) {
     PilotDirectoryResponse *response = &g_array_index (node->responses, PilotDirectoryResponse, i);
-    PilotDirectoryItem item = { FALSE, response->record.responder, response->serial, NULL, response->record.accept,
+    PilotDirectoryItem item = { FALSE, response->record.responder, response->serial, NULL, response->record.kind,
                                 response->record.time };
 
     g_array_append_val (items, item);

@@ -335,7 +335,7 @@ handle (PilotTrustDirect *direct, guint32 peer, const PilotTrustMessage *message
     pilot_trust_handle_reject (trust, peer);
     break;
   case PILOT_TRUST_MESSAGE_REVOKE:
-    pilot_trust_handle_revoke (trust, peer);
+    pilot_trust_handle_revoke (trust, peer, message->timestamp);
     break;
   case PILOT_TRUST_MESSAGE_UNKNOWN:
   default:

@@ -6,7 +6,7 @@
 
 G_BEGIN_DECLS
 
-/* Shared by trust.c (tables, decisions), trust-direct.c (messages on port 444) and trust-relay.c (the registry's inbox). */
+/* Shared by trust.c (tables, decisions), trust-revocation.c (how trust ends), trust-direct.c (messages on port 444) and trust-relay.c (the registry's inbox). */
 
 #define PILOT_TRUST_PORT 444
 #define PILOT_TRUST_MAX_OUTGOING 1024
@@ -23,6 +23,7 @@ struct _PilotTrust {
   PilotTrustDirect *direct;
   PilotTrustRelay *relay;
   GHashTable *revoking; /* node -> Revoking: revocations under way */
+  GHashTable *anew;     /* node: asked after a revocation of our own, so that the peer's may still be on its way */
   GHashTable *heard;    /* node: to be told again; handled from the loop */
   guint heard_source;
   gboolean running;
@@ -35,11 +36,32 @@ gboolean pilot_trust_grant (PilotTrust *trust, guint32 peer, const guint8 *key, 
 void pilot_trust_handle_request (PilotTrust *trust, guint32 peer, const guint8 *key, const char *justification);
 void pilot_trust_handle_accept (PilotTrust *trust, guint32 peer, const guint8 *key);
 void pilot_trust_handle_reject (PilotTrust *trust, guint32 peer);
-void pilot_trust_handle_revoke (PilotTrust *trust, guint32 peer);
 const PilotTrustRecord *pilot_trust_peek (PilotTrust *trust, PilotTrustKind kind, guint32 peer);
 gint64 pilot_trust_now (void); /* Unix seconds */
 /* Forgets requests that nobody answered for 30 days. */
 void pilot_trust_expire_pending (PilotTrust *trust);
+
+#define PILOT_TRUST_KIND_BIT(kind) (1u << (kind))
+gboolean pilot_trust_has (PilotTrust *trust, PilotTrustKind kind, guint32 peer);
+/* One change of one peer: takes away the records of the kinds in @remove (bits), then puts @put. Durable, or nothing has changed. */
+gboolean pilot_trust_commit (PilotTrust *trust, guint32 peer, guint remove, const PilotTrustRecord *put, GError **error);
+void pilot_trust_emit_changed (PilotTrust *trust, guint32 peer, const char *what, const char *reason);
+void pilot_trust_emit_removed (PilotTrust *trust, guint32 peer, gboolean pending, gboolean outgoing);
+/* The engine learns whether the peer is trusted now, and with which key. */
+void pilot_trust_tell_engine (PilotTrust *trust, guint32 peer);
+/* Sends our request for trust again, by every way there is; nothing when there is none. */
+void pilot_trust_send_request (PilotTrust *trust, guint32 peer);
+/* Is this a node that a user may name here, and is the node running? */
+gboolean pilot_trust_check_peer (PilotTrust *trust, guint32 peer, GError **error);
+
+/* --- trust-revocation.c --- */
+/* The peer says that it trusts us no more. @sent_at: when it said so, Unix seconds; a request of ours that is newer stands. */
+void pilot_trust_handle_revoke (PilotTrust *trust, guint32 peer, gint64 sent_at);
+/* Tells the peer (unless it was the one who told us), and lets the tunnel go when that is done, or after a time of grace. */
+void pilot_trust_start_revocation (PilotTrust *trust, guint32 peer, gboolean by_peer);
+/* It is trusted again, or asked again: nothing more to tell. */
+void pilot_trust_stop_revocation (PilotTrust *trust, guint32 peer);
+void pilot_trust_revoking_free (gpointer revoking);
 
 /* --- trust-direct.c --- */
 typedef void (*PilotTrustSentFunc) (PilotTrust *trust, guint32 peer, gboolean sent, gpointer user_data);

@@ -180,7 +180,8 @@ on_checked (GObject *source, GAsyncResult *result, gpointer user_data)
     }
     g_queue_remove (&relay->doubts, doubt);
     doubt_free (doubt);
-    pilot_trust_handle_revoke (trust, peer);
+    /* Nobody says when: what the user has asked since stands. */
+    pilot_trust_handle_revoke (trust, peer, 0);
     return;
   }
   g_queue_remove (&relay->doubts, doubt);
@@ -306,7 +307,7 @@ handle_inbox (PilotTrustRelay *relay, JsonObject *answer)
       pilot_node_lookup_key (relay->trust->node, peer, on_accept_key, NULL);
     } else if (pilot_trust_is_trusted (relay->trust, peer))
       start_doubt (relay, peer);
-    else
+    else if (!pilot_json_get_boolean (item, "revoked")) /* which answers nothing we have asked */
       pilot_trust_handle_reject (relay->trust, peer);
   }
 }

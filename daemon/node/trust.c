@@ -9,11 +9,6 @@
 #define MAX_PENDING 256
 #define MAX_PENDING_PER_SOURCE 16
 #define PENDING_LIFETIME (30 * 24 * 3600)
-#define COOLDOWN 300
-/* How long a revocation may use the tunnel before it goes, in milliseconds. */
-#define REVOKE_GRACE 5000
-/* How long the tunnel stays after the peer's revocation: its acknowledgement has to get through. */
-#define REVOKED_GRACE 300
 
 G_DEFINE_FINAL_TYPE (PilotTrust, pilot_trust, G_TYPE_OBJECT)
 
@@ -23,16 +18,6 @@ enum { SIGNAL_CHANGED,
        SIGNAL_OUTGOING_CHANGED,
        N_SIGNALS };
 static guint signals[N_SIGNALS];
-
-typedef struct {
-  PilotTrust *trust;
-  guint32 peer;
-  guint timeout_source;
-  gboolean by_peer;
-} Revoking;
-
-static void send_request (PilotTrust *trust, guint32 peer);
-static void start_revocation (PilotTrust *trust, guint32 peer, gboolean by_peer);
 
 gint64
 pilot_trust_now (void)
@@ -63,8 +48,8 @@ pilot_trust_peek (PilotTrust *trust, PilotTrustKind kind, guint32 peer)
   return g_hash_table_lookup (trust->tables[kind], GUINT_TO_POINTER (peer));
 }
 
-static gboolean
-has (PilotTrust *trust, PilotTrustKind kind, guint32 peer)
+gboolean
+pilot_trust_has (PilotTrust *trust, PilotTrustKind kind, guint32 peer)
 {
   return pilot_trust_peek (trust, kind, peer) != NULL;
 }
@@ -85,14 +70,14 @@ undo (PilotTrust *trust, guint32 peer)
 }
 
 /* One change of one peer: takes away the records of the kinds in @remove, then puts @put. Durable, or nothing has changed. */
-static gboolean
-commit (PilotTrust *trust, guint32 peer, guint remove, const PilotTrustRecord *put, GError **error)
+gboolean
+pilot_trust_commit (PilotTrust *trust, guint32 peer, guint remove, const PilotTrustRecord *put, GError **error)
 {
   gboolean changed = put != NULL;
   gboolean ok = TRUE;
 
   for (guint kind = 0; ok && kind < PILOT_TRUST_N_KINDS; kind++) {
-    if ((remove & (1u << kind)) == 0 || !has (trust, kind, peer))
+    if ((remove & (1u << kind)) == 0 || !pilot_trust_has (trust, kind, peer))
       continue;
     changed = TRUE;
     ok = pilot_call_remove (trust->store, kind, peer, error);
@@ -110,11 +95,10 @@ commit (PilotTrust *trust, guint32 peer, guint remove, const PilotTrustRecord *p
   return ok;
 }
 
-#define KIND(kind) (1u << (kind))
-#define ALL_KINDS (KIND (PILOT_TRUST_TRUSTED) | KIND (PILOT_TRUST_PENDING) | KIND (PILOT_TRUST_OUTGOING) | KIND (PILOT_TRUST_REVOKED))
+#define ALL_KINDS (PILOT_TRUST_KIND_BIT (PILOT_TRUST_TRUSTED) | PILOT_TRUST_KIND_BIT (PILOT_TRUST_PENDING) | PILOT_TRUST_KIND_BIT (PILOT_TRUST_OUTGOING) | PILOT_TRUST_KIND_BIT (PILOT_TRUST_REVOKED))
 
-static void
-emit_removed (PilotTrust *trust, guint32 peer, gboolean pending, gboolean outgoing)
+void
+pilot_trust_emit_removed (PilotTrust *trust, guint32 peer, gboolean pending, gboolean outgoing)
 {
   if (pending)
     g_signal_emit (trust, signals[SIGNAL_REQUEST_REMOVED], 0, peer);
@@ -122,10 +106,16 @@ emit_removed (PilotTrust *trust, guint32 peer, gboolean pending, gboolean outgoi
     g_signal_emit (trust, signals[SIGNAL_OUTGOING_CHANGED], 0, peer);
 }
 
+void
+pilot_trust_emit_changed (PilotTrust *trust, guint32 peer, const char *what, const char *reason)
+{
+  g_signal_emit (trust, signals[SIGNAL_CHANGED], 0, peer, what, reason);
+}
+
 /* --- the engine's view --- */
 
-static void
-tell_engine (PilotTrust *trust, guint32 peer)
+void
+pilot_trust_tell_engine (PilotTrust *trust, guint32 peer)
 {
   const PilotTrustRecord *record = pilot_trust_peek (trust, PILOT_TRUST_TRUSTED, peer);
 
@@ -145,11 +135,11 @@ adopt_key (PilotTrust *trust, guint32 peer, const guint8 *key)
     return;
   record = pilot_trust_record_copy (old);
   pilot_trust_record_set_key (record, key);
-  if (!commit (trust, peer, 0, record, &error)) {
+  if (!pilot_trust_commit (trust, peer, 0, record, &error)) {
     g_warning ("the key of node %u is not remembered: %s", peer, error->message);
     return;
   }
-  tell_engine (trust, peer);
+  pilot_trust_tell_engine (trust, peer);
 }
 
 static void
@@ -160,16 +150,6 @@ on_key_for_record (PilotNode *node, guint32 peer, const guint8 *key, gpointer us
 }
 
 /* --- granting and ending --- */
-
-static void
-stop_revoking (PilotTrust *trust, guint32 peer)
-{
-  g_autoptr (GError) error = NULL;
-
-  g_hash_table_remove (trust->revoking, GUINT_TO_POINTER (peer));
-  if (!pilot_node_state_set_revocation (trust->node->state, peer, FALSE, &error))
-    g_warning ("node.json: %s", error->message);
-}
 
 /* What our own request promised to open once it is granted. */
 static void
@@ -192,43 +172,23 @@ gboolean
 pilot_trust_grant (PilotTrust *trust, guint32 peer, const guint8 *key, gboolean mutual, const char *reason, GError **error)
 {
   g_autoptr (PilotTrustRecord) record = pilot_trust_record_new (PILOT_TRUST_TRUSTED, peer);
-  gboolean pending = has (trust, PILOT_TRUST_PENDING, peer), outgoing = has (trust, PILOT_TRUST_OUTGOING, peer);
+  gboolean pending = pilot_trust_has (trust, PILOT_TRUST_PENDING, peer), outgoing = pilot_trust_has (trust, PILOT_TRUST_OUTGOING, peer);
 
   record->time = pilot_trust_now ();
   record->mutual = mutual;
   pilot_trust_record_set_key (record, key);
-  if (!commit (trust, peer, ALL_KINDS & ~KIND (PILOT_TRUST_TRUSTED), record, error))
+  if (!pilot_trust_commit (trust, peer, ALL_KINDS & ~PILOT_TRUST_KIND_BIT (PILOT_TRUST_TRUSTED), record, error))
     return FALSE;
-  stop_revoking (trust, peer);
-  tell_engine (trust, peer);
+  pilot_trust_stop_revocation (trust, peer);
+  g_hash_table_remove (trust->anew, GUINT_TO_POINTER (peer));
+  pilot_trust_tell_engine (trust, peer);
   if (outgoing)
     open_promised_ports (trust, peer, key);
   if (key == NULL)
     pilot_node_lookup_key (trust->node, peer, on_key_for_record, NULL);
   g_message ("node %u is trusted (%s)", peer, reason);
-  emit_removed (trust, peer, pending, outgoing);
-  g_signal_emit (trust, signals[SIGNAL_CHANGED], 0, peer, "granted", reason);
-  pilot_node_emit_peer_changed (trust->node, peer);
-  return TRUE;
-}
-
-/* Everything but telling the peer and the engine. */
-static gboolean
-end (PilotTrust *trust, guint32 peer, const PilotTrustRecord *put, const char *reason, GError **error)
-{
-  gboolean trusted = has (trust, PILOT_TRUST_TRUSTED, peer), pending = has (trust, PILOT_TRUST_PENDING, peer);
-  gboolean outgoing = has (trust, PILOT_TRUST_OUTGOING, peer);
-  g_autoptr (GError) minor = NULL;
-
-  if (!commit (trust, peer, KIND (PILOT_TRUST_TRUSTED) | KIND (PILOT_TRUST_PENDING) | KIND (PILOT_TRUST_OUTGOING), put, error))
-    return FALSE;
-  if (!pilot_access_revoke (trust->node->access, peer, NULL, &minor) || !pilot_node_state_set_ports (trust->node->state, peer, NULL, &minor))
-    g_warning ("what was opened for node %u is still written down: %s", peer, minor->message);
-  emit_removed (trust, peer, pending, outgoing);
-  if (trusted) {
-    g_message ("node %u is not trusted any more (%s)", peer, reason);
-    g_signal_emit (trust, signals[SIGNAL_CHANGED], 0, peer, "revoked", reason);
-  }
+  pilot_trust_emit_removed (trust, peer, pending, outgoing);
+  pilot_trust_emit_changed (trust, peer, "granted", reason);
   pilot_node_emit_peer_changed (trust->node, peer);
   return TRUE;
 }
@@ -263,7 +223,7 @@ queue_request (PilotTrust *trust, guint32 peer, const guint8 *key, const char *j
   g_autoptr (PilotTrustRecord) record = NULL;
   g_autoptr (GError) error = NULL;
 
-  if (!has (trust, PILOT_TRUST_PENDING, peer) &&
+  if (!pilot_trust_has (trust, PILOT_TRUST_PENDING, peer) &&
       (g_hash_table_size (trust->tables[PILOT_TRUST_PENDING]) >= MAX_PENDING || count_from (trust, peer) >= MAX_PENDING_PER_SOURCE)) {
     g_warning ("a request for trust from node %u is dropped: too many wait already", peer);
     return;
@@ -273,7 +233,7 @@ queue_request (PilotTrust *trust, guint32 peer, const guint8 *key, const char *j
   record->source = peer;
   record->justification = pilot_trust_sanitize (justification);
   pilot_trust_record_set_key (record, key);
-  if (!commit (trust, peer, 0, record, &error)) {
+  if (!pilot_trust_commit (trust, peer, 0, record, &error)) {
     g_warning ("a request for trust from node %u cannot be stored: %s", peer, error->message);
     return;
   }
@@ -301,7 +261,7 @@ pilot_trust_handle_request (PilotTrust *trust, guint32 peer, const guint8 *key, 
   else if (key == NULL)
     /* Trust that nobody looks at is given to a key, never to a bare node id (trust.md checklist 8): the user decides. */
     g_debug ("the key of node %u is not known: its request waits", peer);
-  else if (has (trust, PILOT_TRUST_OUTGOING, peer))
+  else if (pilot_trust_has (trust, PILOT_TRUST_OUTGOING, peer))
     reason = "mutual";
   else if (pilot_config_get_boolean (trust->node->config, "trust_auto_approve"))
     reason = "auto_approve";
@@ -320,11 +280,11 @@ pilot_trust_handle_accept (PilotTrust *trust, guint32 peer, const guint8 *key)
   const PilotTrustRecord *revoked = pilot_trust_peek (trust, PILOT_TRUST_REVOKED, peer);
   g_autoptr (GError) error = NULL;
 
-  if (has (trust, PILOT_TRUST_TRUSTED, peer)) {
+  if (pilot_trust_has (trust, PILOT_TRUST_TRUSTED, peer)) {
     adopt_key (trust, peer, key);
     return;
   }
-  if (!has (trust, PILOT_TRUST_OUTGOING, peer) || (revoked != NULL && revoked->until > pilot_trust_now ())) {
+  if (!pilot_trust_has (trust, PILOT_TRUST_OUTGOING, peer) || (revoked != NULL && revoked->until > pilot_trust_now ())) {
     g_debug ("an acceptance from node %u that nobody asked for is ignored", peer);
     return;
   }
@@ -339,101 +299,14 @@ pilot_trust_handle_reject (PilotTrust *trust, guint32 peer)
 {
   g_autoptr (GError) error = NULL;
 
-  if (!has (trust, PILOT_TRUST_OUTGOING, peer))
+  if (!pilot_trust_has (trust, PILOT_TRUST_OUTGOING, peer))
     return;
   g_message ("node %u does not want trust", peer);
-  if (!commit (trust, peer, KIND (PILOT_TRUST_OUTGOING), NULL, &error)) {
+  if (!pilot_trust_commit (trust, peer, PILOT_TRUST_KIND_BIT (PILOT_TRUST_OUTGOING), NULL, &error)) {
     g_warning ("the request to node %u cannot be forgotten: %s", peer, error->message);
     return;
   }
   g_signal_emit (trust, signals[SIGNAL_OUTGOING_CHANGED], 0, peer);
-}
-
-void
-pilot_trust_handle_revoke (PilotTrust *trust, guint32 peer)
-{
-  gboolean trusted = has (trust, PILOT_TRUST_TRUSTED, peer);
-  g_autoptr (GError) error = NULL;
-
-  if (!trusted && !has (trust, PILOT_TRUST_PENDING, peer) && !has (trust, PILOT_TRUST_OUTGOING, peer))
-    return;
-  /* An accept of ours that is still on its way would undo it. */
-  pilot_trust_direct_cancel (trust->direct, peer);
-  if (!end (trust, peer, NULL, "by_peer", &error)) {
-    g_warning ("trust in node %u cannot be removed: %s", peer, error->message);
-    return;
-  }
-  start_revocation (trust, peer, TRUE);
-}
-
-/* --- revocation: the peer hears of it first, then the tunnel goes --- */
-
-static void
-finish_revocation (PilotTrust *trust, guint32 peer, gboolean told)
-{
-  Revoking *revoking = g_hash_table_lookup (trust->revoking, GUINT_TO_POINTER (peer));
-  g_autoptr (GError) error = NULL;
-  gboolean by_peer;
-
-  if (revoking == NULL)
-    return;
-  by_peer = revoking->by_peer;
-  g_hash_table_remove (trust->revoking, GUINT_TO_POINTER (peer));
-  pilot_trust_direct_cancel (trust->direct, peer);
-  if (told && !pilot_node_state_set_revocation (trust->node->state, peer, FALSE, &error))
-    g_warning ("node.json: %s", error->message);
-  if (has (trust, PILOT_TRUST_TRUSTED, peer))
-    return;
-  tell_engine (trust, peer);
-  pilot_trust_relay_revoke (trust->relay, peer);
-  /* There is no relayed revocation. A rejection is relayed, and one of our own nodes that gets it from somebody it trusts asks the registry. Only when the
-   * peer was not reached: a Go node that asks again meanwhile takes it for the answer, and drops the acceptance that follows. */
-  if (!by_peer && !told)
-    pilot_trust_relay_tell_revoked (trust->relay, peer);
-  if (has (trust, PILOT_TRUST_OUTGOING, peer))
-    send_request (trust, peer);
-}
-
-static gboolean
-on_revoke_timeout (gpointer user_data)
-{
-  Revoking *revoking = user_data;
-
-  revoking->timeout_source = 0;
-  finish_revocation (revoking->trust, revoking->peer, FALSE);
-  return G_SOURCE_REMOVE;
-}
-
-static void
-on_revoke_sent (PilotTrust *trust, guint32 peer, gboolean sent, gpointer user_data)
-{
-  finish_revocation (trust, peer, sent);
-}
-
-static void
-revoking_free (gpointer data)
-{
-  Revoking *revoking = data;
-
-  g_clear_handle_id (&revoking->timeout_source, g_source_remove);
-  g_free (revoking);
-}
-
-static void
-start_revocation (PilotTrust *trust, guint32 peer, gboolean by_peer)
-{
-  Revoking *revoking;
-
-  if (g_hash_table_contains (trust->revoking, GUINT_TO_POINTER (peer)))
-    return;
-  revoking = g_new0 (Revoking, 1);
-  revoking->trust = trust;
-  revoking->peer = peer;
-  revoking->by_peer = by_peer;
-  revoking->timeout_source = g_timeout_add (by_peer ? REVOKED_GRACE : REVOKE_GRACE, on_revoke_timeout, revoking);
-  g_hash_table_insert (trust->revoking, GUINT_TO_POINTER (peer), revoking);
-  if (!by_peer)
-    pilot_trust_direct_send (trust->direct, peer, PILOT_TRUST_MESSAGE_REVOKE, NULL, on_revoke_sent, NULL);
 }
 
 static gboolean
@@ -450,8 +323,8 @@ on_heard (gpointer user_data)
     PilotPeerInfo info;
 
     g_hash_table_iter_remove (&iter);
-    if (pilot_node_state_has_revocation (trust->node->state, peer) && !has (trust, PILOT_TRUST_TRUSTED, peer))
-      start_revocation (trust, peer, FALSE);
+    if (pilot_node_state_has_revocation (trust->node->state, peer) && !pilot_trust_has (trust, PILOT_TRUST_TRUSTED, peer))
+      pilot_trust_start_revocation (trust, peer, FALSE);
     else if (pilot_overlay_peer_info (trust->node->overlay, peer, &info) && info.confirmed && info.has_key)
       adopt_key (trust, peer, info.key);
   }
@@ -473,13 +346,13 @@ pilot_trust_heard (PilotTrust *trust, guint32 peer)
 gboolean
 pilot_trust_expects (PilotTrust *trust, guint32 peer)
 {
-  return has (trust, PILOT_TRUST_OUTGOING, peer) || has (trust, PILOT_TRUST_PENDING, peer);
+  return pilot_trust_has (trust, PILOT_TRUST_OUTGOING, peer) || pilot_trust_has (trust, PILOT_TRUST_PENDING, peer);
 }
 
 /* --- what the user says --- */
 
-static gboolean
-check_peer (PilotTrust *trust, guint32 peer, GError **error)
+gboolean
+pilot_trust_check_peer (PilotTrust *trust, guint32 peer, GError **error)
 {
   if (!trust->running) {
     g_set_error_literal (error, PILOT_ERROR, PILOT_ERROR_NOT_RUNNING, "the node is not running");
@@ -492,8 +365,8 @@ check_peer (PilotTrust *trust, guint32 peer, GError **error)
   return TRUE;
 }
 
-static void
-send_request (PilotTrust *trust, guint32 peer)
+void
+pilot_trust_send_request (PilotTrust *trust, guint32 peer)
 {
   const PilotTrustRecord *record = pilot_trust_peek (trust, PILOT_TRUST_OUTGOING, peer);
   const char *justification;
@@ -520,7 +393,7 @@ evict_oldest_outgoing (PilotTrust *trust)
   while (g_hash_table_iter_next (&iter, NULL, &value))
     if (oldest == NULL || ((PilotTrustRecord *) value)->time < oldest->time)
       oldest = value;
-  if (!commit (trust, oldest->node, KIND (PILOT_TRUST_OUTGOING), NULL, &error))
+  if (!pilot_trust_commit (trust, oldest->node, PILOT_TRUST_KIND_BIT (PILOT_TRUST_OUTGOING), NULL, &error))
     g_warning ("an old request cannot be forgotten: %s", error->message);
 }
 
@@ -547,8 +420,9 @@ pilot_trust_handshake (PilotTrust *trust, guint32 peer, const char *justificatio
 {
   const PilotTrustRecord *old;
   g_autoptr (PilotTrustRecord) record = NULL;
+  gboolean revoked;
 
-  if (!check_peer (trust, peer, error) || (ports != NULL && !pilot_access_parse_ports (ports, error)))
+  if (!pilot_trust_check_peer (trust, peer, error) || (ports != NULL && !pilot_access_parse_ports (ports, error)))
     return FALSE;
   if (justification != NULL && strlen (justification) > PILOT_TRUST_MAX_JUSTIFICATION) {
     g_set_error (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT, "the justification is longer than %d bytes", PILOT_TRUST_MAX_JUSTIFICATION);
@@ -559,24 +433,27 @@ pilot_trust_handshake (PilotTrust *trust, guint32 peer, const char *justificatio
     *status = "trusted";
     return ports == NULL || pilot_access_grant (trust->node->access, peer, old->has_key ? old->key : NULL, ports, NULL, error);
   }
-  if (has (trust, PILOT_TRUST_PENDING, peer)) {
+  if (pilot_trust_has (trust, PILOT_TRUST_PENDING, peer)) {
     *status = "trusted";
     return answer_by_asking (trust, peer, ports, error);
   }
-  *status = has (trust, PILOT_TRUST_OUTGOING, peer) ? "pending" : "sent";
+  *status = pilot_trust_has (trust, PILOT_TRUST_OUTGOING, peer) ? "pending" : "sent";
   evict_oldest_outgoing (trust);
   record = pilot_trust_record_new (PILOT_TRUST_OUTGOING, peer);
   record->time = pilot_trust_now ();
   record->justification = pilot_trust_sanitize (justification != NULL ? justification : "");
   if (ports != NULL && !pilot_node_state_set_ports (trust->node->state, peer, ports, error))
     return FALSE;
-  if (!commit (trust, peer, KIND (PILOT_TRUST_REVOKED), record, error))
+  revoked = pilot_trust_has (trust, PILOT_TRUST_REVOKED, peer);
+  if (!pilot_trust_commit (trust, peer, PILOT_TRUST_KIND_BIT (PILOT_TRUST_REVOKED), record, error))
     return FALSE;
+  if (revoked)
+    g_hash_table_add (trust->anew, GUINT_TO_POINTER (peer));
   g_signal_emit (trust, signals[SIGNAL_OUTGOING_CHANGED], 0, peer);
   /* A revocation on its way has to arrive first, or it would take back what this brings; it sends the request when it is done. */
   if (!g_hash_table_contains (trust->revoking, GUINT_TO_POINTER (peer))) {
-    stop_revoking (trust, peer);
-    send_request (trust, peer);
+    pilot_trust_stop_revocation (trust, peer);
+    pilot_trust_send_request (trust, peer);
   }
   return TRUE;
 }
@@ -590,7 +467,7 @@ pilot_trust_approve (PilotTrust *trust, guint32 peer, const char *ports, char **
   guint8 key[32];
   gboolean has_key;
 
-  if (!check_peer (trust, peer, error))
+  if (!pilot_trust_check_peer (trust, peer, error))
     return FALSE;
   if (pending == NULL) {
     g_set_error (error, PILOT_ERROR, PILOT_ERROR_NOT_FOUND, "node %u has not asked for trust", peer);
@@ -601,7 +478,7 @@ pilot_trust_approve (PilotTrust *trust, guint32 peer, const char *ports, char **
     memcpy (key, pending->key, sizeof key);
   if (!pilot_access_grant (trust->node->access, peer, has_key ? key : NULL, ports, &granted, error))
     return FALSE;
-  if (!pilot_trust_grant (trust, peer, has_key ? key : NULL, has (trust, PILOT_TRUST_OUTGOING, peer), "approved", error)) {
+  if (!pilot_trust_grant (trust, peer, has_key ? key : NULL, pilot_trust_has (trust, PILOT_TRUST_OUTGOING, peer), "approved", error)) {
     if (!pilot_access_revoke (trust->node->access, peer, NULL, &minor))
       g_warning ("what was opened for node %u is still written down: %s", peer, minor->message);
     return FALSE;
@@ -615,13 +492,13 @@ pilot_trust_approve (PilotTrust *trust, guint32 peer, const char *ports, char **
 gboolean
 pilot_trust_reject (PilotTrust *trust, guint32 peer, const char *reason, GError **error)
 {
-  if (!check_peer (trust, peer, error))
+  if (!pilot_trust_check_peer (trust, peer, error))
     return FALSE;
-  if (!has (trust, PILOT_TRUST_PENDING, peer)) {
+  if (!pilot_trust_has (trust, PILOT_TRUST_PENDING, peer)) {
     g_set_error (error, PILOT_ERROR, PILOT_ERROR_NOT_FOUND, "node %u has not asked for trust", peer);
     return FALSE;
   }
-  if (!commit (trust, peer, KIND (PILOT_TRUST_PENDING), NULL, error))
+  if (!pilot_trust_commit (trust, peer, PILOT_TRUST_KIND_BIT (PILOT_TRUST_PENDING), NULL, error))
     return FALSE;
   g_signal_emit (trust, signals[SIGNAL_REQUEST_REMOVED], 0, peer);
   pilot_trust_relay_respond (trust->relay, peer, FALSE);
@@ -630,33 +507,9 @@ pilot_trust_reject (PilotTrust *trust, guint32 peer, const char *reason, GError 
 }
 
 gboolean
-pilot_trust_untrust (PilotTrust *trust, guint32 peer, GError **error)
-{
-  g_autoptr (PilotTrustRecord) revoked = NULL;
-  g_autoptr (GError) minor = NULL;
-
-  if (!check_peer (trust, peer, error))
-    return FALSE;
-  if (!has (trust, PILOT_TRUST_TRUSTED, peer) && !has (trust, PILOT_TRUST_OUTGOING, peer)) {
-    g_set_error (error, PILOT_ERROR, PILOT_ERROR_NOT_FOUND, "node %u is not trusted", peer);
-    return FALSE;
-  }
-  revoked = pilot_trust_record_new (PILOT_TRUST_REVOKED, peer);
-  revoked->time = pilot_trust_now ();
-  revoked->until = revoked->time + COOLDOWN;
-  pilot_trust_direct_cancel (trust->direct, peer);
-  if (!end (trust, peer, revoked, "local", error))
-    return FALSE;
-  if (!pilot_node_state_set_revocation (trust->node->state, peer, TRUE, &minor))
-    g_warning ("after a restart node %u would not be told again: %s", peer, minor->message);
-  start_revocation (trust, peer, FALSE);
-  return TRUE;
-}
-
-gboolean
 pilot_trust_is_trusted (PilotTrust *trust, guint32 peer)
 {
-  return has (trust, PILOT_TRUST_TRUSTED, peer);
+  return pilot_trust_has (trust, PILOT_TRUST_TRUSTED, peer);
 }
 
 GPtrArray *
@@ -707,7 +560,7 @@ pilot_trust_expire_pending (PilotTrust *trust)
 
     if (now - record->time <= PENDING_LIFETIME)
       continue;
-    if (commit (trust, record->node, KIND (PILOT_TRUST_PENDING), NULL, &error))
+    if (pilot_trust_commit (trust, record->node, PILOT_TRUST_KIND_BIT (PILOT_TRUST_PENDING), NULL, &error))
       g_signal_emit (trust, signals[SIGNAL_REQUEST_REMOVED], 0, record->node);
     else
       g_warning ("an old request cannot be forgotten: %s", error->message);
@@ -727,7 +580,7 @@ pilot_trust_start (PilotTrust *trust, GError **error)
   pilot_trust_expire_pending (trust);
   g_hash_table_iter_init (&iter, trust->tables[PILOT_TRUST_TRUSTED]);
   while (g_hash_table_iter_next (&iter, &key, NULL))
-    tell_engine (trust, GPOINTER_TO_UINT (key));
+    pilot_trust_tell_engine (trust, GPOINTER_TO_UINT (key));
   return pilot_trust_direct_start (trust->direct, error);
 }
 
@@ -765,10 +618,10 @@ pilot_trust_registered (PilotTrust *trust)
   }
   g_hash_table_iter_init (&iter, trust->tables[PILOT_TRUST_OUTGOING]);
   while (g_hash_table_iter_next (&iter, &key, NULL))
-    send_request (trust, GPOINTER_TO_UINT (key));
+    pilot_trust_send_request (trust, GPOINTER_TO_UINT (key));
   for (guint i = 0; i < revocations->len; i++)
-    if (!has (trust, PILOT_TRUST_TRUSTED, g_array_index (revocations, guint32, i)))
-      start_revocation (trust, g_array_index (revocations, guint32, i), FALSE);
+    if (!pilot_trust_has (trust, PILOT_TRUST_TRUSTED, g_array_index (revocations, guint32, i)))
+      pilot_trust_start_revocation (trust, g_array_index (revocations, guint32, i), FALSE);
 }
 
 void
@@ -799,6 +652,7 @@ pilot_trust_finalize (GObject *object)
   g_clear_pointer (&trust->direct, pilot_trust_direct_free);
   g_clear_pointer (&trust->relay, pilot_trust_relay_free);
   g_hash_table_unref (trust->revoking);
+  g_hash_table_unref (trust->anew);
   g_hash_table_unref (trust->heard);
   for (guint kind = 0; kind < PILOT_TRUST_N_KINDS; kind++)
     g_hash_table_unref (trust->tables[kind]);
@@ -823,6 +677,7 @@ pilot_trust_init (PilotTrust *trust)
 {
   for (guint kind = 0; kind < PILOT_TRUST_N_KINDS; kind++)
     trust->tables[kind] = g_hash_table_new_full (NULL, NULL, NULL, (GDestroyNotify) pilot_trust_record_free);
-  trust->revoking = g_hash_table_new_full (NULL, NULL, NULL, revoking_free);
+  trust->revoking = g_hash_table_new_full (NULL, NULL, NULL, pilot_trust_revoking_free);
+  trust->anew = g_hash_table_new (NULL, NULL);
   trust->heard = g_hash_table_new (NULL, NULL);
 }

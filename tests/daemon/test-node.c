@@ -218,6 +218,25 @@ test_untrust (void)
   world_clear (&world);
 }
 
+/* Both end it at the same time, and one asks again at once: the other's revocation, which is still on its way, does not take the request with it. */
+static void
+test_untrust_both (void)
+{
+  World world;
+
+  start_two (&world);
+  befriend (&world);
+  untrust (&world, 0, 1);
+  untrust (&world, 1, 0);
+  handshake (&world, 0, 1, NULL, "sent");
+  WAIT (LANDS * 2, has (&world, 1, PILOT_TRUST_PENDING, 0));
+  g_assert_true (has (&world, 0, PILOT_TRUST_OUTGOING, 1));
+  approve (&world, 1, 0, "all");
+  WAIT (LANDS, trusts (&world, 0, 1));
+  assert_ping (&world, 0, 1, "");
+  world_clear (&world);
+}
+
 /* A revocation right behind an approval is not lost, whichever arrives first. */
 static void
 test_untrust_at_once (void)
@@ -693,6 +712,7 @@ main (int argc, char **argv)
   g_test_add_func ("/daemon/node/reject", test_reject);
   g_test_add_func ("/daemon/node/untrust", test_untrust);
   g_test_add_func ("/daemon/node/untrust-at-once", test_untrust_at_once);
+  g_test_add_func ("/daemon/node/untrust-both", test_untrust_both);
   g_test_add_func ("/daemon/node/late-approval", test_late_approval);
   g_test_add_func ("/daemon/node/restart", test_restart);
   g_test_add_func ("/daemon/node/rendezvous-away", test_rendezvous_away);

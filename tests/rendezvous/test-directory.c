@@ -120,11 +120,11 @@ test_pending_bounded (void)
       deliver_all (&fixture, 1);
   }
   g_assert_no_error (error);
-  g_assert_false (pilot_directory_respond (fixture.directory, 1, 2, TRUE, 99, &error));
+  g_assert_false (pilot_directory_respond (fixture.directory, 1, 2, PILOT_RESPONSE_ACCEPT, 99, &error));
   g_assert_cmpstr (error->message, ==, "no pending handshake request from node 2");
   g_clear_error (&error);
   g_assert_false (pilot_directory_is_trusted (fixture.directory, 1, 2));
-  g_assert_true (pilot_directory_respond (fixture.directory, 1, PILOT_DIRECTORY_MAX_PENDING, TRUE, 99, &error));
+  g_assert_true (pilot_directory_respond (fixture.directory, 1, PILOT_DIRECTORY_MAX_PENDING, PILOT_RESPONSE_ACCEPT, 99, &error));
   g_assert_true (pilot_directory_is_trusted (fixture.directory, 1, PILOT_DIRECTORY_MAX_PENDING));
   fixture_clear (&fixture);
 }
@@ -140,14 +140,14 @@ test_settled (void)
   add_node (&fixture, 1, 10);
   add_node (&fixture, 2, 10);
   g_assert_true (pilot_directory_request (fixture.directory, 2, 1, "", 11, &error));
-  g_assert_true (pilot_directory_respond (fixture.directory, 1, 2, FALSE, 12, &error));
+  g_assert_true (pilot_directory_respond (fixture.directory, 1, 2, PILOT_RESPONSE_REJECT, 12, &error));
   g_assert_cmpuint (poll_count (&fixture, 1), ==, 1);
   pilot_directory_settle_request (fixture.directory, 1, 2);
   g_assert_cmpuint (poll_count (&fixture, 1), ==, 0);
   g_assert_true (pilot_directory_request (fixture.directory, 2, 1, "", 13, &error));
   g_assert_cmpuint (poll_count (&fixture, 1), ==, 1);
   pilot_directory_settle_request (fixture.directory, 1, 2);
-  g_assert_true (pilot_directory_respond (fixture.directory, 1, 2, TRUE, 14, &error));
+  g_assert_true (pilot_directory_respond (fixture.directory, 1, 2, PILOT_RESPONSE_ACCEPT, 14, &error));
   g_assert_true (pilot_directory_is_trusted (fixture.directory, 1, 2));
   fixture_clear (&fixture);
 }
@@ -162,8 +162,8 @@ test_responses_bounded (void)
   fixture_init (&fixture);
   add_node (&fixture, 1, 10);
   for (guint32 i = 2; i < 152; i++)
-    g_assert_true (pilot_directory_respond (fixture.directory, add_node (&fixture, i, 10), 1, FALSE, i, NULL));
-  g_assert_true (pilot_directory_respond (fixture.directory, 100, 1, FALSE, 1000, NULL));
+    g_assert_true (pilot_directory_respond (fixture.directory, add_node (&fixture, i, 10), 1, PILOT_RESPONSE_REJECT, i, NULL));
+  g_assert_true (pilot_directory_respond (fixture.directory, 100, 1, PILOT_RESPONSE_REJECT, 1000, NULL));
   items = pilot_directory_poll (fixture.directory, 1);
   g_assert_cmpuint (items->len, ==, PILOT_DIRECTORY_MAX_RESPONSES);
   g_assert_cmpuint (g_array_index (items, PilotDirectoryItem, 0).peer, ==, 52);
@@ -207,7 +207,7 @@ test_restart (void)
   g_assert_true (pilot_directory_report_trust (fixture.directory, 1, 2, &error));
   g_assert_true (pilot_directory_report_trust (fixture.directory, 2, 1, &error));
   g_assert_true (pilot_directory_request (fixture.directory, 3, 1, "hello", 11, &error));
-  g_assert_true (pilot_directory_respond (fixture.directory, 4, 1, FALSE, 12, &error));
+  g_assert_true (pilot_directory_respond (fixture.directory, 4, 1, PILOT_RESPONSE_REJECT, 12, &error));
   pilot_directory_deregister (fixture.directory, 4);
   fixture_stop (&fixture);
   fixture_start (&fixture);

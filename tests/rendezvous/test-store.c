@@ -102,7 +102,7 @@ print_response (const PilotResponseRecord *record,
                 GError **error)
 {
   g_string_append_printf (user_data, "response %u %u %d %" G_GINT64_FORMAT "\n", record->requester, record->responder,
-                          record->accept, record->time);
+                          record->kind, record->time);
   return TRUE;
 }
 
