@@ -177,4 +177,3 @@ pilot_trust_untrust (PilotTrust *trust, guint32 peer, GError **error)
   pilot_trust_start_revocation (trust, peer, FALSE);
   return TRUE;
 }
-

@@ -218,6 +218,15 @@ test_untrust (void)
   world_clear (&world);
 }
 
+/* A copy of the first request may come late, be approved, and be ended by the revocation behind it: the user approves again. */
+static gboolean
+approve_what_waits (World *world)
+{
+  if (has (world, 1, PILOT_TRUST_PENDING, 0))
+    approve (world, 1, 0, "all");
+  return TRUE;
+}
+
 /* Both end it at the same time, and one asks again at once: the other's revocation, which is still on its way, does not take the request with it. */
 static void
 test_untrust_both (void)
@@ -229,10 +238,7 @@ test_untrust_both (void)
   untrust (&world, 0, 1);
   untrust (&world, 1, 0);
   handshake (&world, 0, 1, NULL, "sent");
-  WAIT (LANDS * 2, has (&world, 1, PILOT_TRUST_PENDING, 0));
-  g_assert_true (has (&world, 0, PILOT_TRUST_OUTGOING, 1));
-  approve (&world, 1, 0, "all");
-  WAIT (LANDS, trusts (&world, 0, 1));
+  WAIT (LANDS * 3, approve_what_waits (&world) && trusts (&world, 0, 1) && trusts (&world, 1, 0));
   assert_ping (&world, 0, 1, "");
   world_clear (&world);
 }
