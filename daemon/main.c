@@ -67,6 +67,7 @@ static const GOptionEntry entries[] = {
   TEXT ("config", "The configuration file", "FILE"),
   TEXT ("state-dir", "Where state is kept", "DIRECTORY"),
   TEXT ("bus", "The private bus socket", "FILE"),
+  TEXT ("socket", "The socket of the Go tools; none = no such socket", "FILE"),
   SWITCH ("system", "Run as the machine's service"),
   TEXT ("log-level", "debug, info, warn or error", "LEVEL"),
   TEXT ("log-format", "text or json", "FORMAT"),

@@ -6,6 +6,7 @@
 #include "daemon/services/echo.h"
 #include "libpilot/pilot-error.h"
 #include "daemon/gateway/gateway.h"
+#include "daemon/ipc/ipc.h"
 #include "daemon/bus/bus.h"
 
 struct _PilotParts {
@@ -15,6 +16,7 @@ struct _PilotParts {
   PilotEcho *echo;
   PilotGateway *gateway;
   PilotBus *bus;
+  PilotIpc *ipc;
 };
 
 static void
@@ -162,7 +164,7 @@ stop_services (gpointer part, GTask *task)
   return_boolean (task, TRUE, NULL);
 }
 
-/* --- gateway and bus --- */
+/* --- gateway and faces --- */
 
 static void
 on_gateway_restored (GObject *source, GAsyncResult *result, gpointer user_data)
@@ -208,6 +210,25 @@ stop_bus (gpointer part, GTask *task)
   return_boolean (task, TRUE, NULL);
 }
 
+static void
+start_ipc (gpointer part, GTask *task)
+{
+  PilotParts *parts = part;
+  GError *error = NULL;
+  gboolean ok;
+
+  parts->ipc = pilot_ipc_new (parts->node);
+  ok = pilot_ipc_start (parts->ipc, &error);
+  return_boolean (task, ok, error);
+}
+
+static void
+stop_ipc (gpointer part, GTask *task)
+{
+  pilot_ipc_stop (((PilotParts *) part)->ipc);
+  return_boolean (task, TRUE, NULL);
+}
+
 PilotParts *
 pilot_parts_new (PilotConfig *config, PilotPoller *poller, PilotCore *core)
 {
@@ -223,12 +244,14 @@ pilot_parts_new (PilotConfig *config, PilotPoller *poller, PilotCore *core)
   pilot_core_add (core, "services", start_services, stop_services, parts);
   pilot_core_add (core, "gateway", start_gateway, stop_gateway, parts);
   pilot_core_add (core, "bus", start_bus, stop_bus, parts);
+  pilot_core_add (core, "local socket", start_ipc, stop_ipc, parts);
   return parts;
 }
 
 void
 pilot_parts_free (PilotParts *parts)
 {
+  g_clear_pointer (&parts->ipc, pilot_ipc_free);
   g_clear_pointer (&parts->bus, pilot_bus_free);
   g_clear_object (&parts->gateway);
   pilot_echo_free (parts->echo);

@@ -7,7 +7,7 @@
 
 G_BEGIN_DECLS
 
-/* What pilotd is made of, in the order of its start: plugins, node, services, gateway, bus. The one place that knows all of them. */
+/* What pilotd is made of, in the order of its start: plugins, node, services, gateway, bus, local socket. The one place that knows all of them. */
 typedef struct _PilotParts PilotParts;
 
 PilotParts *pilot_parts_new (PilotConfig *config, PilotPoller *poller, PilotCore *core);

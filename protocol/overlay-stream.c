@@ -558,6 +558,21 @@ pilot_overlay_tunnel_ready (PilotPeer *peer,
   pilot_overlay_flush_datagrams (peer, now);
 }
 
+gboolean
+pilot_overlay_reset_stream (PilotOverlay *self, guint32 id, gint64 now)
+{
+  for (PilotStream *stream = self->all_streams; stream != NULL; stream = pilot_stream_links (stream)->all_next) {
+    PilotStreamInfo info;
+
+    pilot_stream_info (stream, &info);
+    if (info.id != id)
+      continue;
+    pilot_stream_reset (stream, now);
+    return TRUE;
+  }
+  return FALSE;
+}
+
 void
 pilot_overlay_foreach_stream (PilotOverlay *self,
                               void (*func) (const PilotStreamInfo *info, gpointer user_data),

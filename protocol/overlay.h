@@ -213,6 +213,8 @@ void pilot_overlay_forget_peer (PilotOverlay *overlay, guint32 node, gint64 now)
 gboolean pilot_overlay_peer_info (PilotOverlay *overlay, guint32 node, PilotPeerInfo *info);
 void pilot_overlay_foreach_peer (PilotOverlay *overlay, void (*func) (const PilotPeerInfo *info, gpointer user_data), gpointer user_data);
 void pilot_overlay_foreach_stream (PilotOverlay *overlay, void (*func) (const PilotStreamInfo *info, gpointer user_data), gpointer user_data);
+/* Ends a stream by its number, whoever uses it: the peer gets RST, the user hears of a reset. FALSE when there is none. */
+gboolean pilot_overlay_reset_stream (PilotOverlay *overlay, guint32 id, gint64 now);
 void pilot_overlay_stats (PilotOverlay *overlay, PilotOverlayStats *stats);
 /* Own address, network, or uplink changed: sessions stay, paths are proven again. */
 void pilot_overlay_network_changed (PilotOverlay *overlay, gint64 now);

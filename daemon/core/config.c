@@ -52,6 +52,7 @@ static const struct {
   { "registry_trust", "PILOT_REGISTRY_TRUST" },
   { "registry_fingerprint", "PILOT_REGISTRY_FINGERPRINT" },
   { "bus", "PILOT_BUS" },
+  { "socket", "PILOT_SOCKET" },
 };
 
 static const struct {

@@ -66,6 +66,15 @@ pilot_node_connect (PilotNode *node, guint32 peer, guint16 port, PilotStreamUser
   return stream;
 }
 
+gboolean
+pilot_node_disconnect (PilotNode *node, guint32 id)
+{
+  if (node->overlay == NULL || !pilot_overlay_reset_stream (node->overlay, id, g_get_monotonic_time ()))
+    return FALSE;
+  pilot_node_kick (node);
+  return TRUE;
+}
+
 GError *
 pilot_node_stream_error (PilotNode *node, guint32 peer, guint16 port, PilotStreamError error)
 {

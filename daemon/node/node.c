@@ -324,6 +324,14 @@ pilot_node_get_hostname (PilotNode *node)
 }
 
 const char *
+pilot_node_get_endpoint (PilotNode *node)
+{
+  const char *endpoint = node->session != NULL ? pilot_registry_session_profile (node->session)->listen_addr : NULL;
+
+  return endpoint != NULL ? endpoint : "";
+}
+
+const char *
 pilot_node_get_public_key (PilotNode *node)
 {
   return node->public_key != NULL ? node->public_key : "";
@@ -501,6 +509,35 @@ pilot_node_set_public_async (PilotNode *node, gboolean is_public, GCancellable *
 
 gboolean
 pilot_node_set_public_finish (PilotNode *node, GAsyncResult *result, GError **error)
+{
+  g_return_val_if_fail (g_task_is_valid (result, node), FALSE);
+  return g_task_propagate_boolean (G_TASK (result), error);
+}
+
+static void
+on_tags_set (GObject *source, GAsyncResult *result, gpointer user_data)
+{
+  g_autoptr (GTask) task = user_data;
+  GError *error = NULL;
+  g_autoptr (JsonObject) answer = pilot_registry_client_call_finish (PILOT_REGISTRY_CLIENT (source), result, &error);
+
+  if (answer == NULL)
+    g_task_return_error (task, error);
+  else
+    g_task_return_boolean (task, TRUE);
+}
+
+void
+pilot_node_set_tags_async (PilotNode *node, const char *const *tags, GCancellable *cancellable, GAsyncReadyCallback callback, gpointer user_data)
+{
+  GTask *task = g_task_new (node, cancellable, callback, user_data);
+
+  if (!refuse_unregistered (node, task))
+    pilot_registry_client_call_async (node->registry, pilot_registry_request_set_tags (&node->identity, node->id, tags), "set_tags", NULL, on_tags_set, task);
+}
+
+gboolean
+pilot_node_set_tags_finish (PilotNode *node, GAsyncResult *result, GError **error)
 {
   g_return_val_if_fail (g_task_is_valid (result, node), FALSE);
   return g_task_propagate_boolean (G_TASK (result), error);

@@ -31,6 +31,7 @@ gboolean pilot_node_stop_finish (PilotNode *node, GAsyncResult *result, GError *
 
 guint32 pilot_node_get_id (PilotNode *node);               /* 0 until registered for the first time (remembered over restarts) */
 const char *pilot_node_get_hostname (PilotNode *node);     /* "" = none */
+const char *pilot_node_get_endpoint (PilotNode *node);         /* where the registry says we are; "" = not registered yet */
 const char *pilot_node_get_public_key (PilotNode *node);   /* base64 */
 const char *pilot_node_get_state (PilotNode *node);        /* "connecting", "online" */
 const char *pilot_node_get_state_detail (PilotNode *node); /* why it is not online; "" = nothing to say */
@@ -61,6 +62,10 @@ gboolean pilot_node_set_public_finish (PilotNode *node, GAsyncResult *result, GE
 /* One echo of "ping-<sequence>" on a new stream to port 7. rtt_us includes the dial. */
 void pilot_node_ping_async (PilotNode *node, guint32 peer, guint sequence, guint timeout_ms, GCancellable *cancellable, GAsyncReadyCallback callback, gpointer user_data);
 gboolean pilot_node_ping_finish (PilotNode *node, GAsyncResult *result, gint64 *rtt_us, guint *bytes, GError **error);
+
+/* Tags by which the registry lists us; replaces those there were. */
+void pilot_node_set_tags_async (PilotNode *node, const char *const *tags, GCancellable *cancellable, GAsyncReadyCallback callback, gpointer user_data);
+gboolean pilot_node_set_tags_finish (PilotNode *node, GAsyncResult *result, GError **error);
 
 typedef struct {
   PilotPeerInfo info; /* of the engine */
@@ -94,6 +99,8 @@ gboolean pilot_node_bind (PilotNode *node, guint16 port, gboolean open_to_strang
 void pilot_node_unbind (PilotNode *node, guint16 port);
 /* Gets incoming streams from trusted peers, allowed by PilotAccess, to ports that nothing is bound to: the inbound bridge. */
 void pilot_node_set_bridge (PilotNode *node, PilotServiceFunc func, gpointer user_data);
+/* Ends the stream of this number (PilotStreamInfo.id), whoever uses it here. FALSE when there is none. */
+gboolean pilot_node_disconnect (PilotNode *node, guint32 id);
 /* To be called after stream functions were used outside a poller callback. */
 void pilot_node_kick (PilotNode *node);
 
