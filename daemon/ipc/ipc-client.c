@@ -11,8 +11,9 @@
 #include "libpilot/pilot-error.h"
 #include "protocol/json.h"
 
-/* What one client may do in one turn of the loop, in bytes: the others come next. */
+/* What one client may do in one turn of the loop, in bytes and in microseconds: the others come next. */
 #define TURN_BUDGET (512 * 1024)
+#define TURN_TIME 5000
 #define READ_SIZE (64 * 1024)
 /* A client whose streams have no room for this much, or that leaves this much unread, is not listened to until that is better. */
 #define SEND_BUDGET (4 * 1024 * 1024)
@@ -104,6 +105,24 @@ pilot_ipc_client_wake (PilotIpcClient *client)
 
 /* --- in --- */
 
+static gboolean
+may_go_on (PilotIpcClient *client)
+{
+  if (!may_read (client))
+    return FALSE;
+  if (g_get_monotonic_time () < client->turn_end)
+    return TRUE;
+  client->woken = TRUE;
+  return FALSE;
+}
+
+/* It waits for no answers any more: only what it said to streams and peers still counts. */
+static gboolean
+outlives (guint8 opcode)
+{
+  return opcode == PILOT_IPC_SEND || opcode == PILOT_IPC_CLOSE || opcode == PILOT_IPC_SEND_TO;
+}
+
 /* Takes the frames that are complete, as many as the limits allow; all of them when the client is gone. FALSE when it breaks the protocol. */
 static gboolean
 take_frames (PilotIpcClient *client, gboolean gone)
@@ -111,7 +130,7 @@ take_frames (PilotIpcClient *client, gboolean gone)
   gsize at = 0;
   PilotIpcCut cut = PILOT_IPC_CUT_MORE;
 
-  while (gone || may_read (client)) {
+  while (gone || may_go_on (client)) {
     const guint8 *frame;
     gsize length, consumed;
 
@@ -119,7 +138,8 @@ take_frames (PilotIpcClient *client, gboolean gone)
     at += consumed;
     if (cut != PILOT_IPC_CUT_FRAME)
       break;
-    pilot_ipc_dispatch (client, frame, length);
+    if (!gone || outlives (frame[0]))
+      pilot_ipc_dispatch (client, frame, length);
   }
   if (at == client->in->len)
     empty (&client->in);
@@ -134,7 +154,7 @@ read_in (PilotIpcClient *client, gboolean gone)
 {
   gsize moved = 0;
 
-  while (gone || (moved < TURN_BUDGET && may_read (client))) {
+  while (gone || (moved < TURN_BUDGET && may_go_on (client))) {
     guint had = client->in->len;
     gssize got;
 
@@ -161,6 +181,7 @@ client_ready (int fd, guint32 events, gpointer user_data)
   gboolean gone = (events & (EPOLLHUP | EPOLLERR | EPOLLRDHUP)) != 0;
 
   client->woken = FALSE;
+  client->turn_end = g_get_monotonic_time () + TURN_TIME;
   if ((events & EPOLLOUT) != 0 && !gone)
     pilot_ipc_client_push (client);
   /* A client that is gone waits for nothing: what it said last still counts, and that is bounded by what the socket holds. */

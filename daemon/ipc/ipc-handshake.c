@@ -95,7 +95,7 @@ answer_request (PilotIpcCall *call, guint8 sub, const char *reason)
   g_autoptr (PilotTrustRecord) known = NULL;
   Answer *answer = g_new (Answer, 1);
 
-  *answer = (Answer){ call, sub, g_strdup (reason) };
+  *answer = (Answer) { call, sub, g_strdup (reason) };
   if (sub != PILOT_IPC_HANDSHAKE_PENDING)
     known = pilot_trust_lookup (trust_of (call), PILOT_TRUST_PENDING, call->node);
   if (known != NULL)

@@ -41,6 +41,7 @@ struct _PilotIpcClient {
   gsize out_at;
   gboolean broken; /* the socket failed: it is closed in its next turn */
   gboolean woken;  /* a limit was met, and is no more: go on */
+  gint64 turn_end; /* when the others come, at the latest */
   GQueue calls;    /* PilotIpcCall, the oldest first */
 
   /* ipc-streams.c */

@@ -462,7 +462,7 @@ pilot_ipc_bind (PilotIpcCall *call, const PilotIpcRequest *request)
   GError *error = NULL;
   PilotIpcPort *port = g_new (PilotIpcPort, 1);
 
-  *port = (PilotIpcPort){ client, request->port };
+  *port = (PilotIpcPort) { client, request->port };
   if (pilot_node_bind (client->ipc->node, request->port, FALSE, on_incoming, port, &error)) {
     g_hash_table_insert (client->ports, GUINT_TO_POINTER ((guint) request->port), port);
     pilot_ipc_call_reply_port (call, request->port);

@@ -31,7 +31,7 @@ gboolean pilot_node_stop_finish (PilotNode *node, GAsyncResult *result, GError *
 
 guint32 pilot_node_get_id (PilotNode *node);               /* 0 until registered for the first time (remembered over restarts) */
 const char *pilot_node_get_hostname (PilotNode *node);     /* "" = none */
-const char *pilot_node_get_endpoint (PilotNode *node);         /* where the registry says we are; "" = not registered yet */
+const char *pilot_node_get_endpoint (PilotNode *node);     /* where the registry says we are; "" = not registered yet */
 const char *pilot_node_get_public_key (PilotNode *node);   /* base64 */
 const char *pilot_node_get_state (PilotNode *node);        /* "connecting", "online" */
 const char *pilot_node_get_state_detail (PilotNode *node); /* why it is not online; "" = nothing to say */
