@@ -31,6 +31,7 @@ static const char *const keys[] = {
   "registry_tls",
   "registry_trust",
   "relay_only",
+  "socket",
 };
 
 char *

@@ -203,6 +203,36 @@ class Go(Node):
         return [*self._environment(), "python3", STREAM, "--sdk", self.SOCKET, *argv]
 
 
+class GoTools(Go):
+    """Go's own pilotctl and SDK as they are, on a host whose daemon is ours: each looks for the socket where it always does."""
+    kind = "Go's tools on ours"
+    SOCKET = "/tmp/pilot.sock"
+
+    def _environment(self):
+        return [word for word in super()._environment() if not word.startswith("PILOT_SOCKET=")]
+
+    def start(self, *arguments, seconds=20):
+        self.world.start_daemon(self.host, *arguments)
+        wait_until(lambda: self._run("info", timeout=10, check=False).returncode == 0, seconds, f"Go's pilotctl finds the daemon of {self.host}")
+        self.id = self.ctl("info")["node_id"]
+        return self
+
+    def stop(self):
+        player.daemon_stop(self.world, self.host)
+
+    def text(self, *argv, timeout=60):
+        """Runs Go's pilotctl for a person to read; answers the finished process."""
+        return self.world.run(self.host, *self.words(*argv), timeout=timeout, check=False)
+
+    def words(self, *argv):
+        return [*self._environment(), "/home/user/go/pilotprotocol/bin/pilotctl", *argv]
+
+    def sdk(self, script, *argv, timeout=60):
+        """Runs a Python script that has `driver`, made without arguments, and prints JSON; answers that."""
+        head = "import json, sys\nfrom pilotprotocol.client import Driver, PilotError\ndriver = Driver()\n"
+        return json.loads(self.world.run(self.host, *self._environment(), "python3", "-c", head + script, *argv, timeout=timeout).stdout)
+
+
 def ask_and_approve(asker, granter):
     """One node asks by its id, the other approves; both must see it within 5 s of the approval."""
     asker.ctl("handshake", str(granter.id), "let me in")

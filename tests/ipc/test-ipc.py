@@ -302,7 +302,7 @@ def node(number):
 @case("trust: asked, in flight, pending, waited for, approved, listed")
 def trust(world):
     with world.to_a() as a, world.to_a() as waiter, world.to_b() as b:
-        expect_equal(a.handshake(5), {"trusted": []})
+        expect_equal(a.handshake(5), {"trusted": [], "peers": []})
         started = time.monotonic()
         expect_equal(a.handshake(7, node(world.b.id) + node(0)), {"node_id": world.b.id, "trusted": False})
         expect_equal(a.handshake(7, node(world.b.id) + node(50)), {"node_id": world.b.id, "trusted": False})
