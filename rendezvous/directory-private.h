@@ -48,7 +48,7 @@ PilotDirectoryNode *pilot_directory_require_node (PilotDirectory *self,
                                                   guint32 id,
                                                   GError **error);
 void pilot_directory_add_change (PilotDirectory *self,
-                                 PilotChange *change);
+                                 PilotStoreChange *change);
 void pilot_directory_save (PilotDirectory *self,
                            PilotDirectoryNode *node);
 /* In memory only. */

@@ -69,7 +69,7 @@ node_new (PilotDirectory *self,
 
 void
 pilot_directory_add_change (PilotDirectory *self,
-                            PilotChange *change)
+                            PilotStoreChange *change)
 {
   pilot_journal_add (self->journal, change);
 }
@@ -79,7 +79,7 @@ pilot_directory_save (PilotDirectory *self,
                       PilotDirectoryNode *node)
 {
   node->seen_changed = FALSE;
-  pilot_directory_add_change (self, pilot_change_node (node->record));
+  pilot_directory_add_change (self, pilot_store_change_node (node->record));
 }
 
 /* Loading */
@@ -353,7 +353,7 @@ pilot_directory_write_seen (PilotDirectory *self)
     if (!node->seen_changed)
       continue;
     node->seen_changed = FALSE;
-    pilot_journal_add_lazy (self->journal, pilot_change_seen (node->record->id, node->record->last_seen));
+    pilot_journal_add_lazy (self->journal, pilot_store_change_seen (node->record->id, node->record->last_seen));
   }
 }
 

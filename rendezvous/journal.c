@@ -40,7 +40,7 @@ batch_new (PilotJournal *self)
 
   batch->ticket = self->newest;
   batch->changes = g_steal_pointer (&self->pending);
-  self->pending = g_ptr_array_new_with_free_func ((GDestroyNotify) pilot_change_free);
+  self->pending = g_ptr_array_new_with_free_func ((GDestroyNotify) pilot_store_change_free);
   self->urgent = FALSE;
   return batch;
 }
@@ -116,7 +116,7 @@ pilot_journal_new (PilotStore *store,
   self->user_data = user_data;
   self->to_thread = g_async_queue_new ();
   self->done = g_async_queue_new ();
-  self->pending = g_ptr_array_new_with_free_func ((GDestroyNotify) pilot_change_free);
+  self->pending = g_ptr_array_new_with_free_func ((GDestroyNotify) pilot_store_change_free);
   self->results = g_source_new (&results_funcs, sizeof (GSource));
   g_source_set_name (self->results, "[pilot] journal");
   g_source_set_priority (self->results, G_PRIORITY_HIGH);
@@ -128,7 +128,7 @@ pilot_journal_new (PilotStore *store,
 
 guint64
 pilot_journal_add (PilotJournal *self,
-                   PilotChange *change)
+                   PilotStoreChange *change)
 {
   g_ptr_array_add (self->pending, change);
   self->urgent = TRUE;
@@ -137,7 +137,7 @@ pilot_journal_add (PilotJournal *self,
 
 void
 pilot_journal_add_lazy (PilotJournal *self,
-                        PilotChange *change)
+                        PilotStoreChange *change)
 {
   g_ptr_array_add (self->pending, change);
 }

@@ -31,11 +31,11 @@ gboolean pilot_journal_close (PilotJournal *journal,
 
 /* Takes the change. Returns its ticket: whoever answers for the change waits until it is durable. */
 guint64 pilot_journal_add (PilotJournal *journal,
-                           PilotChange *change);
+                           PilotStoreChange *change);
 /* Like pilot_journal_add() for what need not be durable before an answer, such as last-seen times: it travels with the next
  * commit, at the latest when pilot_journal_flush() is called. */
 void pilot_journal_add_lazy (PilotJournal *journal,
-                             PilotChange *change);
+                             PilotStoreChange *change);
 /* Starts a commit of what was added, unless one is on its way (it then follows at once). Call at the end of a turn of the loop. */
 void pilot_journal_flush (PilotJournal *journal);
 /* The newest ticket given out, and the newest durable one. */

@@ -62,79 +62,79 @@ pilot_request_record_free (PilotRequestRecord *record)
   g_free (record);
 }
 
-static PilotChange *
-change_new (PilotChangeKind kind)
+static PilotStoreChange *
+change_new (PilotStoreChangeKind kind)
 {
-  PilotChange *change = g_new0 (PilotChange, 1);
+  PilotStoreChange *change = g_new0 (PilotStoreChange, 1);
 
   change->kind = kind;
   return change;
 }
 
-PilotChange *
-pilot_change_node (const PilotNodeRecord *record)
+PilotStoreChange *
+pilot_store_change_node (const PilotNodeRecord *record)
 {
-  PilotChange *change = change_new (PILOT_CHANGE_NODE);
+  PilotStoreChange *change = change_new (PILOT_STORE_CHANGE_NODE);
 
   node_record_assign (&change->node, record);
   return change;
 }
 
-PilotChange *
-pilot_change_seen (guint32 id,
-                   gint64 last_seen)
+PilotStoreChange *
+pilot_store_change_seen (guint32 id,
+                         gint64 last_seen)
 {
-  PilotChange *change = change_new (PILOT_CHANGE_SEEN);
+  PilotStoreChange *change = change_new (PILOT_STORE_CHANGE_SEEN);
 
   change->node.id = id;
   change->node.last_seen = last_seen;
   return change;
 }
 
-PilotChange *
-pilot_change_edge (const PilotEdgeRecord *record)
+PilotStoreChange *
+pilot_store_change_edge (const PilotEdgeRecord *record)
 {
-  PilotChange *change = change_new (PILOT_CHANGE_EDGE);
+  PilotStoreChange *change = change_new (PILOT_STORE_CHANGE_EDGE);
 
   change->edge = *record;
   return change;
 }
 
-PilotChange *
-pilot_change_request (const PilotRequestRecord *record)
+PilotStoreChange *
+pilot_store_change_request (const PilotRequestRecord *record)
 {
-  PilotChange *change = change_new (PILOT_CHANGE_REQUEST);
+  PilotStoreChange *change = change_new (PILOT_STORE_CHANGE_REQUEST);
 
   change->request = *record;
   change->request.justification = g_strdup (record->justification);
   return change;
 }
 
-PilotChange *
-pilot_change_request_gone (guint32 target,
-                           guint32 requester)
+PilotStoreChange *
+pilot_store_change_request_gone (guint32 target,
+                                 guint32 requester)
 {
-  PilotChange *change = change_new (PILOT_CHANGE_REQUEST_GONE);
+  PilotStoreChange *change = change_new (PILOT_STORE_CHANGE_REQUEST_GONE);
 
   change->request.target = target;
   change->request.requester = requester;
   return change;
 }
 
-PilotChange *
-pilot_change_response (const PilotResponseRecord *record)
+PilotStoreChange *
+pilot_store_change_response (const PilotResponseRecord *record)
 {
-  PilotChange *change = change_new (PILOT_CHANGE_RESPONSE);
+  PilotStoreChange *change = change_new (PILOT_STORE_CHANGE_RESPONSE);
 
   change->response = *record;
   return change;
 }
 
-PilotChange *
-pilot_change_response_gone (guint32 requester,
-                            guint32 responder)
+PilotStoreChange *
+pilot_store_change_response_gone (guint32 requester,
+                                  guint32 responder)
 {
-  PilotChange *change = change_new (PILOT_CHANGE_RESPONSE_GONE);
+  PilotStoreChange *change = change_new (PILOT_STORE_CHANGE_RESPONSE_GONE);
 
   change->response.requester = requester;
   change->response.responder = responder;
@@ -142,13 +142,13 @@ pilot_change_response_gone (guint32 requester,
 }
 
 void
-pilot_change_free (PilotChange *change)
+pilot_store_change_free (PilotStoreChange *change)
 {
   if (change == NULL)
     return;
-  if (change->kind == PILOT_CHANGE_NODE)
+  if (change->kind == PILOT_STORE_CHANGE_NODE)
     node_record_clear (&change->node);
-  else if (change->kind == PILOT_CHANGE_REQUEST)
+  else if (change->kind == PILOT_STORE_CHANGE_REQUEST)
     g_free (change->request.justification);
   g_free (change);
 }

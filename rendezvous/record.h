@@ -71,26 +71,26 @@ typedef struct
 } PilotResponseRecord;
 
 typedef enum {
-  PILOT_CHANGE_NODE,    /* put */
-  PILOT_CHANGE_SEEN,    /* node.id and node.last_seen only */
-  PILOT_CHANGE_EDGE,    /* put; consent 0 removes */
-  PILOT_CHANGE_REQUEST, /* put */
-  PILOT_CHANGE_REQUEST_GONE,
-  PILOT_CHANGE_RESPONSE, /* put */
-  PILOT_CHANGE_RESPONSE_GONE,
-} PilotChangeKind;
+  PILOT_STORE_CHANGE_NODE,    /* put */
+  PILOT_STORE_CHANGE_SEEN,    /* node.id and node.last_seen only */
+  PILOT_STORE_CHANGE_EDGE,    /* put; consent 0 removes */
+  PILOT_STORE_CHANGE_REQUEST, /* put */
+  PILOT_STORE_CHANGE_REQUEST_GONE,
+  PILOT_STORE_CHANGE_RESPONSE, /* put */
+  PILOT_STORE_CHANGE_RESPONSE_GONE,
+} PilotStoreChangeKind;
 
 /* One change of state on its way to the store. Owns its strings. */
 typedef struct
 {
-  PilotChangeKind kind;
+  PilotStoreChangeKind kind;
   union {
     PilotNodeRecord node;
     PilotEdgeRecord edge;
     PilotRequestRecord request;
     PilotResponseRecord response;
   };
-} PilotChange;
+} PilotStoreChange;
 
 PilotNodeRecord *pilot_node_record_copy (const PilotNodeRecord *record);
 void pilot_node_record_free (PilotNodeRecord *record);
@@ -98,20 +98,20 @@ PilotRequestRecord *pilot_request_record_copy (const PilotRequestRecord *record)
 void pilot_request_record_free (PilotRequestRecord *record);
 
 /* (transfer full): each takes copies of what it is given. */
-PilotChange *pilot_change_node (const PilotNodeRecord *record);
-PilotChange *pilot_change_seen (guint32 id,
-                                gint64 last_seen);
-PilotChange *pilot_change_edge (const PilotEdgeRecord *record);
-PilotChange *pilot_change_request (const PilotRequestRecord *record);
-PilotChange *pilot_change_request_gone (guint32 target,
-                                        guint32 requester);
-PilotChange *pilot_change_response (const PilotResponseRecord *record);
-PilotChange *pilot_change_response_gone (guint32 requester,
-                                         guint32 responder);
-void pilot_change_free (PilotChange *change);
+PilotStoreChange *pilot_store_change_node (const PilotNodeRecord *record);
+PilotStoreChange *pilot_store_change_seen (guint32 id,
+                                           gint64 last_seen);
+PilotStoreChange *pilot_store_change_edge (const PilotEdgeRecord *record);
+PilotStoreChange *pilot_store_change_request (const PilotRequestRecord *record);
+PilotStoreChange *pilot_store_change_request_gone (guint32 target,
+                                                   guint32 requester);
+PilotStoreChange *pilot_store_change_response (const PilotResponseRecord *record);
+PilotStoreChange *pilot_store_change_response_gone (guint32 requester,
+                                                    guint32 responder);
+void pilot_store_change_free (PilotStoreChange *change);
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (PilotNodeRecord, pilot_node_record_free)
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (PilotRequestRecord, pilot_request_record_free)
-G_DEFINE_AUTOPTR_CLEANUP_FUNC (PilotChange, pilot_change_free)
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (PilotStoreChange, pilot_store_change_free)
 
 G_END_DECLS

@@ -64,38 +64,38 @@ memory_load (PilotStore *store,
 
 static void
 apply_one (MemoryStore *self,
-           const PilotChange *change)
+           const PilotStoreChange *change)
 {
   PilotNodeRecord *node;
 
   switch (change->kind) {
-  case PILOT_CHANGE_NODE:
+  case PILOT_STORE_CHANGE_NODE:
     g_hash_table_insert (self->nodes, GUINT_TO_POINTER (change->node.id), pilot_node_record_copy (&change->node));
     break;
-  case PILOT_CHANGE_SEEN:
+  case PILOT_STORE_CHANGE_SEEN:
     node = g_hash_table_lookup (self->nodes, GUINT_TO_POINTER (change->node.id));
     if (node != NULL)
       node->last_seen = change->node.last_seen;
     break;
-  case PILOT_CHANGE_EDGE:
+  case PILOT_STORE_CHANGE_EDGE:
     if (change->edge.consent == 0)
       remove_pair (self->edges, change->edge.source, change->edge.target);
     else
       g_hash_table_insert (self->edges, pair_key (change->edge.source, change->edge.target),
                            g_memdup2 (&change->edge, sizeof change->edge));
     break;
-  case PILOT_CHANGE_REQUEST:
+  case PILOT_STORE_CHANGE_REQUEST:
     g_hash_table_insert (self->requests, pair_key (change->request.target, change->request.requester),
                          pilot_request_record_copy (&change->request));
     break;
-  case PILOT_CHANGE_REQUEST_GONE:
+  case PILOT_STORE_CHANGE_REQUEST_GONE:
     remove_pair (self->requests, change->request.target, change->request.requester);
     break;
-  case PILOT_CHANGE_RESPONSE:
+  case PILOT_STORE_CHANGE_RESPONSE:
     g_hash_table_insert (self->responses, pair_key (change->response.requester, change->response.responder),
                          g_memdup2 (&change->response, sizeof change->response));
     break;
-  case PILOT_CHANGE_RESPONSE_GONE:
+  case PILOT_STORE_CHANGE_RESPONSE_GONE:
     remove_pair (self->responses, change->response.requester, change->response.responder);
     break;
   default:

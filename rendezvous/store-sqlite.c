@@ -171,42 +171,42 @@ bind_node (sqlite3_stmt *statement,
 
 static sqlite3_stmt *
 bind_change (SqliteStore *self,
-             const PilotChange *change)
+             const PilotStoreChange *change)
 {
   sqlite3_stmt **s = self->statements;
 
   switch (change->kind) {
-  case PILOT_CHANGE_NODE:
+  case PILOT_STORE_CHANGE_NODE:
     bind_node (s[STATEMENT_NODE], &change->node);
     return s[STATEMENT_NODE];
-  case PILOT_CHANGE_SEEN:
+  case PILOT_STORE_CHANGE_SEEN:
     sqlite3_bind_int64 (s[STATEMENT_SEEN], 1, change->node.id);
     sqlite3_bind_int64 (s[STATEMENT_SEEN], 2, change->node.last_seen);
     return s[STATEMENT_SEEN];
-  case PILOT_CHANGE_EDGE:
+  case PILOT_STORE_CHANGE_EDGE:
     s += change->edge.consent == 0 ? STATEMENT_EDGE_GONE : STATEMENT_EDGE;
     sqlite3_bind_int64 (*s, 1, change->edge.source);
     sqlite3_bind_int64 (*s, 2, change->edge.target);
     if (change->edge.consent != 0)
       sqlite3_bind_int (*s, 3, change->edge.consent);
     return *s;
-  case PILOT_CHANGE_REQUEST:
-  case PILOT_CHANGE_REQUEST_GONE:
-    s += change->kind == PILOT_CHANGE_REQUEST ? STATEMENT_REQUEST : STATEMENT_REQUEST_GONE;
+  case PILOT_STORE_CHANGE_REQUEST:
+  case PILOT_STORE_CHANGE_REQUEST_GONE:
+    s += change->kind == PILOT_STORE_CHANGE_REQUEST ? STATEMENT_REQUEST : STATEMENT_REQUEST_GONE;
     sqlite3_bind_int64 (*s, 1, change->request.target);
     sqlite3_bind_int64 (*s, 2, change->request.requester);
-    if (change->kind == PILOT_CHANGE_REQUEST) {
+    if (change->kind == PILOT_STORE_CHANGE_REQUEST) {
       bind_text (*s, 3, change->request.justification);
       sqlite3_bind_int64 (*s, 4, change->request.time);
       sqlite3_bind_int (*s, 5, change->request.delivered);
     }
     return *s;
-  case PILOT_CHANGE_RESPONSE:
-  case PILOT_CHANGE_RESPONSE_GONE:
-    s += change->kind == PILOT_CHANGE_RESPONSE ? STATEMENT_RESPONSE : STATEMENT_RESPONSE_GONE;
+  case PILOT_STORE_CHANGE_RESPONSE:
+  case PILOT_STORE_CHANGE_RESPONSE_GONE:
+    s += change->kind == PILOT_STORE_CHANGE_RESPONSE ? STATEMENT_RESPONSE : STATEMENT_RESPONSE_GONE;
     sqlite3_bind_int64 (*s, 1, change->response.requester);
     sqlite3_bind_int64 (*s, 2, change->response.responder);
-    if (change->kind == PILOT_CHANGE_RESPONSE) {
+    if (change->kind == PILOT_STORE_CHANGE_RESPONSE) {
       sqlite3_bind_int (*s, 3, change->response.kind);
       sqlite3_bind_int64 (*s, 4, change->response.time);
     }

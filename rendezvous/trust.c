@@ -57,7 +57,7 @@ change_edge (PilotDirectory *self,
   if (edge.consent == before)
     return;
   pilot_directory_put_edge (self, source, target, edge.consent);
-  pilot_directory_add_change (self, pilot_change_edge (&edge));
+  pilot_directory_add_change (self, pilot_store_change_edge (&edge));
 }
 
 /* A node cannot fill the registry with consent to everybody. */
@@ -161,7 +161,7 @@ remove_request (PilotDirectory *self,
 {
   PilotDirectoryRequest *request = g_ptr_array_index (node->requests, index);
 
-  pilot_directory_add_change (self, pilot_change_request_gone (node->record->id, request->record->requester));
+  pilot_directory_add_change (self, pilot_store_change_request_gone (node->record->id, request->record->requester));
   g_ptr_array_remove_index (node->requests, index);
 }
 
@@ -221,7 +221,7 @@ pilot_directory_request (PilotDirectory *self,
   else if (check_room (source, get_edge (self, from, to), error)) {
     trim_requests (self, target);
     pilot_directory_put_request (self, target, &record);
-    pilot_directory_add_change (self, pilot_change_request (&record));
+    pilot_directory_add_change (self, pilot_store_change_request (&record));
     change_edge (self, from, to, PILOT_CONSENT_REQUEST, 0);
     return TRUE;
   }
@@ -235,7 +235,7 @@ remove_response (PilotDirectory *self,
 {
   for (guint i = 0; i < node->responses->len; i++)
     if (g_array_index (node->responses, PilotDirectoryResponse, i).record.responder == responder) {
-      pilot_directory_add_change (self, pilot_change_response_gone (node->record->id, responder));
+      pilot_directory_add_change (self, pilot_store_change_response_gone (node->record->id, responder));
       g_array_remove_index (node->responses, i);
       return;
     }
@@ -253,7 +253,7 @@ put_response (PilotDirectory *self,
   if (node->responses->len >= PILOT_DIRECTORY_MAX_RESPONSES)
     remove_response (self, node, g_array_index (node->responses, PilotDirectoryResponse, 0).record.responder);
   g_array_append_val (node->responses, response);
-  pilot_directory_add_change (self, pilot_change_response (record));
+  pilot_directory_add_change (self, pilot_store_change_response (record));
 }
 
 gboolean
@@ -307,7 +307,7 @@ pilot_directory_settle_request (PilotDirectory *self,
   if (request == NULL || request->record->delivered)
     return;
   request->record->delivered = TRUE;
-  pilot_directory_add_change (self, pilot_change_request (request->record));
+  pilot_directory_add_change (self, pilot_store_change_request (request->record));
 }
 
 gboolean
@@ -379,7 +379,7 @@ pilot_directory_delivered (PilotDirectory *self,
       if (request == NULL || request->serial != item->serial || request->record->delivered)
         continue;
       request->record->delivered = TRUE;
-      pilot_directory_add_change (self, pilot_change_request (request->record));
+      pilot_directory_add_change (self, pilot_store_change_request (request->record));
       continue;
     }
     for (index = 0; index < node->responses->len; index++)

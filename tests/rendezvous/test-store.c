@@ -44,10 +44,10 @@ place_clear (Place *place)
 static GPtrArray *
 changes_new (void)
 {
-  return g_ptr_array_new_with_free_func ((GDestroyNotify) pilot_change_free);
+  return g_ptr_array_new_with_free_func ((GDestroyNotify) pilot_store_change_free);
 }
 
-static PilotChange *
+static PilotStoreChange *
 make_node (guint32 id)
 {
   gchar *lan[] = { (gchar *) "192.168.1.2:4000", (gchar *) "10.0.0.2:4000", NULL };
@@ -55,7 +55,7 @@ make_node (guint32 id)
   PilotNodeRecord record = { .id = id, .live = TRUE, .latched = TRUE, .relay_only = TRUE, .hostname = (gchar *) "alpha", .endpoint = (gchar *) "192.0.2.1:4000", .version = (gchar *) "v1", .lan_addrs = lan, .tags = tags, .last_seen = 1234567890123, .key_created = 5, .key_rotated = 6, .rotate_count = 7 };
 
   memcpy (record.key, &id, sizeof id);
-  return pilot_change_node (&record);
+  return pilot_store_change_node (&record);
 }
 
 /* Loading into texts, one a record. */
@@ -138,9 +138,9 @@ fill (PilotStore *store)
   g_autoptr (GPtrArray) changes = changes_new ();
 
   g_ptr_array_add (changes, make_node (1));
-  g_ptr_array_add (changes, pilot_change_edge (&(PilotEdgeRecord) { 1, 2, PILOT_CONSENT_REQUEST }));
-  g_ptr_array_add (changes, pilot_change_request (&(PilotRequestRecord) { 2, 1, (gchar *) "it's \"me\"", 11, FALSE }));
-  g_ptr_array_add (changes, pilot_change_response (&(PilotResponseRecord) { 1, 2, TRUE, 12 }));
+  g_ptr_array_add (changes, pilot_store_change_edge (&(PilotEdgeRecord) { 1, 2, PILOT_CONSENT_REQUEST }));
+  g_ptr_array_add (changes, pilot_store_change_request (&(PilotRequestRecord) { 2, 1, (gchar *) "it's \"me\"", 11, FALSE }));
+  g_ptr_array_add (changes, pilot_store_change_response (&(PilotResponseRecord) { 1, 2, TRUE, 12 }));
   apply (store, changes);
 }
 
@@ -157,17 +157,17 @@ check_engine (PilotStore *store)
   fill (store);
   assert_state (store, FILLED);
 
-  g_ptr_array_add (changes, pilot_change_seen (1, 99));
-  g_ptr_array_add (changes, pilot_change_edge (&(PilotEdgeRecord) { 1, 2, PILOT_CONSENT_REQUEST | PILOT_CONSENT_REPORT }));
-  g_ptr_array_add (changes, pilot_change_request (&(PilotRequestRecord) { 2, 1, (gchar *) "again", 13, TRUE }));
-  g_ptr_array_add (changes, pilot_change_response_gone (1, 2));
+  g_ptr_array_add (changes, pilot_store_change_seen (1, 99));
+  g_ptr_array_add (changes, pilot_store_change_edge (&(PilotEdgeRecord) { 1, 2, PILOT_CONSENT_REQUEST | PILOT_CONSENT_REPORT }));
+  g_ptr_array_add (changes, pilot_store_change_request (&(PilotRequestRecord) { 2, 1, (gchar *) "again", 13, TRUE }));
+  g_ptr_array_add (changes, pilot_store_change_response_gone (1, 2));
   apply (store, changes);
   assert_state (store, "node 1 1 1101 alpha 192.0.2.1:4000 v1 - 192.168.1.2:4000+10.0.0.2:4000 web 99 5 6 7\n"
                        "edge 1 2 3\nrequest 2 1 \"again\" 13 1\n");
 
   g_ptr_array_set_size (changes, 0);
-  g_ptr_array_add (changes, pilot_change_edge (&(PilotEdgeRecord) { 1, 2, 0 }));
-  g_ptr_array_add (changes, pilot_change_request_gone (2, 1));
+  g_ptr_array_add (changes, pilot_store_change_edge (&(PilotEdgeRecord) { 1, 2, 0 }));
+  g_ptr_array_add (changes, pilot_store_change_request_gone (2, 1));
   apply (store, changes);
   assert_state (store, "node 1 1 1101 alpha 192.0.2.1:4000 v1 - 192.168.1.2:4000+10.0.0.2:4000 web 99 5 6 7\n");
 }
@@ -216,7 +216,7 @@ test_key_unique (void)
 {
   g_autoptr (GPtrArray) changes = changes_new ();
   g_autoptr (GError) error = NULL;
-  PilotChange *thief = make_node (2);
+  PilotStoreChange *thief = make_node (2);
   PilotStore *store;
   Place place;
 
@@ -225,7 +225,7 @@ test_key_unique (void)
   fill (store);
   memset (thief->node.key, 0, sizeof thief->node.key);
   thief->node.key[0] = 1;
-  g_ptr_array_add (changes, pilot_change_seen (1, 99));
+  g_ptr_array_add (changes, pilot_store_change_seen (1, 99));
   g_ptr_array_add (changes, thief);
   g_assert_false (pilot_store_apply (store, changes, &error));
   g_assert_error (error, PILOT_ERROR, PILOT_ERROR_IO);
@@ -430,7 +430,7 @@ test_journal (void)
   pilot_journal_flush (journal);
   /* These gather while the first is on its way: one commit more, whatever their number. */
   for (guint i = 0; i < 100; i++)
-    ticket = pilot_journal_add (journal, pilot_change_seen (1, 1000 + i));
+    ticket = pilot_journal_add (journal, pilot_store_change_seen (1, 1000 + i));
   g_assert_cmpuint (pilot_journal_durable (journal), <, ticket);
   while (pilot_journal_durable (journal) < ticket)
     g_main_context_iteration (NULL, TRUE);
@@ -439,16 +439,16 @@ test_journal (void)
 
   /* A failure settles every ticket given out. */
   pilot_store_memory_fail (store, 1);
-  pilot_journal_add (journal, pilot_change_seen (1, 7));
+  pilot_journal_add (journal, pilot_store_change_seen (1, 7));
   pilot_journal_flush (journal);
-  ticket = pilot_journal_add (journal, pilot_change_seen (1, 8));
+  ticket = pilot_journal_add (journal, pilot_store_change_seen (1, 8));
   while (result.n < 3)
     g_main_context_iteration (NULL, TRUE);
   g_assert_cmpuint (result.n_failed, ==, 1);
   g_assert_cmpuint (pilot_journal_durable (journal), ==, ticket);
 
   /* What is left is written at the end. */
-  pilot_journal_add_lazy (journal, pilot_change_seen (1, 9));
+  pilot_journal_add_lazy (journal, pilot_store_change_seen (1, 9));
   g_assert_true (pilot_journal_close (journal, &error));
   g_assert_no_error (error);
   assert_state (store, "node 1 1 1101 alpha 192.0.2.1:4000 v1 - 192.168.1.2:4000+10.0.0.2:4000 web 9 5 6 7\n");
