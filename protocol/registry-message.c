@@ -247,6 +247,8 @@ pilot_registry_response_check (JsonObject *response, const gchar *request_type, 
       code = PILOT_ERROR_NOT_FOUND;
     else if (strstr (text, "already") != NULL)
       code = PILOT_ERROR_ALREADY_EXISTS;
+    else if (g_str_has_prefix (text, "invalid hostname"))
+      code = PILOT_ERROR_INVALID_ARGUMENT;
     else
       code = PILOT_ERROR_REFUSED;
     g_set_error (error, PILOT_ERROR, code, "registry: %s", text[0] != '\0' ? text : "request failed");

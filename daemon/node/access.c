@@ -37,6 +37,8 @@ struct _PilotAccess {
 
 G_DEFINE_FINAL_TYPE (PilotAccess, pilot_access, G_TYPE_OBJECT)
 
+static guint signal_changed;
+
 static void
 port_set_free (PortSet *set)
 {
@@ -391,6 +393,7 @@ change (PilotAccess *access, guint32 node, Entry *entry, GError **error)
     g_hash_table_insert (access->entries, GUINT_TO_POINTER (node), entry);
   if (save (access, error)) {
     g_clear_pointer ((Entry **) &stolen_value, entry_free);
+    g_signal_emit (access, signal_changed, 0, node);
     return TRUE;
   }
   g_hash_table_remove (access->entries, GUINT_TO_POINTER (node));
@@ -503,6 +506,7 @@ static void
 pilot_access_class_init (PilotAccessClass *class)
 {
   G_OBJECT_CLASS (class)->finalize = pilot_access_finalize;
+  signal_changed = g_signal_new ("changed", G_TYPE_FROM_CLASS (class), G_SIGNAL_RUN_LAST, 0, NULL, NULL, NULL, G_TYPE_NONE, 1, G_TYPE_UINT);
 }
 
 static void

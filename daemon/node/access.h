@@ -9,6 +9,8 @@ G_BEGIN_DECLS
  * PilotAccess: which TCP ports of this machine a trusted peer may reach (access.json). Trust is symmetric, access is not.
  * Keyed by node id AND key. A port specification is "all", "network", "none" or a list such as "22,80,8000-8100".
  * "network" = every port, but only servers bound to more than loopback (see the inbound bridge).
+ *
+ * Signal: "changed" (guint node), when it is durable.
  */
 #define PILOT_TYPE_ACCESS (pilot_access_get_type ())
 G_DECLARE_FINAL_TYPE (PilotAccess, pilot_access, PILOT, ACCESS, GObject)

@@ -113,7 +113,9 @@ pilot_node_resolve_async (PilotNode *node, const char *text, GCancellable *cance
   g_autoptr (GError) error = NULL;
   PilotAddress address;
 
-  if (pilot_address_parse_cli (text, &address, &error)) {
+  if (pilot_address_parse_cli (text, &address, &error) && (address.node == 0 || address.node == G_MAXUINT32))
+    g_task_return_new_error (task, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT, "\"%s\" is no node's address: no node has the id %u", text, address.node);
+  else if (error == NULL) {
     PilotNodePeer *peer = g_hash_table_lookup (node->peers, GUINT_TO_POINTER (address.node));
 
     g_task_return_pointer (task, name_new (address.node, peer != NULL ? peer->hostname : NULL, FALSE), (GDestroyNotify) pilot_node_name_free);

@@ -462,8 +462,15 @@ void
 pilot_node_set_hostname_async (PilotNode *node, const char *hostname, GCancellable *cancellable, GAsyncReadyCallback callback, gpointer user_data)
 {
   GTask *task = change_task (node, hostname, FALSE, cancellable, callback, user_data);
+  g_autofree char *quoted = pilot_error_quote (hostname, -1);
 
-  if (!refuse_unregistered (node, task))
+  if (*hostname != '\0' && !pilot_node_is_hostname (hostname)) {
+    GError *error = g_error_new (PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT, "\"%s\" is no host name", quoted);
+
+    pilot_error_set_hint (error, "a host name has at most 63 of a-z, 0-9 and -, and no - at either end");
+    g_task_return_error (task, error);
+    g_object_unref (task);
+  } else if (!refuse_unregistered (node, task))
     pilot_registry_client_call_async (node->registry, pilot_registry_request_set_hostname (&node->identity, node->id, hostname), "set_hostname", NULL,
                                       on_hostname_set, task);
 }
