@@ -17,8 +17,10 @@ struct _PilotBus {
   GDBusServer *server;
   char *socket_path;
   guint name_id;
-  GHashTable *managers; /* GDBusConnection -> GDBusObjectManagerServer: the same objects on each */
-  GHashTable *objects;  /* path -> PilotDBusObjectSkeleton */
+
+  /* objects.c */
+  GHashTable *connections; /* GDBusConnection -> registration of its ObjectManager: the same objects on each */
+  GHashTable *objects;     /* path -> PilotDBusObjectSkeleton */
 
   PilotDBusNode *node_face;
   PilotDBusGateway *gateway_face;
@@ -27,6 +29,9 @@ struct _PilotBus {
 
 gboolean pilot_bus_server_start (PilotBus *bus, GError **error);
 void pilot_bus_server_stop (PilotBus *bus);
+/* Everything there is and will be appears on this connection, until it is taken from it. */
+void pilot_bus_export (PilotBus *bus, GDBusConnection *connection);
+void pilot_bus_unexport (PilotBus *bus, GDBusConnection *connection);
 /* Takes the object; it appears on every connection, those to come included. Replaces one at the same path. */
 void pilot_bus_add_object (PilotBus *bus, PilotDBusObjectSkeleton *object);
 void pilot_bus_remove_object (PilotBus *bus, const char *path);
@@ -41,8 +46,9 @@ void pilot_object_faces_stop (PilotBus *bus);
 
 /* a{sv} of a mapping as ListMappings states it; floating. */
 GVariant *pilot_gateway_face_describe (PilotMapping *mapping);
-/* The only option of Handshake and Approve, "ports" s; NULL when absent. What opens ports is taken strictly: an empty list, another
- * type or an option that is not known is INVALID_ARGUMENT, never the default. */
+/* Options are taken strictly: one that is not @known, or no text, is INVALID_ARGUMENT. */
+gboolean pilot_bus_check_options (GVariant *options, const char *const *known, GError **error);
+/* The only option of Handshake and Approve, "ports" s; NULL when absent. An empty list is INVALID_ARGUMENT, never the default. */
 gboolean pilot_bus_read_ports (GVariant *options, const char **ports, GError **error);
 
 G_END_DECLS

@@ -9,164 +9,17 @@
 
 #define BUS_NAME "network.pilotprotocol.Pilot1"
 
-/* A GDBusObjectManagerServer takes only objects below its own path: the interfaces of the root object are exported beside it. */
-static void
-export_object (GDBusConnection *connection, GDBusObjectManagerServer *manager, GDBusObjectSkeleton *object)
-{
-  const char *path = g_dbus_object_get_object_path (G_DBUS_OBJECT (object));
-  GList *interfaces;
-
-  if (!g_str_equal (path, PILOT_BUS_ROOT)) {
-    g_dbus_object_manager_server_export (manager, object);
-    return;
-  }
-  interfaces = g_dbus_object_get_interfaces (G_DBUS_OBJECT (object));
-  for (GList *l = interfaces; l != NULL; l = l->next) {
-    g_autoptr (GError) error = NULL;
-
-    if (!g_dbus_interface_skeleton_export (l->data, connection, path, &error))
-      g_warning ("cannot export %s: %s", path, error->message);
-  }
-  g_list_free_full (interfaces, g_object_unref);
-}
-
-static void
-unexport_object (GDBusConnection *connection, GDBusObjectManagerServer *manager, GDBusObjectSkeleton *object)
-{
-  const char *path = g_dbus_object_get_object_path (G_DBUS_OBJECT (object));
-  GList *interfaces;
-
-  if (!g_str_equal (path, PILOT_BUS_ROOT)) {
-    g_dbus_object_manager_server_unexport (manager, path);
-    return;
-  }
-  interfaces = g_dbus_object_get_interfaces (G_DBUS_OBJECT (object));
-  for (GList *l = interfaces; l != NULL; l = l->next)
-    if (g_dbus_interface_skeleton_has_connection (l->data, connection))
-      g_dbus_interface_skeleton_unexport_from_connection (l->data, connection);
-  g_list_free_full (interfaces, g_object_unref);
-}
-
-/* The interfaces of the root object: a GDBusObjectManagerServer takes objects below its own path only. */
-static void
-export_root (PilotBus *bus, GDBusConnection *connection)
-{
-  GDBusInterfaceSkeleton *const faces[] = {
-    G_DBUS_INTERFACE_SKELETON (bus->node_face),
-    G_DBUS_INTERFACE_SKELETON (bus->gateway_face),
-    G_DBUS_INTERFACE_SKELETON (bus->plugins_face),
-  };
-
-  for (guint i = 0; i < G_N_ELEMENTS (faces); i++) {
-    g_autoptr (GError) error = NULL;
-
-    if (!g_dbus_interface_skeleton_export (faces[i], connection, PILOT_BUS_ROOT, &error))
-      g_warning ("cannot export \"%s\": %s", g_dbus_interface_skeleton_get_info (faces[i])->name, error->message);
-  }
-}
-
-static void
-unexport_root (PilotBus *bus, GDBusConnection *connection)
-{
-  GDBusInterfaceSkeleton *const faces[] = {
-    G_DBUS_INTERFACE_SKELETON (bus->node_face),
-    G_DBUS_INTERFACE_SKELETON (bus->gateway_face),
-    G_DBUS_INTERFACE_SKELETON (bus->plugins_face),
-  };
-
-  for (guint i = 0; i < G_N_ELEMENTS (faces); i++)
-    if (g_dbus_interface_skeleton_has_connection (faces[i], connection))
-      g_dbus_interface_skeleton_unexport_from_connection (faces[i], connection);
-}
-
-static void
-manager_for (PilotBus *bus, GDBusConnection *connection)
-{
-  GDBusObjectManagerServer *manager = g_dbus_object_manager_server_new (PILOT_BUS_ROOT);
-  GHashTableIter iter;
-  gpointer object;
-
-  g_hash_table_iter_init (&iter, bus->objects);
-  while (g_hash_table_iter_next (&iter, NULL, &object))
-    export_object (connection, manager, object);
-  g_dbus_object_manager_server_set_connection (manager, connection);
-  g_hash_table_insert (bus->managers, g_object_ref (connection), manager);
-  export_root (bus, connection);
-}
-
-void
-pilot_bus_add_object (PilotBus *bus, PilotDBusObjectSkeleton *object)
-{
-  const char *path = g_dbus_object_get_object_path (G_DBUS_OBJECT (object));
-  GHashTableIter iter;
-  gpointer connection, manager;
-
-  pilot_bus_remove_object (bus, path);
-  g_hash_table_insert (bus->objects, g_strdup (path), object);
-  g_hash_table_iter_init (&iter, bus->managers);
-  while (g_hash_table_iter_next (&iter, &connection, &manager))
-    export_object (connection, manager, G_DBUS_OBJECT_SKELETON (object));
-}
-
-void
-pilot_bus_remove_object (PilotBus *bus, const char *path)
-{
-  GDBusObjectSkeleton *object = g_hash_table_lookup (bus->objects, path);
-  GHashTableIter iter;
-  gpointer connection, manager;
-
-  if (object == NULL)
-    return;
-  g_hash_table_iter_init (&iter, bus->managers);
-  while (g_hash_table_iter_next (&iter, &connection, &manager))
-    unexport_object (connection, manager, object);
-  g_hash_table_remove (bus->objects, path);
-}
-
-PilotDBusObject *
-pilot_bus_lookup_object (PilotBus *bus, const char *path)
-{
-  return g_hash_table_lookup (bus->objects, path);
-}
-
-/* GIO takes the objects of a manager that ends off every connection, not just its own: the other connections get them back. */
-static void
-restore_object (PilotBus *bus, GDBusObject *object)
-{
-  const char *path = g_dbus_object_get_object_path (object);
-  GList *interfaces = g_dbus_object_get_interfaces (object);
-  GHashTableIter iter;
-  gpointer connection;
-
-  g_hash_table_iter_init (&iter, bus->managers);
-  while (g_hash_table_iter_next (&iter, &connection, NULL))
-    for (GList *l = interfaces; l != NULL; l = l->next) {
-      g_autoptr (GError) error = NULL;
-
-      if (!g_dbus_interface_skeleton_has_connection (l->data, connection) &&
-          !g_dbus_interface_skeleton_export (l->data, connection, path, &error))
-        g_warning ("cannot export \"%s\" again: %s", path, error->message);
-    }
-  g_list_free_full (interfaces, g_object_unref);
-}
-
+/* Nothing is told on a connection that is gone, or that does not have our name. */
 static void
 drop_connection (PilotBus *bus, GDBusConnection *connection)
 {
-  GHashTableIter iter;
-  gpointer path, object;
-
-  unexport_root (bus, connection);
-  g_hash_table_remove (bus->managers, connection);
-  g_hash_table_iter_init (&iter, bus->objects);
-  while (g_hash_table_iter_next (&iter, &path, &object))
-    restore_object (bus, object);
+  g_signal_handlers_disconnect_by_data (connection, bus);
+  pilot_bus_unexport (bus, connection);
 }
 
 static void
 on_closed (GDBusConnection *connection, gboolean remote_vanished, GError *error, gpointer user_data)
 {
-  g_signal_handlers_disconnect_by_data (connection, user_data);
   drop_connection (user_data, connection);
 }
 
@@ -175,7 +28,7 @@ on_new_connection (GDBusServer *server, GDBusConnection *connection, gpointer us
 {
   PilotBus *bus = user_data;
 
-  manager_for (bus, connection);
+  pilot_bus_export (bus, connection);
   g_signal_connect (connection, "closed", G_CALLBACK (on_closed), bus);
   return TRUE;
 }
@@ -226,7 +79,12 @@ listen_private (PilotBus *bus, GError **error)
 static void
 on_bus_acquired (GDBusConnection *connection, const char *name, gpointer user_data)
 {
-  manager_for (user_data, connection);
+  PilotBus *bus = user_data;
+
+  /* GIO would end the process with the message bus: a restarted bus or the end of a session is no reason to leave the overlay. */
+  g_dbus_connection_set_exit_on_close (connection, FALSE);
+  g_signal_connect (connection, "closed", G_CALLBACK (on_closed), bus);
+  pilot_bus_export (bus, connection);
 }
 
 static void
@@ -234,8 +92,8 @@ on_name_lost (GDBusConnection *connection, const char *name, gpointer user_data)
 {
   PilotBus *bus = user_data;
 
-  if (connection == NULL) {
-    g_debug ("there is no message bus: only \"%s\" is served", bus->socket_path);
+  if (connection == NULL || g_dbus_connection_is_closed (connection)) {
+    g_message ("there is no message bus: only \"%s\" is served", bus->socket_path);
     return;
   }
   g_message ("the bus name \"%s\" belongs to another daemon: only \"%s\" is served", name, bus->socket_path);
@@ -272,11 +130,11 @@ pilot_bus_server_stop (PilotBus *bus)
     g_unlink (bus->socket_path);
   }
   g_clear_object (&bus->server);
-  g_hash_table_iter_init (&iter, bus->managers);
+  g_hash_table_iter_init (&iter, bus->connections);
   while (g_hash_table_iter_next (&iter, &connection, NULL)) {
     g_signal_handlers_disconnect_by_data (connection, bus);
-    unexport_root (bus, connection);
+    pilot_bus_unexport (bus, connection);
+    g_hash_table_iter_init (&iter, bus->connections);
   }
-  g_hash_table_remove_all (bus->managers);
   g_clear_pointer (&bus->socket_path, g_free);
 }

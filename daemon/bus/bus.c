@@ -11,7 +11,7 @@ pilot_bus_new (PilotNode *node, PilotGateway *gateway, PilotPluginLoader *loader
   bus->node = g_object_ref (node);
   bus->gateway = gateway != NULL ? g_object_ref (gateway) : NULL;
   bus->loader = g_object_ref (loader);
-  bus->managers = g_hash_table_new_full (NULL, NULL, g_object_unref, g_object_unref);
+  bus->connections = g_hash_table_new_full (NULL, NULL, g_object_unref, NULL);
   bus->objects = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, g_object_unref);
   return bus;
 }
@@ -49,7 +49,7 @@ pilot_bus_free (PilotBus *bus)
   if (bus == NULL)
     return;
   pilot_bus_stop (bus);
-  g_hash_table_unref (bus->managers);
+  g_hash_table_unref (bus->connections);
   g_hash_table_unref (bus->objects);
   g_clear_object (&bus->gateway);
   g_object_unref (bus->loader);
@@ -58,28 +58,36 @@ pilot_bus_free (PilotBus *bus)
 }
 
 gboolean
-pilot_bus_read_ports (GVariant *options, const char **ports, GError **error)
+pilot_bus_check_options (GVariant *options, const char *const *known, GError **error)
 {
   GVariantIter iter;
   const char *key;
   GVariant *value;
 
-  *ports = NULL;
   g_variant_iter_init (&iter, options);
   while (g_variant_iter_next (&iter, "{&sv}", &key, &value)) {
-    gboolean known = g_str_equal (key, "ports") && g_variant_is_of_type (value, G_VARIANT_TYPE_STRING);
     g_autoptr (GVariant) owned = value;
 
-    /* The text belongs to @options, which outlives the call. */
-    if (known)
-      *ports = g_variant_get_string (value, NULL);
-    if (!known || **ports == '\0') {
-      if (known)
-        g_set_error_literal (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT, "the list of ports is empty: leave it out, or give \"none\"");
-      else
-        g_set_error (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT, "unknown or malformed option \"%s\"", key);
+    if (!g_strv_contains (known, key) || !g_variant_is_of_type (value, G_VARIANT_TYPE_STRING)) {
+      g_set_error (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT, "unknown or malformed option \"%s\"", key);
       return FALSE;
     }
+  }
+  return TRUE;
+}
+
+gboolean
+pilot_bus_read_ports (GVariant *options, const char **ports, GError **error)
+{
+  static const char *const known[] = { "ports", NULL };
+
+  *ports = NULL;
+  if (!pilot_bus_check_options (options, known, error))
+    return FALSE;
+  /* The text belongs to @options, which outlives the call. */
+  if (g_variant_lookup (options, "ports", "&s", ports) && **ports == '\0') {
+    g_set_error_literal (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT, "the list of ports is empty: leave it out, or give \"none\"");
+    return FALSE;
   }
   return TRUE;
 }

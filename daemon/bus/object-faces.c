@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "daemon/bus/authority.h"
 #include "daemon/bus/bus-private.h"
+#include "daemon/bus/fresh.h"
 #include "daemon/node/node-describe.h"
 
 static char *
@@ -88,11 +89,17 @@ fill_mapping (PilotDBusMapping *face, PilotMapping *mapping)
 }
 
 static void
+refresh_mapping (GDBusInterfaceSkeleton *face, gpointer mapping)
+{
+  fill_mapping (PILOT_DBUS_MAPPING (face), mapping);
+}
+
+static void
 on_mapping_added (PilotGateway *gateway, PilotMapping *mapping, PilotBus *bus)
 {
   g_autofree char *path = mapping_path (mapping);
   PilotDBusObjectSkeleton *object = pilot_dbus_object_skeleton_new (path);
-  g_autoptr (PilotDBusMapping) face = pilot_dbus_mapping_skeleton_new ();
+  g_autoptr (PilotDBusMapping) face = pilot_fresh_new (PILOT_DBUS_TYPE_MAPPING_SKELETON, refresh_mapping, g_object_ref (mapping), g_object_unref);
 
   fill_mapping (face, mapping);
   g_signal_connect (face, "handle-unmap", G_CALLBACK (on_mapping_unmap), bus);
@@ -157,6 +164,18 @@ fill_peer (PilotDBusPeer *face, PilotBus *bus, const PilotPeerView *view)
 }
 
 static void
+refresh_peer (GDBusInterfaceSkeleton *skeleton, gpointer user_data)
+{
+  PilotBus *bus = user_data;
+  PilotDBusPeer *face = PILOT_DBUS_PEER (skeleton);
+  PilotPeerView *view = pilot_node_get_peer (bus->node, pilot_dbus_peer_get_node_id (face));
+
+  if (view != NULL)
+    fill_peer (face, bus, view);
+  pilot_peer_view_free (view);
+}
+
+static void
 on_peer_changed (PilotNode *node, guint id, PilotBus *bus)
 {
   g_autofree char *path = peer_path (id);
@@ -169,7 +188,7 @@ on_peer_changed (PilotNode *node, guint id, PilotBus *bus)
   }
   if (object == NULL) {
     PilotDBusObjectSkeleton *skeleton = pilot_dbus_object_skeleton_new (path);
-    g_autoptr (PilotDBusPeer) face = pilot_dbus_peer_skeleton_new ();
+    g_autoptr (PilotDBusPeer) face = pilot_fresh_new (PILOT_DBUS_TYPE_PEER_SKELETON, refresh_peer, bus, NULL);
 
     fill_peer (face, bus, view);
     g_signal_connect (face, "handle-untrust", G_CALLBACK (on_peer_untrust), bus);
@@ -191,6 +210,12 @@ on_peer_removed (PilotNode *node, guint id, PilotBus *bus)
 
 static void
 on_trust_changed (PilotTrust *trust, guint node, const char *state, const char *reason, PilotBus *bus)
+{
+  on_peer_changed (bus->node, node, bus);
+}
+
+static void
+on_access_changed (PilotAccess *access, guint node, PilotBus *bus)
 {
   on_peer_changed (bus->node, node, bus);
 }
@@ -225,24 +250,36 @@ on_request_reject (PilotDBusTrustRequest *face, GDBusMethodInvocation *invocatio
 }
 
 static void
-on_request_added (PilotTrust *trust, guint node, PilotBus *bus)
+fill_request (PilotDBusTrustRequest *face, const PilotTrustRecord *record)
 {
-  g_autoptr (PilotTrustRecord) record = pilot_trust_lookup (trust, PILOT_TRUST_PENDING, node);
-  g_autofree char *path = request_path (node);
-  g_autofree char *address = pilot_describe_node (node);
-  g_autoptr (PilotDBusTrustRequest) face = NULL;
-  g_autofree char *key = NULL;
-  PilotDBusObjectSkeleton *object;
+  g_autofree char *address = pilot_describe_node (record->node);
+  g_autofree char *key = record->has_key ? pilot_describe_key (record->key) : g_strdup ("");
 
-  if (record == NULL)
-    return;
-  face = pilot_dbus_trust_request_skeleton_new ();
-  key = record->has_key ? pilot_describe_key (record->key) : g_strdup ("");
-  pilot_dbus_trust_request_set_node_id (face, node);
+  pilot_dbus_trust_request_set_node_id (face, record->node);
   pilot_dbus_trust_request_set_address (face, address);
   pilot_dbus_trust_request_set_public_key (face, key);
   pilot_dbus_trust_request_set_justification (face, record->justification != NULL ? record->justification : "");
   pilot_dbus_trust_request_set_received (face, record->time);
+}
+
+/* Also when it comes again: by the registry after it came directly, or with other words. */
+static void
+on_request_added (PilotTrust *trust, guint node, PilotBus *bus)
+{
+  g_autoptr (PilotTrustRecord) record = pilot_trust_lookup (trust, PILOT_TRUST_PENDING, node);
+  g_autofree char *path = request_path (node);
+  PilotDBusObject *known = pilot_bus_lookup_object (bus, path);
+  g_autoptr (PilotDBusTrustRequest) face = NULL;
+  PilotDBusObjectSkeleton *object;
+
+  if (record == NULL)
+    return;
+  if (known != NULL) {
+    fill_request (pilot_dbus_object_peek_trust_request (known), record);
+    return;
+  }
+  face = pilot_dbus_trust_request_skeleton_new ();
+  fill_request (face, record);
   g_signal_connect (face, "handle-approve", G_CALLBACK (on_request_approve), bus);
   g_signal_connect (face, "handle-reject", G_CALLBACK (on_request_reject), bus);
   pilot_authority_guard (G_DBUS_INTERFACE_SKELETON (face));
@@ -273,6 +310,7 @@ pilot_object_faces_start (PilotBus *bus)
   g_signal_connect (bus->node, "peer-changed", G_CALLBACK (on_peer_changed), bus);
   g_signal_connect (bus->node, "peer-removed", G_CALLBACK (on_peer_removed), bus);
   g_signal_connect (trust, "changed", G_CALLBACK (on_trust_changed), bus);
+  g_signal_connect (pilot_node_get_access (bus->node), "changed", G_CALLBACK (on_access_changed), bus);
   g_signal_connect (trust, "request-added", G_CALLBACK (on_request_added), bus);
   g_signal_connect (trust, "request-removed", G_CALLBACK (on_request_removed), bus);
 
@@ -290,4 +328,5 @@ pilot_object_faces_stop (PilotBus *bus)
   g_signal_handlers_disconnect_by_data (bus->gateway, bus);
   g_signal_handlers_disconnect_by_data (bus->node, bus);
   g_signal_handlers_disconnect_by_data (pilot_node_get_trust (bus->node), bus);
+  g_signal_handlers_disconnect_by_data (pilot_node_get_access (bus->node), bus);
 }

@@ -27,10 +27,16 @@ gboolean
 pilot_local_socket_clear (const char *path, const char *flag, GError **error)
 {
   struct sockaddr_un address;
+  struct stat status;
   int fd, result, saved;
 
   if (!fill_address (&address, path, flag, error))
     return FALSE;
+  /* To connect to a file is refused as to a dead socket is: it is not ours to remove. */
+  if (lstat (path, &status) == 0 && !S_ISSOCK (status.st_mode)) {
+    g_set_error (error, PILOT_ERROR, PILOT_ERROR_ALREADY_EXISTS, "\"%s\" is there and is no socket: give another place with %s", path, flag);
+    return FALSE;
+  }
   fd = socket (AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   result = connect (fd, (struct sockaddr *) &address, sizeof address);
   saved = errno;

@@ -52,7 +52,8 @@ describe_record (PilotNode *node, const PilotTrustRecord *record)
   g_variant_dict_init (&dict, NULL);
   g_variant_dict_insert (&dict, "node_id", "u", record->node);
   g_variant_dict_insert (&dict, "address", "s", address);
-  g_variant_dict_insert (&dict, "public_key", "s", key);
+  if (record->kind != PILOT_TRUST_OUTGOING)
+    g_variant_dict_insert (&dict, "public_key", "s", key);
   if (record->kind != PILOT_TRUST_TRUSTED)
     g_variant_dict_insert (&dict, "justification", "s", record->justification != NULL ? record->justification : "");
   switch (record->kind) {
@@ -98,8 +99,11 @@ pilot_describe_peer (const PilotPeerView *view)
   g_autofree char *address = pilot_describe_node (info->node);
   gint64 last_seen = info->last_receive_us == 0 ? 0
                                                 : (g_get_real_time () - (g_get_monotonic_time () - info->last_receive_us)) / G_USEC_PER_SEC;
+  char endpoint[PILOT_ENDPOINT_TEXT_SIZE] = "";
   GVariantDict dict;
 
+  if (info->session)
+    pilot_endpoint_format (&info->endpoint, endpoint);
   g_variant_dict_init (&dict, NULL);
   g_variant_dict_insert (&dict, "node_id", "u", info->node);
   g_variant_dict_insert (&dict, "address", "s", address);
@@ -109,6 +113,7 @@ pilot_describe_peer (const PilotPeerView *view)
   g_variant_dict_insert (&dict, "authenticated", "b", info->confirmed);
   g_variant_dict_insert (&dict, "relay", "b", info->path == PILOT_PATH_RELAY);
   g_variant_dict_insert (&dict, "path", "s", pilot_describe_path (info->path));
+  g_variant_dict_insert (&dict, "endpoint", "s", endpoint);
   g_variant_dict_insert (&dict, "state", "s", view->state != NULL ? view->state : "");
   g_variant_dict_insert (&dict, "rtt_ms", "d", info->rtt_us / 1000.0);
   g_variant_dict_insert (&dict, "last_seen", "x", last_seen);
