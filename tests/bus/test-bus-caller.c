@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Another user of the machine calls every method there is, on the private socket and through a message bus: reads what everybody may, changes nothing. */
+#include <glib/gstdio.h>
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "daemon/bus/authority.h"
+#include "tests/bus/service.h"
+
+#define NOBODY 65534
+
+/* --- the other user: a process of its own. test-bus-caller --call ADDRESS NAME UID, paths follow as INTERFACE=PATH --- */
+
+/* Zero, "", empty: what a method with these arguments takes. */
+static GVariant *
+empty_arguments (GDBusMethodInfo *method)
+{
+  GVariantBuilder builder;
+
+  g_variant_builder_init (&builder, G_VARIANT_TYPE_TUPLE);
+  for (GDBusArgInfo **argument = method->in_args; argument != NULL && *argument != NULL; argument++) {
+    const char *signature = (*argument)->signature;
+    g_autofree char *text = g_strdup_printf ("@%s %s", signature,
+                                             strcmp (signature, "s") == 0                          ? "''"
+                                             : strcmp (signature, "b") == 0                        ? "true"
+                                             : g_str_has_prefix (signature, "a{")                  ? "{}"
+                                             : *signature == 'a'                                   ? "[]"
+                                             : *signature == 'h'                                   ? "handle 0"
+                                                                                                   : "0");
+
+    g_variant_builder_add_value (&builder, g_variant_parse (NULL, text, NULL, NULL, NULL));
+  }
+  return g_variant_builder_end (&builder);
+}
+
+/* Prints one line: Interface.Method, a tab, the error's name or "answered". */
+static void
+print_outcome (GDBusConnection *connection, const char *name, const char *path, const char *interface, GDBusMethodInfo *method)
+{
+  g_autoptr (GError) error = NULL;
+  g_autoptr (GVariant) reply = g_dbus_connection_call_sync (connection, name, path, interface, method->name, empty_arguments (method), NULL,
+                                                            G_DBUS_CALL_FLAGS_NO_AUTO_START, 20000, NULL, &error);
+  g_autofree char *error_name = reply == NULL ? g_dbus_error_get_remote_error (error) : NULL;
+
+  g_print ("%s.%s\t%s\n", interface, method->name, reply != NULL ? "answered" : error_name != NULL ? error_name
+                                                                                                   : error->message);
+}
+
+static void
+print_property (GDBusConnection *connection, const char *name)
+{
+  g_autoptr (GVariant) reply = g_dbus_connection_call_sync (connection, name, ROOT, "org.freedesktop.DBus.Properties", "Get",
+                                                            g_variant_new ("(ss)", PREFIX "Node", "State"), NULL, G_DBUS_CALL_FLAGS_NONE, 20000, NULL, NULL);
+  g_autofree char *text = reply != NULL ? g_variant_print (reply, FALSE) : g_strdup ("nothing");
+
+  g_print ("State\t%s\n", text);
+}
+
+static int
+call_everything (int argc, char **argv)
+{
+  const char *address = argv[2], *name = *argv[3] != '\0' ? argv[3] : NULL;
+  uid_t uid = (uid_t) atoi (argv[4]);
+  g_autoptr (GDBusNodeInfo) stated = service_load_interface ();
+  g_autoptr (GDBusConnection) connection = NULL;
+  g_autoptr (GError) error = NULL;
+
+  g_assert_cmpint (setresgid (uid, uid, uid), ==, 0);
+  g_assert_cmpint (setresuid (uid, uid, uid), ==, 0);
+  connection = g_dbus_connection_new_for_address_sync (address,
+                                                       G_DBUS_CONNECTION_FLAGS_AUTHENTICATION_CLIENT |
+                                                           (name != NULL ? G_DBUS_CONNECTION_FLAGS_MESSAGE_BUS_CONNECTION : 0),
+                                                       NULL, NULL, &error);
+  g_assert_no_error (error);
+  print_property (connection, name);
+  for (GDBusInterfaceInfo **interface = stated->interfaces; *interface != NULL; interface++) {
+    const char *path = ROOT;
+
+    for (int i = 5; i < argc; i++)
+      if (g_str_has_prefix (argv[i], (*interface)->name) && argv[i][strlen ((*interface)->name)] == '=')
+        path = argv[i] + strlen ((*interface)->name) + 1;
+    for (GDBusMethodInfo **method = (*interface)->methods; method != NULL && *method != NULL; method++)
+      print_outcome (connection, name, path, (*interface)->name, *method);
+  }
+  return 0;
+}
+
+/* --- a message bus that lets every user in, as the system bus does; GTestDBus's is for one user --- */
+
+static GSubprocess *
+start_open_bus (Service *service)
+{
+  static const char config[] = "<busconfig><listen>unix:tmpdir=/tmp</listen><auth>EXTERNAL</auth><policy context='default'>"
+                               "<allow user='*'/><allow own='*'/><allow send_type='method_call'/><allow send_destination='*'/>"
+                               "<allow receive_sender='*'/></policy></busconfig>";
+  g_autofree char *path = NULL, *argument = NULL, *address = NULL;
+  g_autoptr (GDataInputStream) output = NULL;
+  g_autoptr (GError) error = NULL;
+  GSubprocess *bus;
+  int fd = g_file_open_tmp ("open-bus-XXXXXX.conf", &path, &error);
+
+  g_assert_no_error (error);
+  close (fd);
+  g_assert_true (g_file_set_contents (path, config, -1, NULL));
+  argument = g_strconcat ("--config-file=", path, NULL);
+  bus = g_subprocess_new (G_SUBPROCESS_FLAGS_STDOUT_PIPE, &error, "dbus-daemon", "--nofork", "--nopidfile", "--print-address", argument, NULL);
+  g_assert_no_error (error);
+  output = g_data_input_stream_new (g_subprocess_get_stdout_pipe (bus));
+  address = g_data_input_stream_read_line (output, NULL, NULL, &error);
+  g_assert_no_error (error);
+  g_unlink (path);
+  g_assert_nonnull (address);
+  service->bus_address = g_steal_pointer (&address);
+  g_setenv ("DBUS_SESSION_BUS_ADDRESS", service->bus_address, TRUE);
+  return bus;
+}
+
+/* --- the test --- */
+
+static void
+on_exited (GObject *source, GAsyncResult *result, gpointer user_data)
+{
+  g_autoptr (GError) error = NULL;
+
+  g_assert_true (g_subprocess_communicate_utf8_finish (G_SUBPROCESS (source), result, user_data, NULL, &error));
+  g_assert_no_error (error);
+}
+
+/* What a user with this id is answered: a line for each method. */
+static char *
+outcomes_of (Service *service, uid_t uid)
+{
+  g_autofree char *self = g_file_read_link ("/proc/self/exe", NULL), *private = g_strconcat ("unix:path=", service->socket, NULL);
+  g_autofree char *uid_text = g_strdup_printf ("%u", uid);
+  g_autofree char *request = g_strdup_printf (PREFIX "TrustRequest=" ROOT "/requests/%u", service_id (service, 2));
+  g_autofree char *peer = g_strdup_printf (PREFIX "Peer=" ROOT "/peers/%u", service_id (service, 1));
+  g_autoptr (GError) error = NULL;
+  g_autoptr (GSubprocess) other = NULL;
+  char *output = NULL;
+
+  other = g_subprocess_new (G_SUBPROCESS_FLAGS_STDOUT_PIPE, &error, self, "--call", service->bus_address != NULL ? service->bus_address : private,
+                            service->bus_address != NULL ? BUS_NAME : "", uid_text, peer, PREFIX "Mapping=" ROOT "/mappings/10_4_0_1",
+                            request, NULL);
+  g_assert_no_error (error);
+  g_subprocess_communicate_utf8_async (other, NULL, NULL, on_exited, &output);
+  WAIT (60, output != NULL);
+  g_assert_true (g_subprocess_get_successful (other));
+  return output;
+}
+
+static void
+check_outcome (const char *full, const char *outcome)
+{
+  g_auto (GStrv) parts = g_strsplit (full + strlen (PREFIX), ".", 2);
+  g_autofree char *interface = g_strconcat (PREFIX, parts[0], NULL);
+  gboolean denied = strcmp (outcome, PREFIX "Error.PermissionDenied") == 0;
+
+  g_test_message ("%s: %s", full, outcome);
+  if (pilot_authority_lookup (interface, parts[1]) == PILOT_AUTHORITY_ANYONE)
+    g_assert_cmpstr (outcome, ==, "answered");
+  else if (!denied)
+    g_error ("another user called %s: %s", full, outcome);
+}
+
+/* One object of each kind: a peer that is trusted and mapped, and a node that asks. */
+static void
+make_objects (Service *service)
+{
+  g_autofree char *request = NULL;
+  g_autoptr (GError) error = NULL;
+  const char *status;
+
+  service_befriend (service);
+  host_start (&service->world, 2);
+  request = g_strdup_printf ("/requests/%u", service_id (service, 2));
+  g_assert_true (pilot_trust_handshake (pilot_node_get_trust (service->world.hosts[2].node), service_id (service, 0), "please", NULL, &status, &error));
+  g_assert_no_error (error);
+  WAIT (LANDS, service_lists (service, request, "TrustRequest"));
+  g_variant_unref (service_ask (service, "", "Gateway.Start", "(@a{sv} {}, ['%u'])", service_id (service, 1)));
+}
+
+static void
+check_other_user (Service *service)
+{
+  g_autofree char *output = NULL;
+  g_auto (GStrv) lines = NULL;
+  guint n_methods = 0;
+
+  make_objects (service);
+  service_forget_signals (service);
+  output = outcomes_of (service, NOBODY);
+  lines = g_strsplit (g_strstrip (output), "\n", -1);
+  g_assert_cmpstr (lines[0], ==, "State\t(<'online'>,)");
+  for (guint i = 1; lines[i] != NULL; i++) {
+    g_auto (GStrv) fields = g_strsplit (lines[i], "\t", 2);
+
+    check_outcome (fields[0], fields[1]);
+    n_methods++;
+  }
+  g_assert_cmpuint (n_methods, >, 20);
+  /* Nothing has changed by it. */
+  g_assert_cmpuint (service_heard (service, "*InterfacesRemoved*"), ==, 0);
+  assert_property (service, "", "Gateway.Active", "true");
+  assert_property (service, "/mappings/10_4_0_1", "Mapping.State", "'up'");
+  g_assert_true (pilot_trust_is_trusted (pilot_node_get_trust (service->world.hosts[0].node), service_id (service, 1)));
+}
+
+static void
+test_private (void)
+{
+  Service service = { 0 };
+
+  g_unsetenv ("DBUS_SESSION_BUS_ADDRESS");
+  service_begin (&service);
+  check_other_user (&service);
+  service_end (&service);
+}
+
+static void
+test_message_bus (void)
+{
+  Service service = { 0 };
+  g_autoptr (GSubprocess) bus = start_open_bus (&service);
+
+  service_begin (&service);
+  check_other_user (&service);
+  service_end (&service);
+  g_subprocess_send_signal (bus, SIGTERM);
+  g_subprocess_wait (bus, NULL, NULL);
+}
+
+int
+main (int argc, char **argv)
+{
+  if (argc > 4 && strcmp (argv[1], "--call") == 0)
+    return call_everything (argc, argv);
+  service_init (&argc, &argv);
+  g_test_add_func ("/bus/caller/private", test_private);
+  g_test_add_func ("/bus/caller/message-bus", test_message_bus);
+  return g_test_run ();
+}
