@@ -17,7 +17,7 @@ pilot_compat_new (PilotReactor *reactor,
   self->server = server;
   self->limits = *limits;
   self->now = now;
-  self->listeners = g_ptr_array_new_with_free_func ((GDestroyNotify) pilot_listener_free);
+  self->listeners = g_ptr_array_new_with_free_func ((GDestroyNotify) pilot_server_listener_free);
   for (guint i = 0; i < PILOT_COMPAT_N_STATES; i++)
     g_queue_init (&self->states[i]);
   g_queue_init (&self->dirty);
@@ -75,7 +75,7 @@ accepted (int fd,
   pilot_compat_client_open (self, tls, fd, remote);
 }
 
-static const PilotListenerFuncs listener_funcs = { accepted, evict };
+static const PilotServerListenerFuncs listener_funcs = { accepted, evict };
 
 gboolean
 pilot_compat_listen (PilotCompat *self,
@@ -84,7 +84,7 @@ pilot_compat_listen (PilotCompat *self,
                      PilotEndpoint *bound,
                      GError **error)
 {
-  PilotListener *listener = pilot_listener_new (self->reactor, address, tls, &listener_funcs, self, bound, error);
+  PilotServerListener *listener = pilot_server_listener_new (self->reactor, address, tls, &listener_funcs, self, bound, error);
 
   if (listener == NULL)
     return FALSE;

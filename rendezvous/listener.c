@@ -16,13 +16,13 @@ struct _PilotListener {
   PilotReactorWatch watch; /* first: the watch is the listener */
   PilotReactor *reactor;
   PilotTls *tls;
-  const PilotListenerFuncs *funcs;
+  const PilotServerListenerFuncs *funcs;
   gpointer user_data;
   gint64 complained;
 };
 
 static void
-complain (PilotListener *self,
+complain (PilotServerListener *self,
           int code)
 {
   gint64 now = g_get_monotonic_time ();
@@ -37,7 +37,7 @@ static void
 listener_ready (PilotReactorWatch *watch,
                 guint32 events)
 {
-  PilotListener *self = (PilotListener *) watch;
+  PilotServerListener *self = (PilotServerListener *) watch;
 
   for (guint i = 0; i < ACCEPTS_PER_TURN; i++) {
     struct sockaddr_storage name;
@@ -60,16 +60,16 @@ listener_ready (PilotReactorWatch *watch,
   }
 }
 
-PilotListener *
-pilot_listener_new (PilotReactor *reactor,
-                    const PilotEndpoint *address,
-                    PilotTls *tls,
-                    const PilotListenerFuncs *funcs,
-                    gpointer user_data,
-                    PilotEndpoint *bound,
-                    GError **error)
+PilotServerListener *
+pilot_server_listener_new (PilotReactor *reactor,
+                           const PilotEndpoint *address,
+                           PilotTls *tls,
+                           const PilotServerListenerFuncs *funcs,
+                           gpointer user_data,
+                           PilotEndpoint *bound,
+                           GError **error)
 {
-  PilotListener *self;
+  PilotServerListener *self;
   gboolean is_ipv6;
   int fd = pilot_socket_bind (address, SOCK_STREAM, &is_ipv6, error);
 
@@ -80,7 +80,7 @@ pilot_listener_new (PilotReactor *reactor,
     close (fd);
     return NULL;
   }
-  self = g_new0 (PilotListener, 1);
+  self = g_new0 (PilotServerListener, 1);
   self->watch.ready = listener_ready;
   self->reactor = reactor;
   self->tls = tls;
@@ -96,7 +96,7 @@ pilot_listener_new (PilotReactor *reactor,
 }
 
 void
-pilot_listener_free (PilotListener *self)
+pilot_server_listener_free (PilotServerListener *self)
 {
   pilot_reactor_remove (self->reactor, &self->watch);
   close (self->watch.fd);

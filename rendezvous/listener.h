@@ -8,7 +8,7 @@
 G_BEGIN_DECLS
 
 /* A listening TCP socket in the reactor. One failed accept never ends it. */
-typedef struct _PilotListener PilotListener;
+typedef struct _PilotListener PilotServerListener;
 
 typedef struct
 {
@@ -19,16 +19,16 @@ typedef struct
                     gpointer user_data);
   /* No descriptor is left: end one connection. FALSE when there is none. */
   gboolean (*evict) (gpointer user_data);
-} PilotListenerFuncs;
+} PilotServerListenerFuncs;
 
 /* (transfer full): `tls` (NULL: plain) and `funcs` are borrowed. `bound` (out): the real address. */
-PilotListener *pilot_listener_new (PilotReactor *reactor,
-                                   const PilotEndpoint *address,
-                                   PilotTls *tls,
-                                   const PilotListenerFuncs *funcs,
-                                   gpointer user_data,
-                                   PilotEndpoint *bound,
-                                   GError **error);
-void pilot_listener_free (PilotListener *listener);
+PilotServerListener *pilot_server_listener_new (PilotReactor *reactor,
+                                                const PilotEndpoint *address,
+                                                PilotTls *tls,
+                                                const PilotServerListenerFuncs *funcs,
+                                                gpointer user_data,
+                                                PilotEndpoint *bound,
+                                                GError **error);
+void pilot_server_listener_free (PilotServerListener *listener);
 
 G_END_DECLS

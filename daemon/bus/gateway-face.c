@@ -184,14 +184,8 @@ resolve_next (Call *call)
 static gboolean
 on_start (PilotDBusGateway *face, GDBusMethodInvocation *invocation, GVariant *options, const char *const *nodes, PilotBus *bus)
 {
-  static const char *const known[] = { "subnet", "ports", "mode", "user", NULL };
-  GError *error = NULL;
   Call *call;
 
-  if (!pilot_bus_check_options (options, known, &error)) {
-    g_dbus_method_invocation_take_error (invocation, error);
-    return TRUE;
-  }
   if (g_strv_length ((char **) nodes) > NODES_MAX) {
     g_dbus_method_invocation_return_error (invocation, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT, "too many nodes in one start (at most %d)", NODES_MAX);
     return TRUE;
@@ -205,15 +199,8 @@ on_start (PilotDBusGateway *face, GDBusMethodInvocation *invocation, GVariant *o
 static gboolean
 on_map (PilotDBusGateway *face, GDBusMethodInvocation *invocation, const char *node, const char *local_ip, GVariant *options, PilotBus *bus)
 {
-  static const char *const known[] = { "ports", "user", NULL };
-  GError *error = NULL;
-  Call *call;
+  Call *call = call_new (bus, face, invocation, options);
 
-  if (!pilot_bus_check_options (options, known, &error)) {
-    g_dbus_method_invocation_take_error (invocation, error);
-    return TRUE;
-  }
-  call = call_new (bus, face, invocation, options);
   call->map = TRUE;
   call->names = g_new0 (char *, 2);
   call->names[0] = g_strdup (node);
