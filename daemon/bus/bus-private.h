@@ -46,9 +46,8 @@ void pilot_object_faces_stop (PilotBus *bus);
 
 /* a{sv} of a mapping as ListMappings states it; floating. */
 GVariant *pilot_gateway_face_describe (PilotMapping *mapping);
-/* Options are taken strictly: one that is not @known, or no text, is INVALID_ARGUMENT. */
-gboolean pilot_bus_check_options (GVariant *options, const char *const *known, GError **error);
-/* The only option of Handshake and Approve, "ports" s; NULL when absent. An empty list is INVALID_ARGUMENT, never the default. */
+/* The only option of Handshake and Approve, "ports" s; NULL when absent. What opens ports is taken strictly: an empty list, another
+ * type or an option that is not known is INVALID_ARGUMENT, never the default. */
 gboolean pilot_bus_read_ports (GVariant *options, const char **ports, GError **error);
 
 G_END_DECLS

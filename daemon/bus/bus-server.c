@@ -28,6 +28,9 @@ on_new_connection (GDBusServer *server, GDBusConnection *connection, gpointer us
 {
   PilotBus *bus = user_data;
 
+  /* Who is gone already will not be told to us as closed any more. */
+  if (g_dbus_connection_is_closed (connection))
+    return FALSE;
   pilot_bus_export (bus, connection);
   g_signal_connect (connection, "closed", G_CALLBACK (on_closed), bus);
   return TRUE;

@@ -58,36 +58,28 @@ pilot_bus_free (PilotBus *bus)
 }
 
 gboolean
-pilot_bus_check_options (GVariant *options, const char *const *known, GError **error)
+pilot_bus_read_ports (GVariant *options, const char **ports, GError **error)
 {
   GVariantIter iter;
   const char *key;
   GVariant *value;
 
+  *ports = NULL;
   g_variant_iter_init (&iter, options);
   while (g_variant_iter_next (&iter, "{&sv}", &key, &value)) {
+    gboolean known = g_str_equal (key, "ports") && g_variant_is_of_type (value, G_VARIANT_TYPE_STRING);
     g_autoptr (GVariant) owned = value;
 
-    if (!g_strv_contains (known, key) || !g_variant_is_of_type (value, G_VARIANT_TYPE_STRING)) {
-      g_set_error (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT, "unknown or malformed option \"%s\"", key);
+    /* The text belongs to @options, which outlives the call. */
+    if (known)
+      *ports = g_variant_get_string (value, NULL);
+    if (!known || **ports == '\0') {
+      if (known)
+        g_set_error_literal (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT, "the list of ports is empty: leave it out, or give \"none\"");
+      else
+        g_set_error (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT, "unknown or malformed option \"%s\"", key);
       return FALSE;
     }
-  }
-  return TRUE;
-}
-
-gboolean
-pilot_bus_read_ports (GVariant *options, const char **ports, GError **error)
-{
-  static const char *const known[] = { "ports", NULL };
-
-  *ports = NULL;
-  if (!pilot_bus_check_options (options, known, error))
-    return FALSE;
-  /* The text belongs to @options, which outlives the call. */
-  if (g_variant_lookup (options, "ports", "&s", ports) && **ports == '\0') {
-    g_set_error_literal (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT, "the list of ports is empty: leave it out, or give \"none\"");
-    return FALSE;
   }
   return TRUE;
 }

@@ -22,12 +22,12 @@ empty_arguments (GDBusMethodInfo *method)
   for (GDBusArgInfo **argument = method->in_args; argument != NULL && *argument != NULL; argument++) {
     const char *signature = (*argument)->signature;
     g_autofree char *text = g_strdup_printf ("@%s %s", signature,
-                                             strcmp (signature, "s") == 0                          ? "''"
-                                             : strcmp (signature, "b") == 0                        ? "true"
-                                             : g_str_has_prefix (signature, "a{")                  ? "{}"
-                                             : *signature == 'a'                                   ? "[]"
-                                             : *signature == 'h'                                   ? "handle 0"
-                                                                                                   : "0");
+                                             strcmp (signature, "s") == 0         ? "''"
+                                             : strcmp (signature, "b") == 0       ? "true"
+                                             : g_str_has_prefix (signature, "a{") ? "{}"
+                                             : *signature == 'a'                  ? "[]"
+                                             : *signature == 'h'                  ? "handle 0"
+                                                                                  : "0");
 
     g_variant_builder_add_value (&builder, g_variant_parse (NULL, text, NULL, NULL, NULL));
   }

@@ -133,6 +133,7 @@ test_refusals (Service *service, gconstpointer via)
     { "Gateway.Start", "({'subnet': <'10.9.0.0/24'>}, ['9'])", "Conflict" },
     { "Gateway.Start", "({'subnet': <'10.4.0.0'>}, ['9'])", "InvalidArgument" },
     { "Gateway.Start", "({'subnet': <16>}, ['9'])", "InvalidArgument" },
+    { "Gateway.Start", "({'uid': <'root'>}, ['9'])", "InvalidArgument" },
     { "Gateway.Start", "(@a{sv} {}, ['0:zzz'])", "InvalidArgument" },
     { "Gateway.Start", "(@a{sv} {}, ['9', ''])", "InvalidArgument" },
     { "Gateway.Start", "(@a{sv} {}, ['9', 'nobody-here'])", "NotFound" },
