@@ -120,16 +120,28 @@ on_set_visibility (PilotIpcCall *call, const PilotIpcRequest *request)
   pilot_node_set_public_async (call->client->ipc->node, request->sub, call->cancellable, on_public_set, call);
 }
 
+/* pilotctl prints what the reply says, so the tags go with the call. */
+typedef struct {
+  PilotIpcCall *call;
+  JsonArray *tags;
+} Tags;
+
 static void
 on_tags_set (GObject *source, GAsyncResult *result, gpointer user_data)
 {
   PilotNode *node = PILOT_NODE (source);
+  Tags *tags = user_data;
   GError *error = NULL;
+  JsonObject *body;
 
-  if (!pilot_node_set_tags_finish (node, result, &error))
-    pilot_ipc_call_fail_error (user_data, "set_tags", error);
-  else
-    pilot_ipc_call_reply (user_data, changed (node, "set_tags_ok"));
+  if (pilot_node_set_tags_finish (node, result, &error)) {
+    body = changed (node, "set_tags_ok");
+    json_object_set_array_member (body, "tags", json_array_ref (tags->tags));
+    pilot_ipc_call_reply (tags->call, body);
+  } else
+    pilot_ipc_call_fail_error (tags->call, "set_tags", error);
+  json_array_unref (tags->tags);
+  g_free (tags);
 }
 
 /* NULL with an error unless the text is an array of strings and nothing else. */
@@ -160,6 +172,7 @@ on_set_tags (PilotIpcCall *call, const PilotIpcRequest *request)
   GError *error = NULL;
   JsonArray *tags = parse_tags (request, &holder, &error);
   const char *list[MAX_TAGS + 1] = { NULL };
+  Tags *with_call;
 
   if (tags == NULL)
     pilot_ipc_call_fail_error (call, "set_tags: invalid JSON", error);
@@ -168,8 +181,50 @@ on_set_tags (PilotIpcCall *call, const PilotIpcRequest *request)
   else {
     for (guint i = 0; i < json_array_get_length (tags); i++)
       list[i] = pilot_json_array_get_string (tags, i);
-    pilot_node_set_tags_async (call->client->ipc->node, list, call->cancellable, on_tags_set, call);
+    with_call = g_new (Tags, 1);
+    *with_call = (Tags){ call, json_array_ref (tags) };
+    pilot_node_set_tags_async (call->client->ipc->node, list, call->cancellable, on_tags_set, with_call);
   }
+}
+
+static void
+on_deregistered (GObject *source, GAsyncResult *result, gpointer user_data)
+{
+  PilotNode *node = PILOT_NODE (source);
+  GError *error = NULL;
+
+  if (pilot_node_deregister_finish (node, result, &error))
+    pilot_ipc_call_reply (user_data, changed (node, "deregister_ok"));
+  else
+    pilot_ipc_call_fail_error (user_data, "deregister", error);
+}
+
+static void
+on_deregister (PilotIpcCall *call, const PilotIpcRequest *request)
+{
+  pilot_node_deregister_async (call->client->ipc->node, call->cancellable, on_deregistered, call);
+}
+
+/* --- paths --- */
+
+/* A direct path is looked for all the time here: this only looks again at once. */
+static void
+on_prefer_direct (PilotIpcCall *call, const PilotIpcRequest *request)
+{
+  PilotNode *node = call->client->ipc->node;
+  JsonObject *body = json_object_new ();
+  PilotPeerInfo info;
+  gboolean known = pilot_overlay_peer_info (pilot_node_get_overlay (node), request->node, &info);
+
+  json_object_set_int_member (body, "node_id", request->node);
+  json_object_set_boolean_member (body, "had_tunnel", known && info.session);
+  json_object_set_boolean_member (body, "was_relay_active", known && info.path == PILOT_PATH_RELAY);
+  json_object_set_boolean_member (body, "was_relay_pinned", FALSE);
+  json_object_set_boolean_member (body, "pila_pushed", FALSE);
+  json_object_set_string_member (body, "resolve_error", "");
+  if (known)
+    pilot_node_find_path (node, request->node);
+  pilot_ipc_call_reply (call, body);
 }
 
 /* --- datagrams --- */
@@ -282,9 +337,7 @@ on_unsupported (PilotIpcCall *call, const PilotIpcRequest *request)
     guint8 opcode;
     const char *label;
   } labels[] = {
-    { PILOT_IPC_DEREGISTER, "deregister" },
     { PILOT_IPC_ROTATE_KEY, "rotate_key" },
-    { PILOT_IPC_PREFER_DIRECT, "prefer_direct" },
     { PILOT_IPC_SUBMIT_BADGE, "submit_badge" },
     { PILOT_IPC_ENROLL_RECOVERY, "enroll_recovery" },
     { PILOT_IPC_SIGN_ENVELOPE, "sign_envelope" },
@@ -321,9 +374,9 @@ static const struct {
   { PILOT_IPC_NETWORK, on_network },
   { PILOT_IPC_MANAGED, on_managed },
   { PILOT_IPC_BROADCAST, on_broadcast },
-  { PILOT_IPC_DEREGISTER, on_unsupported },
+  { PILOT_IPC_DEREGISTER, on_deregister },
   { PILOT_IPC_ROTATE_KEY, on_unsupported },
-  { PILOT_IPC_PREFER_DIRECT, on_unsupported },
+  { PILOT_IPC_PREFER_DIRECT, on_prefer_direct },
   { PILOT_IPC_SUBMIT_BADGE, on_unsupported },
   { PILOT_IPC_ENROLL_RECOVERY, on_unsupported },
   { PILOT_IPC_SIGN_ENVELOPE, on_unsupported },

@@ -202,6 +202,15 @@ need_endpoints (PilotNode *node, guint32 id)
   pilot_registry_client_call_async (node->registry, pilot_registry_request_resolve (&node->identity, node->id, id), "resolve", NULL, on_resolved, resolve);
 }
 
+void
+pilot_node_find_path (PilotNode *node, guint32 peer)
+{
+  if (!node->running || peer == 0 || peer == node->id)
+    return;
+  pilot_node_peer (node, peer)->resolved_at = 0;
+  need_endpoints (node, peer);
+}
+
 /* --- who may come in --- */
 
 static gboolean

@@ -550,6 +550,39 @@ pilot_node_set_tags_finish (PilotNode *node, GAsyncResult *result, GError **erro
   return g_task_propagate_boolean (G_TASK (result), error);
 }
 
+static void
+on_deregistered (GObject *source, GAsyncResult *result, gpointer user_data)
+{
+  g_autoptr (GTask) task = user_data;
+  PilotNode *node = g_task_get_source_object (task);
+  GError *error = NULL;
+  g_autoptr (JsonObject) answer = pilot_registry_client_call_finish (PILOT_REGISTRY_CLIENT (source), result, &error);
+
+  if (answer == NULL) {
+    g_task_return_error (task, error);
+    return;
+  }
+  g_message ("taken out of the registry, as asked");
+  pilot_registry_session_withdraw (node->session, "taken out of the registry: start the daemon again to register");
+  g_task_return_boolean (task, TRUE);
+}
+
+void
+pilot_node_deregister_async (PilotNode *node, GCancellable *cancellable, GAsyncReadyCallback callback, gpointer user_data)
+{
+  GTask *task = g_task_new (node, cancellable, callback, user_data);
+
+  if (!refuse_unregistered (node, task))
+    pilot_registry_client_call_async (node->registry, pilot_registry_request_deregister (&node->identity, node->id), "deregister", NULL, on_deregistered, task);
+}
+
+gboolean
+pilot_node_deregister_finish (PilotNode *node, GAsyncResult *result, GError **error)
+{
+  g_return_val_if_fail (g_task_is_valid (result, node), FALSE);
+  return g_task_propagate_boolean (G_TASK (result), error);
+}
+
 /* --- life --- */
 
 PilotNode *

@@ -66,6 +66,9 @@ gboolean pilot_node_ping_finish (PilotNode *node, GAsyncResult *result, gint64 *
 /* Tags by which the registry lists us; replaces those there were. */
 void pilot_node_set_tags_async (PilotNode *node, const char *const *tags, GCancellable *cancellable, GAsyncReadyCallback callback, gpointer user_data);
 gboolean pilot_node_set_tags_finish (PilotNode *node, GAsyncResult *result, GError **error);
+/* Takes this node out of the registry, where it stays out until the daemon is started again. Tunnels that are up stay. */
+void pilot_node_deregister_async (PilotNode *node, GCancellable *cancellable, GAsyncReadyCallback callback, gpointer user_data);
+gboolean pilot_node_deregister_finish (PilotNode *node, GAsyncResult *result, GError **error);
 
 typedef struct {
   PilotPeerInfo info; /* of the engine */
@@ -77,6 +80,8 @@ void pilot_peer_view_free (PilotPeerView *view);
 /* Trusted peers and those with a session. PilotPeerView* elements. */
 GPtrArray *pilot_node_list_peers (PilotNode *node);
 PilotPeerView *pilot_node_get_peer (PilotNode *node, guint32 peer); /* NULL = unknown */
+/* Asks the registry anew where a peer is, and tries the ways it names. What is open stays. */
+void pilot_node_find_path (PilotNode *node, guint32 peer);
 /* Every stream, PilotStreamInfo elements. */
 GArray *pilot_node_list_connections (PilotNode *node);
 

@@ -276,6 +276,13 @@ pilot_registry_session_stop (PilotRegistrySession *session)
   g_clear_handle_id (&session->timer, g_source_remove);
 }
 
+void
+pilot_registry_session_withdraw (PilotRegistrySession *session, const char *detail)
+{
+  pilot_registry_session_stop (session);
+  set_state (session, FALSE, detail);
+}
+
 gboolean
 pilot_registry_session_is_online (PilotRegistrySession *session)
 {

@@ -33,6 +33,8 @@ PilotRegistryProfile *pilot_registry_session_profile (PilotRegistrySession *sess
 /* Registers now (again, when the profile changed). */
 void pilot_registry_session_register (PilotRegistrySession *session);
 void pilot_registry_session_stop (PilotRegistrySession *session);
+/* We are taken out of the registry and stay out of it, until this process is started again. @detail says so to whoever asks. */
+void pilot_registry_session_withdraw (PilotRegistrySession *session, const char *detail);
 gboolean pilot_registry_session_is_online (PilotRegistrySession *session);
 /* Why it is not online, or what is not as wished; "" = nothing to say. */
 const char *pilot_registry_session_get_detail (PilotRegistrySession *session);

@@ -279,7 +279,7 @@ def info(world):
         assert "dgram_confirm" in seen["features"] and "error" not in seen, seen
         health = client.ask(ipc.HEALTH)
         assert health["status"] == "ok" and {"connections", "peers", "bytes_sent", "bytes_recv", "uptime_seconds"} <= set(health), health
-        expect_equal(client.ask(ipc.SET_TAGS, b'["a","b"]')["type"], "set_tags_ok")
+        expect_equal(client.ask(ipc.SET_TAGS, b'["a","b"]'), {"type": "set_tags_ok", "node_id": world.a.id, "tags": ["a", "b"]})
         expect_equal(client.ask(ipc.SET_HOSTNAME, b"alpha-2")["hostname"], "alpha-2")
         expect_equal(client.ask(ipc.INFO)["hostname"], "alpha-2")
         client.ask(ipc.SET_HOSTNAME, b"alpha")
@@ -356,6 +356,9 @@ def echo(world):
         client.close(99999)
         expect_equal(client.expect(ipc.CLOSE_OK), node(99999))
         assert client.nothing(0.5)
+        seen = client.ask(ipc.PREFER_DIRECT, node(world.b.id))
+        expect_equal((seen["node_id"], seen["had_tunnel"], seen["resolve_error"]), (world.b.id, True, ""))
+        expect_equal(client.ask(ipc.PREFER_DIRECT, node(7777))["had_tunnel"], False)
         peers = client.ask(ipc.INFO)["peer_list"]
         expect_equal([(row["node_id"], row["encrypted"]) for row in peers], [(world.b.id, True)])
 
@@ -588,6 +591,10 @@ def end(world):
         client.recv(conn, 1)
         expect_equal(client.handshake(6, node(world.b.id)), {"status": "revoked", "node_id": world.b.id})
         expect_equal(client.expect(ipc.CLOSE_OK, 20), node(conn))
+        expect_equal(client.ask(ipc.DEREGISTER), {"type": "deregister_ok", "node_id": world.a.id})
+        assert client.error(ipc.SET_HOSTNAME, b"gone").startswith("set_hostname: "), "a node that is out of the registry"
+    with world.to_b() as client:
+        assert client.error(ipc.RESOLVE, b"alpha").startswith("resolve_hostname: "), "who is out of the registry"
     expect_equal((world.a.stop(), world.b.stop()), (0, 0), "the exit status")
     assert not os.path.exists(world.a.path), "the socket is still there"
 
