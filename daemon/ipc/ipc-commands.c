@@ -182,7 +182,7 @@ on_set_tags (PilotIpcCall *call, const PilotIpcRequest *request)
     for (guint i = 0; i < json_array_get_length (tags); i++)
       list[i] = pilot_json_array_get_string (tags, i);
     with_call = g_new (Tags, 1);
-    *with_call = (Tags){ call, json_array_ref (tags) };
+    *with_call = (Tags) { call, json_array_ref (tags) };
     pilot_node_set_tags_async (call->client->ipc->node, list, call->cancellable, on_tags_set, with_call);
   }
 }
@@ -340,8 +340,6 @@ on_unsupported (PilotIpcCall *call, const PilotIpcRequest *request)
     { PILOT_IPC_ROTATE_KEY, "rotate_key" },
     { PILOT_IPC_SUBMIT_BADGE, "submit_badge" },
     { PILOT_IPC_ENROLL_RECOVERY, "enroll_recovery" },
-    { PILOT_IPC_SIGN_ENVELOPE, "sign_envelope" },
-    { PILOT_IPC_VERIFY_ENVELOPE, "verify_envelope" },
   };
 
   for (guint i = 0; i < G_N_ELEMENTS (labels); i++)
@@ -379,8 +377,8 @@ static const struct {
   { PILOT_IPC_PREFER_DIRECT, on_prefer_direct },
   { PILOT_IPC_SUBMIT_BADGE, on_unsupported },
   { PILOT_IPC_ENROLL_RECOVERY, on_unsupported },
-  { PILOT_IPC_SIGN_ENVELOPE, on_unsupported },
-  { PILOT_IPC_VERIFY_ENVELOPE, on_unsupported },
+  { PILOT_IPC_SIGN_ENVELOPE, pilot_ipc_sign_envelope },
+  { PILOT_IPC_VERIFY_ENVELOPE, pilot_ipc_verify_envelope },
 };
 
 static void

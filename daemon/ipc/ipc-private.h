@@ -99,6 +99,10 @@ void pilot_ipc_dispatch (PilotIpcClient *client, const guint8 *frame, gsize leng
 /* --- ipc-handshake.c --- */
 void pilot_ipc_handshake (PilotIpcCall *call, const PilotIpcRequest *request);
 
+/* --- ipc-envelope.c --- */
+void pilot_ipc_sign_envelope (PilotIpcCall *call, const PilotIpcRequest *request);
+void pilot_ipc_verify_envelope (PilotIpcCall *call, const PilotIpcRequest *request);
+
 /* --- ipc-streams.c: ports and streams of clients --- */
 void pilot_ipc_bind (PilotIpcCall *call, const PilotIpcRequest *request);
 void pilot_ipc_unbind (PilotIpcCall *call, const PilotIpcRequest *request);

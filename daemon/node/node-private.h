@@ -80,10 +80,6 @@ void pilot_node_security_event (PilotNode *node, const char *kind, guint32 peer,
 /* node-events.c */
 void pilot_node_on_event (const PilotEvent *event, gpointer user_data);
 PilotAdmit pilot_node_admit (guint32 peer, guint16 port, gpointer user_data);
-/* The key the registry has on file for a node, NULL when it has none or does not answer. Always called, once, also
- * when the node has stopped meanwhile. */
-typedef void (*PilotNodeKeyFunc) (PilotNode *node, guint32 peer, const guint8 *key, gpointer user_data);
-void pilot_node_lookup_key (PilotNode *node, guint32 peer, PilotNodeKeyFunc func, gpointer user_data);
 
 /* node-datagrams.c */
 gboolean pilot_node_admit_datagram (guint32 peer, guint16 port, gpointer user_data);

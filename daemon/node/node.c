@@ -397,6 +397,14 @@ pilot_node_kick (PilotNode *node)
   pilot_poller_kick (node->poller);
 }
 
+char *
+pilot_node_sign_envelope (PilotNode *node, const PilotEnvelope *envelope)
+{
+  g_autofree char *text = pilot_envelope_print (envelope);
+
+  return pilot_identity_sign_text (&node->identity, text);
+}
+
 /* --- changing what the registry says of us --- */
 
 typedef struct {

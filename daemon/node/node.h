@@ -7,6 +7,7 @@
 #include "daemon/core/plugin/loader.h"
 #include "daemon/node/access.h"
 #include "daemon/node/trust.h"
+#include "protocol/envelope.h"
 #include "protocol/overlay.h"
 
 G_BEGIN_DECLS
@@ -42,6 +43,8 @@ PilotAccess *pilot_node_get_access (PilotNode *node);
 PilotOverlay *pilot_node_get_overlay (PilotNode *node);
 PilotConfig *pilot_node_get_config (PilotNode *node);
 PilotPoller *pilot_node_get_poller (PilotNode *node);
+/* (transfer full): base64 of our signature. There is no way to sign bytes of somebody's choice. */
+char *pilot_node_sign_envelope (PilotNode *node, const PilotEnvelope *envelope);
 /* Counters of cli.md 2.1 "info" and transport statistics as a{sv}; floating. */
 GVariant *pilot_node_get_statistics (PilotNode *node);
 
@@ -66,6 +69,10 @@ gboolean pilot_node_ping_finish (PilotNode *node, GAsyncResult *result, gint64 *
 /* Tags by which the registry lists us; replaces those there were. */
 void pilot_node_set_tags_async (PilotNode *node, const char *const *tags, GCancellable *cancellable, GAsyncReadyCallback callback, gpointer user_data);
 gboolean pilot_node_set_tags_finish (PilotNode *node, GAsyncResult *result, GError **error);
+/* The key the registry has on file for a node, NULL when it has none or does not answer. Always called, once, also
+ * when the node has stopped meanwhile. */
+typedef void (*PilotNodeKeyFunc) (PilotNode *node, guint32 peer, const guint8 *key, gpointer user_data);
+void pilot_node_lookup_key (PilotNode *node, guint32 peer, PilotNodeKeyFunc func, gpointer user_data);
 /* Takes this node out of the registry, where it stays out until the daemon is started again. Tunnels that are up stay. */
 void pilot_node_deregister_async (PilotNode *node, GCancellable *cancellable, GAsyncReadyCallback callback, gpointer user_data);
 gboolean pilot_node_deregister_finish (PilotNode *node, GAsyncResult *result, GError **error);

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The local socket of the Go tools, frame by frame: two daemons and a rendezvous on loopback. Usage: test-ipc.py PILOTD RENDEZVOUS ["part of a title"]"""
 
+import hashlib
 import json
 import os
 import random
@@ -581,6 +582,41 @@ def many_clients(world):
         for client in there:
             client.socket.close()
     wait_until(lambda: clients(world.a) <= 0, 10, "the clients that are gone are gone")
+
+
+@case("envelopes: signed by one daemon, verified by itself and by the other; what is wrong is said")
+def envelopes(world):
+    def sign(**asked):
+        return ipc.SIGN, json.dumps(asked).encode()
+
+    def verify(client, **asked):
+        return client.ask(ipc.VERIFY, json.dumps(asked).encode())
+
+    digest = hashlib.sha256(b"hello").hexdigest()
+    with world.to_a() as a, world.to_b() as b:
+        for asked, text in (
+                (sign(), "sign_envelope: audience required"), (sign(audience="x"), "sign_envelope: body_hash or body_b64 required"),
+                (sign(audience="x", body_hash=digest, body_b64="aGVsbG8="), "sign_envelope: body_hash and body_b64 are mutually exclusive"),
+                (sign(audience="x", body_b64="aGVsbG8"), "sign_envelope: body_b64 not base64: malformed text"),
+                (sign(audience="A", body_hash=digest), "sign_envelope: reqsig: the audience must be 1 to 64 of a-z, 0-9, '.' and '-'"),
+                (sign(audience="x", body_hash="00"), "sign_envelope: reqsig: the body's hash must be 64 lower-case hex digits"),
+                (sign(audience="x", body_hash=digest, nonce="x"), "sign_envelope: reqsig: the nonce must be 16 lower-case hex digits"),
+                ((ipc.VERIFY, b"{}"), "verify_envelope: envelope and signature required")):
+            expect_equal(a.error(*asked), text)
+        assert a.error(ipc.SIGN, b"[]").startswith("sign_envelope: bad payload: "), "no object"
+        signed = a.ask(*sign(audience="example.svc", body_b64="aGVsbG8=", nonce="0011223344556677"))
+        fields = signed["envelope"].split("|")
+        expect_equal((fields[0], fields[1], *fields[3:]), ("pilot-req-v1", f"{world.a.id:012x}", "0011223344556677", digest, "example.svc"))
+        asked = {"envelope": signed["envelope"], "signature": signed["signature"]}
+        for client, via in ((b, "cache"), (a, "registry")):
+            seen = verify(client, **asked)
+            expect_equal((seen["valid"], seen.get("node_id"), seen.get("verified_via")), (True, world.a.id, via), f"{seen}")
+        for wrong, reason in (({"envelope": asked["envelope"][:-1] + "d"}, "signature mismatch"), ({"envelope": "pilot-req-v1|x"}, "malformed envelope"),
+                              ({"signature": "AAAA"}, "malformed signature"),
+                              ({"envelope": asked["envelope"].replace(fields[2], "1000000000")}, "timestamp outside the allowed skew"),
+                              ({"envelope": asked["envelope"].replace(fields[1], "000000001e61")}, "no key of this node is known")):
+            expect_equal(verify(b, **{**asked, **wrong}), {"type": "verify_envelope_ok", "valid": False, "reason": reason})
+        assert a.ask(*sign(audience="x", body_hash=digest))["envelope"] != a.ask(*sign(audience="x", body_hash=digest))["envelope"], "the nonce is new"
 
 
 @case("trust ends: revoked, the stream ends; both daemons stop in order")
