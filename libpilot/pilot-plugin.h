@@ -9,7 +9,7 @@ G_BEGIN_DECLS
 
 /* A module works with a host whose major is equal and whose minor is not older. The major is in the plugin directory's name too. */
 #define PILOT_ABI_MAJOR 1
-#define PILOT_ABI_MINOR 0
+#define PILOT_ABI_MINOR 1
 
 #define PILOT_PLUGIN_MAGIC 0x504c5547u /* "PLUG" */
 

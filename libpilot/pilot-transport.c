@@ -8,11 +8,15 @@ typedef struct
   PilotTransportReceiver receiver;
   gpointer user_data;
   GDestroyNotify destroy;
+  PilotTransportProver prover;
+  gpointer prover_data;
+  gchar *trouble;
 } PilotTransportPrivate;
 
 enum {
   SIGNAL_WRITABLE,
   SIGNAL_SEND_FAILED,
+  SIGNAL_TROUBLE_CHANGED,
   N_SIGNALS
 };
 
@@ -100,7 +104,10 @@ pilot_transport_real_get_stats (PilotTransport *self)
 static void
 pilot_transport_finalize (GObject *object)
 {
+  PilotTransportPrivate *priv = pilot_transport_get_instance_private (PILOT_TRANSPORT (object));
+
   pilot_transport_set_receiver (PILOT_TRANSPORT (object), NULL, NULL, NULL);
+  g_free (priv->trouble);
   G_OBJECT_CLASS (pilot_transport_parent_class)->finalize (object);
 }
 
@@ -136,6 +143,13 @@ pilot_transport_class_init (PilotTransportClass *klass)
    */
   signals[SIGNAL_SEND_FAILED] = g_signal_new ("send-failed", PILOT_TYPE_TRANSPORT, G_SIGNAL_RUN_LAST, 0, NULL, NULL, NULL,
                                               G_TYPE_NONE, 2, G_TYPE_POINTER, G_TYPE_INT);
+  /**
+   * PilotTransport::trouble-changed:
+   *
+   * See pilot_transport_get_trouble(). Since ABI 1.1.
+   */
+  signals[SIGNAL_TROUBLE_CHANGED] = g_signal_new ("trouble-changed", PILOT_TYPE_TRANSPORT, G_SIGNAL_RUN_LAST, 0, NULL, NULL, NULL,
+                                                  G_TYPE_NONE, 0);
 }
 
 static void
@@ -241,6 +255,63 @@ pilot_transport_get_stats (PilotTransport *self)
     stats = g_variant_new ("a{sv}", NULL);
   }
   return g_variant_take_ref (stats);
+}
+
+void
+pilot_transport_reconnect (PilotTransport *self)
+{
+  g_return_if_fail (PILOT_IS_TRANSPORT (self));
+
+  if (PILOT_TRANSPORT_GET_CLASS (self)->reconnect != NULL)
+    PILOT_TRANSPORT_GET_CLASS (self)->reconnect (self);
+}
+
+const gchar *
+pilot_transport_get_trouble (PilotTransport *self)
+{
+  PilotTransportPrivate *priv = pilot_transport_get_instance_private (self);
+
+  return priv->trouble;
+}
+
+void
+pilot_transport_report_trouble (PilotTransport *self,
+                                const gchar *trouble)
+{
+  PilotTransportPrivate *priv = pilot_transport_get_instance_private (self);
+
+  g_return_if_fail (PILOT_IS_TRANSPORT (self));
+
+  if (g_strcmp0 (priv->trouble, trouble) == 0)
+    return;
+  g_free (priv->trouble);
+  priv->trouble = g_strdup (trouble);
+  g_signal_emit (self, signals[SIGNAL_TROUBLE_CHANGED], 0);
+}
+
+void
+pilot_transport_set_prover (PilotTransport *self,
+                            PilotTransportProver prover,
+                            gpointer user_data)
+{
+  PilotTransportPrivate *priv = pilot_transport_get_instance_private (self);
+
+  priv->prover = prover;
+  priv->prover_data = user_data;
+}
+
+gboolean
+pilot_transport_prove (PilotTransport *self,
+                       const gchar *challenge,
+                       PilotTransportProof *proof,
+                       GError **error)
+{
+  PilotTransportPrivate *priv = pilot_transport_get_instance_private (self);
+
+  if (priv->prover != NULL)
+    return priv->prover (self, challenge, proof, priv->prover_data, error);
+  g_set_error_literal (error, PILOT_ERROR, PILOT_ERROR_NOT_RUNNING, "nobody answers for this node");
+  return FALSE;
 }
 
 void

@@ -34,6 +34,14 @@ typedef enum {
   PILOT_TRANSPORT_RELAY,  /* everything passes a third machine */
 } PilotTransportKind;
 
+/* What a relay that asks who we are is told (since ABI 1.1). */
+typedef struct
+{
+  guint32 node; /* never 0 */
+  guint8 public_key[32];
+  guint8 signature[64]; /* Ed25519, over "compat_auth:NODE:CHALLENGE" */
+} PilotTransportProof;
+
 #define PILOT_TYPE_TRANSPORT (pilot_transport_get_type ())
 PILOT_API
 G_DECLARE_DERIVABLE_TYPE (PilotTransport, pilot_transport, PILOT, TRANSPORT, PilotPlugin)
@@ -43,6 +51,14 @@ typedef void (*PilotTransportReceiver) (PilotTransport *self,
                                         PilotReceivedDatagram *items,
                                         guint n_items,
                                         gpointer user_data);
+
+/* Answers a relay's challenge with the node's identity. FALSE with PILOT_ERROR_NOT_RUNNING while the node has no id yet: the host calls `reconnect`
+ * of the class when it has one. */
+typedef gboolean (*PilotTransportProver) (PilotTransport *self,
+                                          const gchar *challenge,
+                                          PilotTransportProof *proof,
+                                          gpointer user_data,
+                                          GError **error);
 
 /**
  * PilotTransportClass:
@@ -59,6 +75,8 @@ typedef void (*PilotTransportReceiver) (PilotTransport *self,
  * @get_kind: direct or relay
  * @get_preference: the host prefers the higher; transport-udp has 100
  * @get_stats: (transfer floating or full): counters, a{sv}. NULL: none
+ * @reconnect: the node has an id, or another one, or the machine is in another network: a transport that holds a connection makes it anew, without
+ *   waiting. May be NULL. Since ABI 1.1
  *
  * Carries opaque datagrams. It never sees plaintext and never decides whom to talk to. `transport` of an endpoint belongs to the
  * host: a transport leaves it alone in what it gets and writes 0 in what it makes; the host sets it in what it is handed.
@@ -87,8 +105,9 @@ struct _PilotTransportClass {
   PilotTransportKind (*get_kind) (PilotTransport *self);
   gint (*get_preference) (PilotTransport *self);
   GVariant *(*get_stats) (PilotTransport *self);
+  void (*reconnect) (PilotTransport *self);
 
-  gpointer padding[8];
+  gpointer padding[7];
 };
 
 /* For the host. See the class for what each does. */
@@ -115,6 +134,13 @@ PILOT_API PilotTransportKind pilot_transport_get_kind (PilotTransport *self);
 PILOT_API gint pilot_transport_get_preference (PilotTransport *self);
 /* (transfer full): of type a{sv}. Never NULL. */
 PILOT_API GVariant *pilot_transport_get_stats (PilotTransport *self);
+PILOT_API void pilot_transport_reconnect (PilotTransport *self);
+/* Why nothing can be sent now, as half a sentence without names of people or credentials; NULL when all is well, or nobody can tell. */
+PILOT_API const gchar *pilot_transport_get_trouble (PilotTransport *self);
+/* Who answers challenges; NULL for nobody. */
+PILOT_API void pilot_transport_set_prover (PilotTransport *self,
+                                           PilotTransportProver prover,
+                                           gpointer user_data);
 /* Who gets what arrives; one receiver at a time, NULL for none. `destroy` is called on the old user_data. */
 PILOT_API void pilot_transport_set_receiver (PilotTransport *self,
                                              PilotTransportReceiver receiver,
@@ -133,5 +159,13 @@ PILOT_API void pilot_transport_report_writable (PilotTransport *self);
 PILOT_API void pilot_transport_report_send_failed (PilotTransport *self,
                                                    const PilotEndpoint *to,
                                                    gint error_number);
+/* Emits #PilotTransport::trouble-changed when it is another than before. NULL: all is well. */
+PILOT_API void pilot_transport_report_trouble (PilotTransport *self,
+                                               const gchar *trouble);
+/* Asks the host for a proof. `challenge` is what the relay sent and the host checks: digits, a-f and ':', at most 128 of them. */
+PILOT_API gboolean pilot_transport_prove (PilotTransport *self,
+                                          const gchar *challenge,
+                                          PilotTransportProof *proof,
+                                          GError **error);
 
 G_END_DECLS

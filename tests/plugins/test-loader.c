@@ -222,7 +222,7 @@ test_broken (Fixture *f,
   } cases[] = {
     { "no-symbol", "no symbol \"pilot_plugin_descriptor\"" },
     { "abi-major", "built for plugin ABI 2." },
-    { "abi-minor", "needs plugin ABI 1.1" },
+    { "abi-minor", "needs plugin ABI 1.2" },
     { "magic", "magic is 0x12345678" },
     { "kind", "unknown plugin kind 99" },
     { "type", "does not derive from \"PilotAllocator\"" },
