@@ -12,7 +12,7 @@ import sys
 HEADINGS = ["What it is for", "Settings", "Behaviour", "Limits"]
 # A sanitizer exports names of its own.
 FOREIGN = re.compile(r"^(__asan|__ubsan|__odr_asan|__sanitizer|__gcov|__llvm|__prof)")
-STANDARD = re.compile(r"^(arpa|bits|linux|net|netinet|sys|gio|glib|json-glib)/|^[a-z0-9]+\.h$")
+STANDARD = re.compile(r"^(arpa|bits|linux|net|netinet|sys|gio|glib|json-glib|libsoup)/|^[a-z0-9]+\.h$")
 
 
 def exported(path):

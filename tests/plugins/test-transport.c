@@ -14,13 +14,15 @@
 
 #include "host.h"
 #include "mock-transport.h"
+#include "pipe-beacon.h"
 #include "transport-udp.h"
+#include "transport-wss.h"
 
 typedef struct
 {
   const gchar *name;
   GType (*get_type) (void);
-  const gchar *settings;
+  const gchar *settings; /* NULL: a relay, that of pipe_beacon */
 } Candidate;
 
 static const Candidate candidates[] = {
@@ -28,7 +30,11 @@ static const Candidate candidates[] = {
   { "transport-udp-plain", pilot_transport_udp_get_type, "{'listen': <'127.0.0.1:0'>, 'offload': <'off'>}" },
   { "transport-udp-ipv6", pilot_transport_udp_get_type, "{'listen': <'[::1]:0'>}" },
   { "mock-transport", mock_transport_get_type, "{'listen': <'127.0.0.1:0'>}" },
+  { "transport-wss", pilot_transport_wss_get_type, NULL },
 };
+
+/* What the relays of a test are connected to. */
+static PipeBeacon *beacon;
 
 /* One end of the wire and what came out of it. */
 typedef struct
@@ -91,14 +97,69 @@ send_failed_cb (PilotTransport *transport,
   end->last_failed = *to;
 }
 
+static gboolean
+set_flag (gpointer user_data)
+{
+  *(gboolean *) user_data = TRUE;
+  return G_SOURCE_REMOVE;
+}
+
+/* A turn of the loop for transports with sources of their own. */
+static gboolean
+turn_context (gint timeout_ms)
+{
+  gboolean late = FALSE;
+  guint timer = g_timeout_add ((guint) timeout_ms, set_flag, &late);
+  gboolean done = g_main_context_iteration (NULL, TRUE);
+
+  if (late)
+    return FALSE;
+  g_source_remove (timer);
+  return done;
+}
+
+/* Until the transport has no trouble (or, with `wanted` FALSE, has some). */
+static void
+wait_trouble (PilotTransport *transport,
+              gboolean wanted)
+{
+  const gint64 deadline = g_get_monotonic_time () + 20 * G_USEC_PER_SEC;
+
+  while ((pilot_transport_get_trouble (transport) != NULL) != wanted) {
+    turn_context (100);
+    g_assert_cmpint (g_get_monotonic_time (), <, deadline);
+  }
+}
+
+/* (transfer full): settings of a transport-wss for the beacon. */
+static gchar *
+wss_settings (void)
+{
+  return g_strdup_printf ("{'url': <'%s'>, 'trust': <'pinned'>, 'fingerprint': <'%s'>}", pipe_beacon_get_url (beacon),
+                          pipe_beacon_get_fingerprint (beacon));
+}
+
+/* Logged in. A relay's one endpoint is its beacon. */
+static void
+end_connect (End *end)
+{
+  pilot_transport_set_prover (end->transport, pipe_beacon_prove, NULL);
+  pilot_transport_reconnect (end->transport);
+  wait_trouble (end->transport, FALSE);
+  g_assert_true (pilot_call_parse_endpoint (end->transport, pipe_beacon_get_url (beacon), &end->endpoint, NULL));
+}
+
 static void
 end_start (End *end,
            const Candidate *candidate,
            const gchar *settings)
 {
+  g_autofree gchar *relay = NULL;
   g_autoptr (GArray) endpoints = NULL;
   g_autoptr (GError) error = NULL;
 
+  if (settings == NULL)
+    settings = relay = wss_settings ();
   end->transport = host_new (candidate->get_type (), candidate->name, NULL, host_settings (settings));
   g_assert_cmpstr (G_OBJECT_TYPE_NAME (end->transport), ==, g_type_name (candidate->get_type ()));
   end->received = g_ptr_array_new_with_free_func ((GDestroyNotify) g_bytes_unref);
@@ -111,6 +172,8 @@ end_start (End *end,
   endpoints = pilot_call_get_endpoints (end->transport);
   if (endpoints->len > 0)
     end->endpoint = g_array_index (endpoints, PilotEndpoint, 0);
+  if (relay != NULL)
+    end_connect (end);
 }
 
 static void
@@ -127,6 +190,8 @@ set_up (Fixture *f,
         gconstpointer data)
 {
   f->candidate = data;
+  if (f->candidate->settings == NULL)
+    beacon = pipe_beacon_new ();
   end_start (&f->a, f->candidate, f->candidate->settings);
   end_start (&f->b, f->candidate, f->candidate->settings);
   g_assert_cmpuint (f->a.endpoint.port, !=, 0);
@@ -138,6 +203,7 @@ tear_down (Fixture *f,
 {
   end_stop (&f->a);
   end_stop (&f->b);
+  g_clear_pointer (&beacon, pipe_beacon_free);
 }
 
 /* One turn of the host's loop. FALSE when nothing happened in time. */
@@ -148,6 +214,8 @@ turn (Fixture *f,
   End *ends[] = { &f->a, &f->b };
   struct pollfd fds[2];
 
+  if (f->candidate != NULL && f->candidate->settings == NULL)
+    return turn_context (timeout_ms);
   for (guint i = 0; i < 2; i++) {
     const GIOCondition events = pilot_transport_get_poll_events (ends[i]->transport);
 
@@ -223,7 +291,8 @@ send_all (Fixture *f,
     if (done < n) {
       const gint64 deadline = g_get_monotonic_time () + 20 * G_USEC_PER_SEC;
 
-      g_assert_true ((pilot_transport_get_poll_events (f->a.transport) & G_IO_OUT) != 0);
+      if (pilot_transport_get_poll_fd (f->a.transport) >= 0)
+        g_assert_true ((pilot_transport_get_poll_events (f->a.transport) & G_IO_OUT) != 0);
       while (f->a.writable == writable) {
         turn (f, 100);
         g_assert_cmpint (g_get_monotonic_time (), <, deadline);
@@ -247,12 +316,17 @@ test_describes (Fixture *f,
   g_assert_true (pilot_endpoint_equal (&back, &f->a.endpoint));
   g_assert_false (pilot_call_parse_endpoint (f->a.transport, "rubbish", &back, &error));
   g_assert_error (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT);
-  g_assert_cmpint (pilot_transport_get_poll_fd (f->a.transport), >=, 0);
   g_assert_cmpuint (pilot_transport_get_mtu (f->a.transport), >=, 1200);
   g_assert_cmpuint (pilot_transport_get_mtu (f->a.transport), <=, PILOT_TRANSPORT_MAX_DATAGRAM);
-  g_assert_cmpint (pilot_transport_get_kind (f->a.transport), ==, PILOT_TRANSPORT_DIRECT);
   g_assert_true (g_variant_is_of_type (stats, G_VARIANT_TYPE_VARDICT));
-  g_assert_false (pilot_endpoint_equal (&f->a.endpoint, &f->b.endpoint));
+  if (f->candidate->settings != NULL) {
+    g_assert_cmpint (pilot_transport_get_poll_fd (f->a.transport), >=, 0);
+    g_assert_cmpint (pilot_transport_get_kind (f->a.transport), ==, PILOT_TRANSPORT_DIRECT);
+    g_assert_false (pilot_endpoint_equal (&f->a.endpoint, &f->b.endpoint));
+  } else {
+    g_assert_cmpint (pilot_transport_get_kind (f->a.transport), ==, PILOT_TRANSPORT_RELAY);
+    g_assert_cmpstr (text, ==, pipe_beacon_get_url (beacon));
+  }
 }
 
 static void
@@ -263,7 +337,8 @@ test_nothing (Fixture *f,
 
   g_assert_true (pilot_call_send (f->a.transport, NULL, 0, &sent, NULL));
   g_assert_cmpuint (sent, ==, 0);
-  g_assert_false (turn (f, 0));
+  if (f->candidate->settings != NULL)
+    g_assert_false (turn (f, 0));
 }
 
 static void
@@ -414,6 +489,8 @@ test_disabled (Fixture *f,
   g_assert_cmpuint (endpoints->len, ==, 0);
   pilot_transport_dispatch (f->a.transport, G_IO_IN);
   g_assert_true (host_enable (f->a.transport, NULL));
+  if (f->candidate->settings == NULL)
+    end_connect (&f->a);
   send_all (f, &(PilotSendBatch) { f->b.endpoint, (const guint8 *) "again", 5, 0 }, 1);
   wait_received (f, &f->b, 1);
 }
@@ -655,6 +732,130 @@ test_full (void)
   tear_down (&f, NULL);
 }
 
+/* transport-wss */
+
+/* More than may wait: "not now", then "writable", and nothing of it is lost or twice there. */
+static void
+test_wss_full (Fixture *f,
+               gconstpointer data)
+{
+  enum { N = 40,
+         LENGTH = 60000 };
+  g_autofree guint8 *bytes = pattern (LENGTH, 3);
+  PilotSendBatch items[N];
+  guint sent;
+
+  for (guint i = 0; i < N; i++)
+    items[i] = (PilotSendBatch) { f->b.endpoint, bytes, LENGTH, 1000 };
+  g_assert_true (pilot_call_send (f->a.transport, items, N, &sent, NULL));
+  g_assert_cmpuint (sent, >, 0);
+  g_assert_cmpuint (sent, <, N);
+  send_all (f, items + sent, N - sent);
+  wait_received (f, &f->b, N * LENGTH / 1000);
+  for (guint i = 0; i < N * LENGTH / 1000; i++)
+    assert_received (&f->b, i, bytes + i % 60 * 1000, 1000);
+}
+
+/* A connection that is cut is made again; what is sent meanwhile is lost without an error. */
+static void
+test_wss_lost (Fixture *f,
+               gconstpointer data)
+{
+  pipe_beacon_drop_all (beacon);
+  wait_trouble (f->a.transport, TRUE);
+  send_all (f, &(PilotSendBatch) { f->b.endpoint, (const guint8 *) "lost", 4, 0 }, 1);
+  g_assert_cmpuint (get_stat (f->a.transport, "dropped"), ==, 1);
+  wait_trouble (f->a.transport, FALSE);
+  wait_trouble (f->b.transport, FALSE);
+  g_assert_cmpuint (get_stat (f->a.transport, "logins"), ==, 2);
+  send_all (f, &(PilotSendBatch) { f->b.endpoint, (const guint8 *) "here", 4, 0 }, 1);
+  wait_received (f, &f->b, 1);
+  assert_received (&f->b, 0, (const guint8 *) "here", 4);
+}
+
+static void
+expect_trouble (const gchar *settings,
+                const gchar *text)
+{
+  g_autoptr (PilotTransport) transport = host_new (pilot_transport_wss_get_type (), "transport-wss", NULL, host_settings (settings));
+  const gint64 deadline = g_get_monotonic_time () + 20 * G_USEC_PER_SEC;
+
+  g_assert_true (host_enable (transport, NULL));
+  pilot_transport_set_prover (transport, pipe_beacon_prove, NULL);
+  pilot_transport_reconnect (transport);
+  while (strstr (pilot_transport_get_trouble (transport), text) == NULL) {
+    turn_context (100);
+    if (g_get_monotonic_time () > deadline)
+      g_error ("\"%s\" without \"%s\"", pilot_transport_get_trouble (transport), text);
+  }
+  g_assert_true (host_disable (transport, NULL));
+}
+
+/* Each way in which there is no connection says why. */
+static void
+test_wss_trouble (Fixture *f,
+                  gconstpointer data)
+{
+  const gchar *url = pipe_beacon_get_url (beacon);
+  g_autofree gchar *good = wss_settings ();
+  g_autofree gchar *zeros = g_strnfill (64, '0');
+  g_autofree gchar *other = g_strdup_printf ("{'url': <'%s'>, 'trust': <'pinned'>, 'fingerprint': <'%s'>}", url, zeros);
+  g_autofree gchar *system = g_strdup_printf ("{'url': <'%s'>}", url);
+  g_autofree gchar *path = g_strdup_printf ("{'url': <'%.*s/nothing'>, 'trust': <'pinned'>, 'fingerprint': <'%s'>}",
+                                            (gint) (strlen (url) - strlen ("/v1/compat")), url, pipe_beacon_get_fingerprint (beacon));
+
+  expect_trouble (other, "its certificate is not the pinned one");
+  expect_trouble (system, "its certificate is not one the system trusts");
+  expect_trouble (path, "it answers 404");
+  expect_trouble ("{'url': <'wss://127.0.0.1:9/v1/compat'>}", "onnect");
+  pipe_beacon_set_refuse (beacon, TRUE);
+  expect_trouble (good, "1008 \"auth failed\"");
+}
+
+/* A challenge without a time, and a change of mind in every state. */
+static void
+test_wss_restless (Fixture *f,
+                   gconstpointer data)
+{
+  pipe_beacon_set_old (beacon, TRUE);
+  for (guint i = 0; i < 60; i++) {
+    pilot_transport_reconnect (f->a.transport);
+    for (guint k = 0; k < i; k++)
+      turn_context (1);
+  }
+  g_assert_true (host_disable (f->a.transport, NULL));
+  turn_context (10);
+  g_assert_true (host_enable (f->a.transport, NULL));
+  end_connect (&f->a);
+}
+
+static void
+test_wss_settings (void)
+{
+  static const gchar *const bad[] = {
+    "{'trust': <'system'>}",
+    "{'url': <'ws://x/'>}",
+    "{'url': <'https://x/'>}",
+    "{'url': <'wss:///v1/compat'>}",
+    "{'url': <'wss://user:password@x/'>}",
+    "{'url': <'wss://x/'>, 'trust': <'any'>}",
+    "{'url': <'wss://x/'>, 'trust': <'pinned'>}",
+    "{'url': <'wss://x/'>, 'trust': <'pinned'>, 'fingerprint': <'abc'>}",
+    "{'url': <'wss://x/'>, 'proxy': <'socks5://user:password@x:1'>}",
+    "{'url': <'wss://x/'>, 'proxy': <'password@x:1'>}",
+  };
+
+  for (guint i = 0; i < G_N_ELEMENTS (bad); i++) {
+    g_autoptr (PilotTransport) transport = host_new (pilot_transport_wss_get_type (), "transport-wss", NULL, host_settings (bad[i]));
+    g_autoptr (GError) error = NULL;
+
+    g_assert_false (host_enable (transport, &error));
+    g_assert_error (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT);
+    if (strstr (bad[i], "proxy") != NULL)
+      g_assert_null (strstr (error->message, "password@x"));
+  }
+}
+
 static gboolean
 has_ipv6 (void)
 {
@@ -699,16 +900,23 @@ main (int argc,
     add (&candidates[i], "segments", test_segments);
     add (&candidates[i], "many", test_many);
     add (&candidates[i], "both-ways", test_both_ways);
-    add (&candidates[i], "unreachable", test_unreachable);
     add (&candidates[i], "no-endpoint", test_no_endpoint);
     add (&candidates[i], "disabled", test_disabled);
-    add (&candidates[i], "no-receiver", test_no_receiver);
     add (&candidates[i], "settings", test_settings);
+    if (candidates[i].settings == NULL) /* a beacon hears everything, and says nothing of who is not there */
+      continue;
+    add (&candidates[i], "unreachable", test_unreachable);
+    add (&candidates[i], "no-receiver", test_no_receiver);
   }
   add (&candidates[0], "calls", test_calls);
   add (&candidates[0], "stranger", test_stranger);
   add (&candidates[0], "listen", test_listen);
   add (&candidates[0], "any", test_any);
+  add (&candidates[4], "full", test_wss_full);
+  add (&candidates[4], "lost", test_wss_lost);
+  add (&candidates[4], "trouble", test_wss_trouble);
+  add (&candidates[4], "restless", test_wss_restless);
+  g_test_add_func ("/transport-wss/bad-settings", test_wss_settings);
   g_test_add_func ("/transport-udp/full", test_full);
   g_test_add_func ("/transport-udp/fallback", test_fallback);
   return g_test_run ();
