@@ -76,6 +76,10 @@ static const GOptionEntry entries[] = {
   SWITCH ("registry-tls", "Use TLS to the registry"),
   TEXT ("registry-trust", "How its certificate is checked: pinned or system", "MODE"),
   TEXT ("registry-fingerprint", "SHA-256 of the pinned certificate", "HEX"),
+  TEXT ("transport", "udp, compat (WebSocket over TLS, where UDP is blocked) or auto", "WAY"),
+  TEXT ("compat-beacon", "The beacon of compat mode", "wss://HOST/v1/compat"),
+  TEXT ("tls-trust", "How its certificate is checked: system or pinned", "MODE"),
+  TEXT ("proxy", "auto, off or http://[USER:PASSWORD@]HOST:PORT (better in PILOT_PROXY)", "PROXY"),
   SWITCH ("trust-auto-approve", "Trust everybody who asks"),
   SWITCH ("no-echo", "Do not answer on pilot port 7"),
   G_OPTION_ENTRY_NULL

@@ -2,6 +2,7 @@
 #include "parts.h"
 
 #include "daemon/core/plugin/loader.h"
+#include "daemon/core/transport-choice.h"
 #include "daemon/node/node.h"
 #include "daemon/services/echo.h"
 #include "libpilot/pilot-error.h"
@@ -27,6 +28,29 @@ return_boolean (GTask *task, gboolean ok, GError *error)
   else
     g_task_return_error (task, error);
   g_object_unref (task);
+}
+
+/* --- UDP or compat mode: decided before the transports are loaded --- */
+
+static void
+on_transport_chosen (GObject *source, GAsyncResult *result, gpointer user_data)
+{
+  GError *error = NULL;
+  gboolean ok = pilot_transport_choose_finish (PILOT_CONFIG (source), result, &error);
+
+  return_boolean (user_data, ok, error);
+}
+
+static void
+start_transport (gpointer part, GTask *task)
+{
+  pilot_transport_choose_async (((PilotParts *) part)->config, NULL, on_transport_chosen, task);
+}
+
+static void
+stop_transport (gpointer part, GTask *task)
+{
+  return_boolean (task, TRUE, NULL);
 }
 
 /* --- plugins --- */
@@ -239,6 +263,7 @@ pilot_parts_new (PilotConfig *config, PilotPoller *poller, PilotCore *core)
   parts->plugins = pilot_plugin_loader_new ((const gchar *const *) directories, pilot_config_get_state_directory (config));
   parts->node = pilot_node_new (config, poller, parts->plugins);
   parts->echo = pilot_echo_new (parts->node);
+  pilot_core_add (core, "transport", start_transport, stop_transport, parts);
   pilot_core_add (core, "plugins", start_plugins, stop_plugins, parts);
   pilot_core_add (core, "node", start_node, stop_node, parts);
   pilot_core_add (core, "services", start_services, stop_services, parts);

@@ -19,7 +19,7 @@ gsize
 pilot_http_find_end (const gchar *data,
                      gsize length)
 {
-  const gchar *end = memmem (data, length, "\r\n\r\n", 4);
+  const gchar *end = length < 4 ? NULL : memmem (data, length, "\r\n\r\n", 4);
 
   return end == NULL ? 0 : (gsize) (end - data) + 4;
 }

@@ -344,7 +344,8 @@ pilot_node_face_new (PilotBus *bus)
     { "handle-ping", G_CALLBACK (on_ping) },
   };
   PilotConfig *config = pilot_node_get_config (bus->node);
-  const char *registry = pilot_config_get (config, "registry"), *beacon = pilot_config_get (config, "beacon");
+  gboolean compat = pilot_config_is_compat (config);
+  const char *beacon = pilot_config_get (config, compat ? "compat_beacon" : "beacon");
   PilotDBusNode *face = pilot_dbus_node_skeleton_new ();
 
   for (guint i = 0; i < G_N_ELEMENTS (handlers); i++)
@@ -352,7 +353,8 @@ pilot_node_face_new (PilotBus *bus)
   pilot_authority_guard (G_DBUS_INTERFACE_SKELETON (face));
   pilot_dbus_node_set_version (face, PILOT_VERSION);
   pilot_dbus_node_set_pid (face, (guint32) getpid ());
-  pilot_dbus_node_set_registry (face, registry != NULL ? registry : "");
+  pilot_dbus_node_set_registry (face, pilot_node_get_registry_address (bus->node));
+  pilot_dbus_node_set_transport (face, compat ? "compat" : "udp");
   pilot_dbus_node_set_beacon (face, beacon != NULL ? beacon : "");
   pilot_dbus_node_set_started (face, pilot_node_get_started (bus->node));
   bus->node_face = face;

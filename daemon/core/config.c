@@ -4,6 +4,7 @@
 #include <json-glib/json-glib.h>
 #include <string.h>
 
+#include "daemon/core/proxy.h"
 #include "libpilot/pilot-error.h"
 #include "libpilot/pilot-file.h"
 #include "protocol/json.h"
@@ -21,6 +22,7 @@ struct _PilotConfig {
   char *changes_path; /* NULL: changes go to the file */
   char *state_directory;
   char *bus_path;
+  gboolean compat;
 };
 
 G_DEFINE_FINAL_TYPE (PilotConfig, pilot_config, G_TYPE_OBJECT)
@@ -42,23 +44,37 @@ static const struct {
   { "extensions", "true" },
   { "congestion", "bbr" },
   { "system", "false" },
+  { "transport", "udp" },
+  { "proxy", "auto" },
 };
 
-static const struct {
+static const char *const transports[] = { "udp", "compat", "auto", NULL };
+
+/* @values: those that count; NULL = all. Another one in the environment is as good as none (a flag or the file with one is an error, later). */
+typedef struct {
   const char *key, *variable;
-} variables[] = {
-  { "registry", "PILOT_REGISTRY" },
-  { "beacon", "PILOT_BEACON" },
-  { "registry_trust", "PILOT_REGISTRY_TRUST" },
-  { "registry_fingerprint", "PILOT_REGISTRY_FINGERPRINT" },
-  { "bus", "PILOT_BUS" },
-  { "socket", "PILOT_SOCKET" },
+  const char *const *values;
+} Variable;
+
+static const Variable variables[] = {
+  { "registry", "PILOT_REGISTRY", NULL },
+  { "beacon", "PILOT_BEACON", NULL },
+  { "registry_trust", "PILOT_REGISTRY_TRUST", NULL },
+  { "registry_fingerprint", "PILOT_REGISTRY_FINGERPRINT", NULL },
+  { "bus", "PILOT_BUS", NULL },
+  { "socket", "PILOT_SOCKET", NULL },
+  { "transport", "PILOT_TRANSPORT", transports },
+  { "proxy", "PILOT_PROXY", NULL },
+};
+
+/* Behind the file: what an image or an administrator presets. */
+static const Variable preset_variables[] = {
+  { "transport", "PILOT_TRANSPORT_DEFAULT", transports },
 };
 
 static const struct {
   const char *plugin, *mode;
 } plugin_modes[] = {
-  { "transport-udp", "required" },
   { "allocator-sequential", "required" },
   { "trust-file", "required" },
 };
@@ -153,13 +169,18 @@ pilot_config_set_flag (PilotConfig *config, const char *key, const char *value)
 }
 
 static const char *
-get_from_environment (const char *key)
+get_from_environment (const Variable *table, guint n, const char *key)
 {
-  for (guint i = 0; i < G_N_ELEMENTS (variables); i++)
-    if (g_str_equal (variables[i].key, key)) {
-      const char *value = g_getenv (variables[i].variable);
+  for (guint i = 0; i < n; i++)
+    if (g_str_equal (table[i].key, key)) {
+      const char *value = g_getenv (table[i].variable);
 
-      return value != NULL && *value != '\0' ? value : NULL;
+      if (value == NULL || *value == '\0')
+        return NULL;
+      if (table[i].values == NULL || g_strv_contains (table[i].values, value))
+        return value;
+      g_warning_once ("%s is set to what it cannot be and does not count", table[i].variable);
+      return NULL;
     }
   return NULL;
 }
@@ -180,21 +201,80 @@ get_from_file (PilotConfig *config, const char *key)
   return made;
 }
 
+/* NULL = said nowhere. @name is canonical. */
+static const char *
+get_said (PilotConfig *config, const char *name)
+{
+  const char *value = g_hash_table_lookup (config->flags, name);
+
+  if (value == NULL)
+    value = get_from_environment (variables, G_N_ELEMENTS (variables), name);
+  return value != NULL ? value : get_from_file (config, name);
+}
+
 const char *
 pilot_config_get (PilotConfig *config, const char *key)
 {
   g_autofree char *name = canonical (key);
-  const char *value = g_hash_table_lookup (config->flags, name);
+  const char *value = get_said (config, name);
 
   if (value == NULL)
-    value = get_from_environment (name);
-  if (value == NULL)
-    value = get_from_file (config, name);
+    value = get_from_environment (preset_variables, G_N_ELEMENTS (preset_variables), name);
   for (guint i = 0; value == NULL && i < G_N_ELEMENTS (defaults); i++)
     if (g_str_equal (defaults[i].key, name))
       value = defaults[i].value;
   return value;
 }
+
+gboolean
+pilot_config_is_set (PilotConfig *config, const char *key)
+{
+  g_autofree char *name = canonical (key);
+
+  return get_said (config, name) != NULL;
+}
+
+/* --- compat mode --- */
+
+void
+pilot_config_set_compat (PilotConfig *config, gboolean compat)
+{
+  config->compat = compat;
+}
+
+gboolean
+pilot_config_is_compat (PilotConfig *config)
+{
+  return config->compat;
+}
+
+char *
+pilot_config_get_compat_address (PilotConfig *config)
+{
+  const char *text = pilot_config_get (config, "compat_beacon");
+  g_autoptr (GUri) url = text != NULL ? g_uri_parse (text, G_URI_FLAGS_NONE, NULL) : NULL;
+  const char *host = url != NULL ? g_uri_get_host (url) : NULL;
+  int port = url != NULL && g_uri_get_port (url) > 0 ? g_uri_get_port (url) : 443;
+
+  if (host == NULL || *host == '\0')
+    return NULL;
+  return g_strdup_printf (strchr (host, ':') != NULL ? "[%s]:%d" : "%s:%d", host, port);
+}
+
+/* Said for it, or for the registry, which has the same certificate on our own rendezvous; else by whether there is something to pin. */
+const char *
+pilot_config_get_compat_trust (PilotConfig *config)
+{
+  const char *fingerprint = pilot_config_get (config, "registry_fingerprint"), *said = pilot_config_get (config, "tls_trust");
+
+  if (said != NULL && *said != '\0')
+    return said;
+  if (pilot_config_is_set (config, "registry_trust"))
+    return pilot_config_get (config, "registry_trust");
+  return fingerprint != NULL && *fingerprint != '\0' ? "pinned" : "system";
+}
+
+/* --- values --- */
 
 gboolean
 pilot_config_get_boolean (PilotConfig *config, const char *key)
@@ -221,6 +301,11 @@ pilot_config_get_plugin_mode (PilotConfig *config, const char *plugin)
 
   if (g_str_equal (mode, "required") || g_str_equal (mode, "optional") || g_str_equal (mode, "disabled"))
     return mode;
+  /* One or the other: a node in compat mode does not open a UDP socket at all. */
+  if (g_str_equal (plugin, "transport-udp"))
+    return config->compat ? "disabled" : "required";
+  if (g_str_equal (plugin, "transport-wss"))
+    return config->compat ? "required" : "disabled";
   for (guint i = 0; i < G_N_ELEMENTS (plugin_modes); i++)
     if (g_str_equal (plugin_modes[i].plugin, plugin))
       return plugin_modes[i].mode;
@@ -254,6 +339,24 @@ add_settings (GVariantDict *dict, JsonObject *settings)
   }
 }
 
+static void
+add_compat_settings (GVariantDict *dict, PilotConfig *config)
+{
+  const char *url = pilot_config_get (config, "compat_beacon"), *fingerprint = pilot_config_get (config, "registry_fingerprint");
+  g_autoptr (GUri) parsed = url != NULL ? g_uri_parse (url, G_URI_FLAGS_NONE, NULL) : NULL;
+  g_autofree char *proxy = NULL;
+
+  if (parsed == NULL)
+    return;
+  proxy = pilot_proxy_find (config, g_uri_get_host (parsed), TRUE);
+  g_variant_dict_insert (dict, "url", "s", url);
+  g_variant_dict_insert (dict, "trust", "s", pilot_config_get_compat_trust (config));
+  if (fingerprint != NULL)
+    g_variant_dict_insert (dict, "fingerprint", "s", fingerprint);
+  if (proxy != NULL)
+    g_variant_dict_insert (dict, "proxy", "s", proxy);
+}
+
 GVariant *
 pilot_config_get_plugin_settings (PilotConfig *config, const char *plugin)
 {
@@ -264,6 +367,8 @@ pilot_config_get_plugin_settings (PilotConfig *config, const char *plugin)
   /* Keys of the Go daemon that concern a plugin. */
   if (g_str_equal (plugin, "transport-udp"))
     g_variant_dict_insert (dict, "listen", "s", pilot_config_get (config, "listen"));
+  if (g_str_equal (plugin, "transport-wss"))
+    add_compat_settings (dict, config);
   if (g_str_equal (plugin, "trust-file")) {
     g_autofree char *path = g_build_filename (pilot_config_get_state_directory (config), "trust.json", NULL);
 

@@ -19,6 +19,15 @@ void pilot_config_set_flag (PilotConfig *config, const char *key, const char *va
 const char *pilot_config_get (PilotConfig *config, const char *key); /* NULL = not set anywhere and no default */
 gboolean pilot_config_get_boolean (PilotConfig *config, const char *key);
 gint64 pilot_config_get_int (PilotConfig *config, const char *key);
+/* Whether flag, environment or file say something of it. */
+gboolean pilot_config_is_set (PilotConfig *config, const char *key);
+/* What "transport" came to (transport-choice.h): compat mode, or UDP. */
+void pilot_config_set_compat (PilotConfig *config, gboolean compat);
+gboolean pilot_config_is_compat (PilotConfig *config);
+/* (transfer full) (nullable): "HOST:PORT" of "compat_beacon". */
+char *pilot_config_get_compat_address (PilotConfig *config);
+/* "pinned" or "system": how the certificate of the compat beacon is checked. */
+const char *pilot_config_get_compat_trust (PilotConfig *config);
 /* "required", "optional" or "disabled" for a plugin (object "plugins" of the file; defaults built in). */
 const char *pilot_config_get_plugin_mode (PilotConfig *config, const char *plugin);
 /* Settings object of a plugin ("plugin-settings": { NAME: {…} }) as a{sv}, with global keys that concern it merged; floating, never NULL. */

@@ -18,7 +18,7 @@ typedef struct {
   guint8 index;
   PilotPollerWatch *watch;
   guint32 events;
-  gulong writable_handler, failed_handler;
+  gulong writable_handler, failed_handler, trouble_handler;
   gboolean blocked; /* said "not now": wait for its signal */
   gint64 last_warning;
 } Link;
@@ -29,6 +29,8 @@ struct _PilotDriver {
   PilotOverlay *overlay;
   PilotDriverEventFunc func;
   gpointer user_data;
+  PilotTransportProver prover;
+  void (*trouble_changed) (gpointer user_data);
 
   Link links[MAX_TRANSPORTS];
   guint n_links;
@@ -113,6 +115,15 @@ on_send_failed (PilotTransport *transport, const PilotEndpoint *to, gint error_n
   endpoint.transport = link->index;
   pilot_overlay_send_failed (link->driver->overlay, &endpoint, g_get_monotonic_time ());
   pilot_poller_kick (link->driver->poller);
+}
+
+static void
+on_trouble_changed (PilotTransport *transport, gpointer user_data)
+{
+  PilotDriver *driver = ((Link *) user_data)->driver;
+
+  if (driver->trouble_changed != NULL)
+    driver->trouble_changed (driver->user_data);
 }
 
 /* --- sending --- */
@@ -245,6 +256,13 @@ pilot_driver_new (PilotPoller *poller, PilotPluginLoader *plugins, PilotOverlay 
   return driver;
 }
 
+void
+pilot_driver_set_login (PilotDriver *driver, PilotTransportProver prover, void (*trouble_changed) (gpointer user_data))
+{
+  driver->prover = prover;
+  driver->trouble_changed = trouble_changed;
+}
+
 gboolean
 pilot_driver_start (PilotDriver *driver, GError **error)
 {
@@ -272,6 +290,8 @@ pilot_driver_start (PilotDriver *driver, GError **error)
     link->transport = g_object_ref (transports->pdata[i]);
     link->writable_handler = g_signal_connect (link->transport, "writable", G_CALLBACK (on_writable), link);
     link->failed_handler = g_signal_connect (link->transport, "send-failed", G_CALLBACK (on_send_failed), link);
+    link->trouble_handler = g_signal_connect (link->transport, "trouble-changed", G_CALLBACK (on_trouble_changed), link);
+    pilot_transport_set_prover (link->transport, driver->prover, driver->user_data);
     pilot_transport_set_receiver (link->transport, on_received, link, NULL);
     fd = pilot_transport_get_poll_fd (link->transport);
     if (fd >= 0) {
@@ -300,6 +320,8 @@ pilot_driver_stop (PilotDriver *driver)
     pilot_transport_set_receiver (link->transport, NULL, NULL, NULL);
     g_clear_signal_handler (&link->writable_handler, link->transport);
     g_clear_signal_handler (&link->failed_handler, link->transport);
+    g_clear_signal_handler (&link->trouble_handler, link->transport);
+    pilot_transport_set_prover (link->transport, NULL, NULL);
     g_clear_pointer (&link->watch, pilot_poller_remove);
     g_clear_object (&link->transport);
   }
@@ -331,6 +353,43 @@ pilot_driver_get_endpoints (PilotDriver *driver)
     }
   }
   return all;
+}
+
+void
+pilot_driver_reconnect (PilotDriver *driver)
+{
+  for (guint i = 0; i < driver->n_links; i++)
+    pilot_transport_reconnect (driver->links[i].transport);
+}
+
+const char *
+pilot_driver_get_trouble (PilotDriver *driver)
+{
+  const char *first = NULL;
+
+  for (guint i = 0; i < driver->n_links; i++) {
+    const char *trouble = pilot_transport_get_trouble (driver->links[i].transport);
+
+    if (trouble == NULL)
+      return NULL;
+    if (first == NULL)
+      first = trouble;
+  }
+  return first;
+}
+
+gboolean
+pilot_driver_find_relay (PilotDriver *driver, const char *text, PilotEndpoint *endpoint)
+{
+  for (guint i = 0; i < driver->n_links; i++) {
+    Link *link = &driver->links[i];
+
+    if (pilot_transport_get_kind (link->transport) != PILOT_TRANSPORT_RELAY || !pilot_call_parse_endpoint (link->transport, text, endpoint, NULL))
+      continue;
+    endpoint->transport = link->index;
+    return TRUE;
+  }
+  return FALSE;
 }
 
 GVariant *

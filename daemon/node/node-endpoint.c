@@ -24,11 +24,20 @@ listen_address (PilotNode *node, GArray *own)
   const char *configured = pilot_config_get (node->config, "endpoint");
   guint16 port = own->len > 0 ? g_array_index (own, PilotEndpoint, 0).port : 0;
 
+  /* In compat mode there is none; what the beacon sees is a TCP connection. */
+  if (pilot_config_is_compat (node->config))
+    return g_strdup ("0.0.0.0:0");
   if (configured != NULL && *configured != '\0')
     return g_strdup (configured);
   if (!pilot_endpoint_is_none (&node->observed))
     return pilot_endpoint_to_string (&node->observed);
   return g_strdup_printf ("0.0.0.0:%u", port);
+}
+
+gboolean
+pilot_node_is_relay_only (PilotNode *node)
+{
+  return pilot_config_is_compat (node->config) || pilot_config_get_boolean (node->config, "relay_only");
 }
 
 void
@@ -39,7 +48,7 @@ pilot_node_update_profile (PilotNode *node)
   g_autoptr (GStrvBuilder) lan = g_strv_builder_new ();
   const char *owner = pilot_config_get (node->config, "email");
 
-  profile->relay_only = pilot_config_get_boolean (node->config, "relay_only");
+  profile->relay_only = pilot_node_is_relay_only (node);
   for (guint i = 0; i < own->len && !profile->relay_only; i++) {
     const PilotEndpoint *endpoint = &g_array_index (own, PilotEndpoint, i);
 
@@ -75,6 +84,8 @@ pilot_node_observed (PilotNode *node, const PilotEndpoint *endpoint)
   g_autofree char *text = NULL;
   gboolean first = pilot_endpoint_is_none (&node->observed);
 
+  if (pilot_config_is_compat (node->config))
+    return;
   if (pilot_endpoint_equal (&node->observed, endpoint))
     return;
   node->observed = *endpoint;
@@ -148,6 +159,13 @@ resolve_beacon (PilotNode *node)
   g_auto (GStrv) list = NULL;
   PilotEndpoint endpoint;
 
+  if (pilot_config_is_compat (node->config)) {
+    if (pilot_driver_find_relay (node->driver, pilot_config_get (node->config, "compat_beacon"), &endpoint))
+      set_beacon (node, &endpoint);
+    else
+      g_warning ("no transport leads to the compat beacon: see `pilotctl plugins`");
+    return;
+  }
   if (text == NULL || *text == '\0')
     return;
   list = g_strsplit (text, ",", 2);
@@ -180,6 +198,7 @@ on_network_changed (gpointer user_data)
     return;
   node->source = source;
   g_message ("the network has changed: sending from %s now", pilot_endpoint_format (&source, text));
+  pilot_driver_reconnect (node->driver);
   pilot_overlay_network_changed (node->overlay, g_get_monotonic_time ());
   pilot_node_kick (node);
   /* Addresses in the local network are registered too. */
@@ -191,7 +210,7 @@ void
 pilot_node_start_endpoint (PilotNode *node)
 {
   const char *beacon = pilot_config_get (node->config, "beacon");
-  gboolean wait = beacon != NULL && *beacon != '\0';
+  gboolean wait = beacon != NULL && *beacon != '\0' && !pilot_config_is_compat (node->config);
   g_autoptr (GError) error = NULL;
 
   node->network_watch = pilot_network_watch_new (on_network_changed, node, &error);

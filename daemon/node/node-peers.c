@@ -167,7 +167,8 @@ pilot_node_get_statistics (PilotNode *node)
   Count count = { 0 };
   g_autoptr (GPtrArray) pending = NULL;
   const char *email = pilot_config_get (node->config, "email");
-  const char *beacon = pilot_config_get (node->config, "beacon");
+  gboolean compat = pilot_config_is_compat (node->config);
+  const char *beacon = pilot_config_get (node->config, compat ? "compat_beacon" : "beacon");
 
   if (node->overlay == NULL || node->trust == NULL)
     return g_variant_dict_end (&dict);
@@ -186,7 +187,7 @@ pilot_node_get_statistics (PilotNode *node)
   g_variant_dict_insert (&dict, "identity", "b", TRUE);
   g_variant_dict_insert (&dict, "email", "s", email != NULL ? email : "");
   g_variant_dict_insert (&dict, "beacon_addr", "s", beacon != NULL ? beacon : "");
-  g_variant_dict_insert (&dict, "transport", "s", "udp");
+  g_variant_dict_insert (&dict, "transport", "s", compat ? "compat" : "udp");
   g_variant_dict_insert (&dict, "bytes_sent", "t", stats.bytes_sent);
   g_variant_dict_insert (&dict, "bytes_recv", "t", stats.bytes_received);
   g_variant_dict_insert (&dict, "pkts_sent", "t", stats.datagrams_sent);

@@ -56,6 +56,7 @@ struct _PilotNode {
   PilotOverlay *overlay;
   PilotDriver *driver;
   PilotRegistryClient *registry;
+  char *registry_address; /* of that one: in compat mode another than the configured */
   PilotRegistrySession *session;
   PilotTrust *trust;
   PilotAccess *access;
@@ -88,7 +89,12 @@ void pilot_node_datagram (PilotNode *node, const PilotEvent *event);
 /* node-resolve.c */
 gboolean pilot_node_is_hostname (const char *text);
 
+/* node-registry.c: which registry, and how. @address (out) (transfer full): where it is. */
+PilotRegistryClient *pilot_node_make_registry_client (PilotConfig *config, char **address, GError **error);
+
 /* node-endpoint.c: where we and the beacon are */
+/* Nobody is to learn our address, or there is none. */
+gboolean pilot_node_is_relay_only (PilotNode *node);
 void pilot_node_start_endpoint (PilotNode *node);
 void pilot_node_stop_endpoint (PilotNode *node);
 void pilot_node_update_profile (PilotNode *node);

@@ -72,8 +72,9 @@ static void
 on_registered (PilotRegistrySession *session, guint id, PilotNode *node)
 {
   g_autoptr (GError) error = NULL;
+  gboolean is_new = id != node->id;
 
-  if (id != node->id) {
+  if (is_new) {
     if (node->id != 0)
       g_warning ("the registry gave this node a new id: %u instead of %u; peers have to be asked for trust again", id, node->id);
     node->id = id;
@@ -81,6 +82,9 @@ on_registered (PilotRegistrySession *session, guint id, PilotNode *node)
     if (!pilot_node_state_set_node (node->state, id, &error))
       g_warning ("the node id is not remembered: %s", error->message);
   }
+  /* With the id it had before a relay may be logged in already. */
+  if (is_new || pilot_driver_get_trouble (node->driver) != NULL)
+    pilot_driver_reconnect (node->driver);
   pilot_overlay_discover (node->overlay, g_get_monotonic_time ());
   pilot_trust_registered (node->trust);
   pilot_node_kick (node);
@@ -93,31 +97,12 @@ on_state_changed (PilotRegistrySession *session, PilotNode *node)
   g_signal_emit (node, signals[SIGNAL_CHANGED], 0);
 }
 
-/* There is no built-in address: nobody is contacted whom the user did not name. */
-static gboolean
-check_registry (PilotNode *node, GError **error)
-{
-  const char *address = pilot_config_get (node->config, "registry");
-
-  if (address != NULL && *address != '\0')
-    return TRUE;
-  g_set_error_literal (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT, "no registry is configured");
-  if (error != NULL)
-    pilot_error_set_hint (*error, "say where it is: `pilotctl init --registry HOST:9000 --beacon HOST:9001`, or --registry");
-  return FALSE;
-}
-
 static gboolean
 make_registry (PilotNode *node, GError **error)
 {
-  const char *address = pilot_config_get (node->config, "registry");
-  const char *trust = pilot_config_get (node->config, "registry_trust");
   gint64 keepalive = pilot_config_get_int (node->config, "keepalive");
-  PilotRegistryTls tls = PILOT_REGISTRY_TLS_NONE;
 
-  if (pilot_config_get_boolean (node->config, "registry_tls"))
-    tls = g_strcmp0 (trust, "system") == 0 ? PILOT_REGISTRY_TLS_SYSTEM : PILOT_REGISTRY_TLS_PINNED;
-  node->registry = pilot_registry_client_new (address, tls, pilot_config_get (node->config, "registry_fingerprint"), error);
+  node->registry = pilot_node_make_registry_client (node->config, &node->registry_address, error);
   if (node->registry == NULL)
     return FALSE;
   node->session = pilot_registry_session_new (node->registry, &node->identity, (keepalive > 0 ? CLAMP (keepalive, 1, 3600) : 60) * 1000);
@@ -132,6 +117,41 @@ static void
 engine_random (guint8 *out, gsize length, gpointer user_data)
 {
   pilot_crypto_random (out, length);
+}
+
+/* What a relay asks, and nothing else, is signed: digits of a time and of a nonce (beacon-and-nat.md section 7.2). */
+static gboolean
+prove (PilotTransport *transport, const gchar *challenge, PilotTransportProof *proof, gpointer user_data, GError **error)
+{
+  PilotNode *node = user_data;
+  g_autofree char *text = NULL;
+  gsize length = strlen (challenge);
+
+  if (node->id == 0) {
+    g_set_error_literal (error, PILOT_ERROR, PILOT_ERROR_NOT_RUNNING, "this node is not registered yet");
+    return FALSE;
+  }
+  if (length == 0 || length > 128 || strspn (challenge, "0123456789abcdef:") != length) {
+    g_set_error_literal (error, PILOT_ERROR, PILOT_ERROR_CORRUPT, "the relay asks for a signature of what is no challenge");
+    return FALSE;
+  }
+  text = g_strdup_printf ("compat_auth:%u:%s", node->id, challenge);
+  proof->node = node->id;
+  memcpy (proof->public_key, node->identity.public_key, sizeof proof->public_key);
+  pilot_ed25519_sign (node->identity.seed, node->identity.public_key, text, strlen (text), proof->signature);
+  return TRUE;
+}
+
+static void
+on_trouble_changed (gpointer user_data)
+{
+  PilotNode *node = user_data;
+
+  /* The beacon knows nobody it has just begun to listen to. */
+  if (pilot_driver_get_trouble (node->driver) == NULL)
+    pilot_overlay_discover (node->overlay, g_get_monotonic_time ());
+  pilot_node_kick (node);
+  g_signal_emit (node, signals[SIGNAL_CHANGED], 0);
 }
 
 static char *
@@ -204,11 +224,12 @@ make_engine (PilotNode *node)
 
   config.extensions = pilot_config_get_boolean (node->config, "extensions");
   config.congestion = pilot_config_get (node->config, "congestion");
-  config.relay_only = pilot_config_get_boolean (node->config, "relay_only");
+  config.relay_only = pilot_node_is_relay_only (node);
   memcpy (config.ed25519_seed, node->identity.seed, sizeof config.ed25519_seed);
   node->overlay = pilot_overlay_new (&config, &host, g_get_monotonic_time ());
   pilot_crypto_wipe (&config, sizeof config);
   node->driver = pilot_driver_new (node->poller, node->plugins, node->overlay, pilot_node_on_event, node);
+  pilot_driver_set_login (node->driver, prove, on_trouble_changed);
 }
 
 static gboolean
@@ -216,7 +237,7 @@ start (PilotNode *node, GError **error)
 {
   const char *hostname = pilot_config_get (node->config, "hostname");
 
-  if (!check_registry (node, error) || !check_congestion (node, error) || !open_state (node, error) || !make_registry (node, error) || !make_trust (node, error))
+  if (!check_congestion (node, error) || !open_state (node, error) || !make_registry (node, error) || !make_trust (node, error))
     return FALSE;
   node->hostname = g_strdup (hostname != NULL ? hostname : "");
   node->is_public = pilot_config_get_boolean (node->config, "public");
@@ -226,6 +247,8 @@ start (PilotNode *node, GError **error)
   node->started = g_get_real_time () / G_USEC_PER_SEC;
   node->running = TRUE;
   pilot_node_start_endpoint (node);
+  if (node->id != 0)
+    pilot_driver_reconnect (node->driver);
   return TRUE;
 }
 
@@ -337,16 +360,31 @@ pilot_node_get_public_key (PilotNode *node)
   return node->public_key != NULL ? node->public_key : "";
 }
 
+static const char *
+get_trouble (PilotNode *node)
+{
+  return node->driver != NULL ? pilot_driver_get_trouble (node->driver) : NULL;
+}
+
+const char *
+pilot_node_get_registry_address (PilotNode *node)
+{
+  return node->registry_address != NULL ? node->registry_address : "";
+}
+
 const char *
 pilot_node_get_state (PilotNode *node)
 {
-  return node->session != NULL && pilot_registry_session_is_online (node->session) ? "online" : "connecting";
+  return node->session != NULL && pilot_registry_session_is_online (node->session) && get_trouble (node) == NULL ? "online" : "connecting";
 }
 
 const char *
 pilot_node_get_state_detail (PilotNode *node)
 {
-  return node->session != NULL ? pilot_registry_session_get_detail (node->session) : "";
+  const char *detail = node->session != NULL ? pilot_registry_session_get_detail (node->session) : "";
+  const char *trouble = get_trouble (node);
+
+  return *detail == '\0' && trouble != NULL ? trouble : detail;
 }
 
 gboolean
@@ -620,6 +658,7 @@ pilot_node_finalize (GObject *object)
   pilot_identity_clear (&node->identity);
   g_free (node->public_key);
   g_free (node->hostname);
+  g_free (node->registry_address);
   g_hash_table_unref (node->peers);
   g_hash_table_unref (node->services);
   g_hash_table_unref (node->datagram_ports);

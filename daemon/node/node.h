@@ -34,6 +34,8 @@ guint32 pilot_node_get_id (PilotNode *node);               /* 0 until registered
 const char *pilot_node_get_hostname (PilotNode *node);     /* "" = none */
 const char *pilot_node_get_endpoint (PilotNode *node);     /* where the registry says we are; "" = not registered yet */
 const char *pilot_node_get_public_key (PilotNode *node);   /* base64 */
+/* The registry in use: "host:port". */
+const char *pilot_node_get_registry_address (PilotNode *node);
 const char *pilot_node_get_state (PilotNode *node);        /* "connecting", "online" */
 const char *pilot_node_get_state_detail (PilotNode *node); /* why it is not online; "" = nothing to say */
 gboolean pilot_node_get_public (PilotNode *node);

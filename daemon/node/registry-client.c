@@ -28,6 +28,7 @@ struct _PilotRegistryClient {
   char *address;
   PilotRegistryTls tls;
   char *fingerprint;
+  GProxyResolver *proxy; /* (nullable) */
 
   GQueue queue;  /* Call, those not sent yet */
   Call *current; /* the one on the connection */
@@ -337,7 +338,9 @@ connect_now (PilotRegistryClient *client)
   client->connecting = TRUE;
   client->io = g_cancellable_new ();
   socket_client = g_socket_client_new ();
-  g_socket_client_set_enable_proxy (socket_client, FALSE);
+  g_socket_client_set_enable_proxy (socket_client, client->proxy != NULL);
+  if (client->proxy != NULL)
+    g_socket_client_set_proxy_resolver (socket_client, client->proxy);
   g_socket_client_set_timeout (socket_client, CONNECT_TIMEOUT);
   if (client->tls != PILOT_REGISTRY_TLS_NONE) {
     g_socket_client_set_tls (socket_client, TRUE);
@@ -555,6 +558,14 @@ pilot_registry_client_new (const char *address, PilotRegistryTls tls, const char
   return client;
 }
 
+void
+pilot_registry_client_set_proxy (PilotRegistryClient *client, const char *url)
+{
+  g_clear_object (&client->proxy);
+  if (url != NULL)
+    client->proxy = g_simple_proxy_resolver_new (url, NULL);
+}
+
 static void
 pilot_registry_client_dispose (GObject *object)
 {
@@ -569,6 +580,7 @@ pilot_registry_client_finalize (GObject *object)
 
   g_free (client->address);
   g_free (client->fingerprint);
+  g_clear_object (&client->proxy);
   g_free (client->reason);
   G_OBJECT_CLASS (pilot_registry_client_parent_class)->finalize (object);
 }

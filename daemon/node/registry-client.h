@@ -28,6 +28,8 @@ G_DECLARE_FINAL_TYPE (PilotRegistryClient, pilot_registry_client, PILOT, REGISTR
 
 /* @address "host:port". @fingerprint: 64 hex digits, for PINNED. INVALID_ARGUMENT when one of them makes no sense. */
 PilotRegistryClient *pilot_registry_client_new (const char *address, PilotRegistryTls tls, const char *fingerprint, GError **error);
+/* Connects through this HTTP proxy from now on, NULL = directly. The registry's name is told to it as it is. */
+void pilot_registry_client_set_proxy (PilotRegistryClient *client, const char *url);
 /* Ends the connection; every call in progress ends with CANCELLED. Nothing is dialled after that. */
 void pilot_registry_client_close (PilotRegistryClient *client);
 /* Drops the connection (the network changed): the request that stands on it is sent again on a new one. */

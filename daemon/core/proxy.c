@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "daemon/core/proxy.h"
+
+#include <string.h>
+
+#include "libpilot/pilot-error.h"
+
+#define URL_FLAGS (G_URI_FLAGS_HAS_PASSWORD | G_URI_FLAGS_ENCODED)
+
+static gboolean
+is_proxy_url (const char *text)
+{
+  g_autoptr (GUri) url = g_uri_parse (text, URL_FLAGS, NULL);
+
+  return url != NULL && g_str_equal (g_uri_get_scheme (url), "http") && g_uri_get_host (url) != NULL && *g_uri_get_host (url) != '\0';
+}
+
+gboolean
+pilot_proxy_check (PilotConfig *config, GError **error)
+{
+  const char *value = pilot_config_get (config, "proxy");
+
+  if (g_str_equal (value, "auto") || g_str_equal (value, "off") || is_proxy_url (value))
+    return TRUE;
+  /* Not quoted: it may be a URL with a slip and a password in it. */
+  g_set_error_literal (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT, "the proxy is not auto, off or http://[USER:PASSWORD@]HOST:PORT");
+  return FALSE;
+}
+
+static gboolean
+is_loopback (const char *host)
+{
+  g_autoptr (GInetAddress) address = g_inet_address_new_from_string (host);
+
+  if (address != NULL)
+    return g_inet_address_get_is_loopback (address);
+  return g_ascii_strcasecmp (host, "localhost") == 0 || g_str_has_suffix (host, ".localhost");
+}
+
+/* One entry of NO_PROXY: "*", a domain with everything below it, an address, a network. */
+static gboolean
+is_exempted_by (const char *host, const char *entry)
+{
+  g_autoptr (GInetAddress) address = g_inet_address_new_from_string (host);
+  g_autoptr (GInetAddressMask) mask = NULL;
+  gsize length, domain;
+
+  if (g_str_equal (entry, "*"))
+    return TRUE;
+  if (address != NULL) {
+    mask = g_inet_address_mask_new_from_string (entry, NULL);
+    return mask != NULL && g_inet_address_mask_matches (mask, address);
+  }
+  entry += *entry == '.';
+  length = strlen (host);
+  domain = strlen (entry);
+  if (domain == 0 || length < domain || g_ascii_strcasecmp (host + length - domain, entry) != 0)
+    return FALSE;
+  return length == domain || host[length - domain - 1] == '.';
+}
+
+static const char *
+get_environment (const char *upper, const char *lower)
+{
+  const char *value = g_getenv (upper);
+
+  if (value == NULL || *value == '\0')
+    value = g_getenv (lower);
+  return value != NULL && *value != '\0' ? value : NULL;
+}
+
+static gboolean
+is_exempted (const char *host)
+{
+  const char *list = get_environment ("NO_PROXY", "no_proxy");
+  g_auto (GStrv) entries = list != NULL ? g_strsplit (list, ",", -1) : NULL;
+
+  for (guint i = 0; entries != NULL && entries[i] != NULL; i++)
+    if (is_exempted_by (host, g_strstrip (entries[i])))
+      return TRUE;
+  return FALSE;
+}
+
+static char *
+find_in_environment (const char *host)
+{
+  const char *value = get_environment ("HTTPS_PROXY", "https_proxy");
+  g_autofree char *url = NULL;
+
+  if (value == NULL)
+    value = get_environment ("ALL_PROXY", "all_proxy");
+  if (value == NULL || is_exempted (host))
+    return NULL;
+  url = strstr (value, "://") != NULL ? g_strdup (value) : g_strconcat ("http://", value, NULL);
+  if (is_proxy_url (url))
+    return g_steal_pointer (&url);
+  g_warning_once ("the proxy named by the environment is not of the form http://[USER:PASSWORD@]HOST:PORT and is not used");
+  return NULL;
+}
+
+char *
+pilot_proxy_find (PilotConfig *config, const char *host, gboolean compat)
+{
+  const char *value = pilot_config_get (config, "proxy");
+
+  if (g_str_equal (value, "off") || is_loopback (host))
+    return NULL;
+  if (!g_str_equal (value, "auto"))
+    return g_strdup (value);
+  return compat ? find_in_environment (host) : NULL;
+}
+
+char *
+pilot_proxy_redact (const char *url)
+{
+  const char *at = strrchr (url, '@'), *scheme = strstr (url, "://");
+
+  if (at == NULL)
+    return g_strdup (url);
+  return g_strdup_printf ("%.*s***%s", scheme != NULL ? (int) (scheme + 3 - url) : 0, url, at);
+}

@@ -1,0 +1,397 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "daemon/core/transport-choice.h"
+
+#include <string.h>
+
+#include "daemon/core/proxy.h"
+#include "libpilot/pilot-endpoint.h"
+#include "libpilot/pilot-error.h"
+#include "protocol/beacon-message.h"
+
+/* Two attempts of that. */
+#define DISCOVER_WAIT 750 /* milliseconds */
+#define DISCOVER_ATTEMPTS 2
+#define PROBE_TIMEOUT 8 /* seconds, for all of it */
+#define MAX_ANSWER 512
+
+typedef struct {
+  PilotConfig *config;
+  gboolean decided;
+  GUri *url;          /* of the compat beacon */
+  GCancellable *step; /* of what goes on now */
+  gboolean proxied;
+  guint timer;
+
+  PilotEndpoint beacon;
+  GSocket *socket;
+  GSource *socket_source;
+  guint attempts;
+
+  GIOStream *stream;
+  char *request;
+  char answer[MAX_ANSWER]; /* what has come of it, and zeros */
+} Choice;
+
+static void
+choice_free (Choice *choice)
+{
+  if (choice->socket_source != NULL)
+    g_source_destroy (choice->socket_source);
+  g_clear_pointer (&choice->socket_source, g_source_unref);
+  g_clear_handle_id (&choice->timer, g_source_remove);
+  g_cancellable_cancel (choice->step);
+  g_clear_object (&choice->step);
+  g_clear_object (&choice->socket);
+  if (choice->stream != NULL)
+    g_io_stream_close_async (choice->stream, G_PRIORITY_DEFAULT, NULL, NULL, NULL);
+  g_clear_object (&choice->stream);
+  g_clear_pointer (&choice->url, g_uri_unref);
+  g_object_unref (choice->config);
+  g_free (choice->request);
+  g_free (choice);
+}
+
+/* The task's data; callbacks of a step hold the task. */
+static Choice *
+choice_of (GTask *task)
+{
+  return g_task_get_task_data (task);
+}
+
+static void
+end_step (Choice *choice)
+{
+  if (choice->socket_source != NULL)
+    g_source_destroy (choice->socket_source);
+  g_clear_pointer (&choice->socket_source, g_source_unref);
+  g_clear_handle_id (&choice->timer, g_source_remove);
+  g_cancellable_cancel (choice->step);
+  g_clear_object (&choice->step);
+  choice->step = g_cancellable_new ();
+}
+
+/* Drops the hold on the task that it has while it is undecided. */
+static void
+decide (GTask *task, const char *transport, const char *why)
+{
+  Choice *choice = choice_of (task);
+
+  end_step (choice);
+  choice->decided = TRUE;
+  g_message ("transport: %s (%s)", transport, why);
+  g_task_return_pointer (task, g_strdup (transport), g_free);
+  g_object_unref (task);
+}
+
+/* --- the compat beacon over TCP --- */
+
+/* "HTTP/1.1 426 …": a beacon that would like us to upgrade, and no other server. */
+static void
+judge_answer (GTask *task)
+{
+  Choice *choice = choice_of (task);
+
+  if (g_str_has_prefix (choice->answer, "HTTP/1.") && strncmp (choice->answer + strcspn (choice->answer, " "), " 426", 4) == 0)
+    decide (task, "compat", "no answer over UDP, and the compat beacon is there");
+  else
+    decide (task, "udp", "no answer over UDP, but none from a compat beacon either");
+}
+
+static void
+on_answer (GObject *source, GAsyncResult *result, gpointer user_data)
+{
+  g_autoptr (GTask) task = user_data;
+
+  /* An error behind the status line does not matter. */
+  g_input_stream_read_all_finish (G_INPUT_STREAM (source), result, NULL, NULL);
+  if (!choice_of (task)->decided)
+    judge_answer (task);
+}
+
+static void
+on_request (GObject *source, GAsyncResult *result, gpointer user_data)
+{
+  g_autoptr (GTask) task = user_data;
+  Choice *choice = choice_of (task);
+
+  if (choice->decided)
+    return;
+  if (!g_output_stream_write_all_finish (G_OUTPUT_STREAM (source), result, NULL, NULL))
+    judge_answer (task);
+  else
+    g_input_stream_read_all_async (g_io_stream_get_input_stream (choice->stream), choice->answer, MAX_ANSWER - 1, G_PRIORITY_DEFAULT, choice->step,
+                                   on_answer, g_object_ref (task));
+}
+
+static void
+give_up_dialling (GTask *task)
+{
+  if (choice_of (task)->proxied)
+    /* Nothing goes past a proxy that somebody has set (notes, 8.4). */
+    decide (task, "compat", "no answer over UDP, and there is a proxy to go through");
+  else
+    decide (task, "udp", "no answer over UDP, but the compat beacon is not reached either");
+}
+
+static void
+on_dialled (GObject *source, GAsyncResult *result, gpointer user_data)
+{
+  g_autoptr (GTask) task = user_data;
+  g_autoptr (GError) error = NULL;
+  g_autoptr (GSocketConnection) connection = g_socket_client_connect_to_host_finish (G_SOCKET_CLIENT (source), result, &error);
+  Choice *choice = choice_of (task);
+
+  if (choice->decided)
+    return;
+  if (connection == NULL) {
+    g_debug ("compat beacon: %s", error->message);
+    give_up_dialling (task);
+    return;
+  }
+  choice->stream = G_IO_STREAM (g_steal_pointer (&connection));
+  choice->request = g_strdup_printf ("GET %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: pilot-daemon/transport-auto\r\nConnection: close\r\n\r\n",
+                                     g_uri_get_path (choice->url), g_uri_get_host (choice->url));
+  g_output_stream_write_all_async (g_io_stream_get_output_stream (choice->stream), choice->request, strlen (choice->request), G_PRIORITY_DEFAULT,
+                                   choice->step, on_request, g_object_ref (task));
+}
+
+/* Nothing is told to the server here; whom it takes for whom is checked when the node logs in. */
+static gboolean
+on_accept_certificate (GTlsConnection *connection, GTlsCertificate *certificate, GTlsCertificateFlags errors, gpointer user_data)
+{
+  return TRUE;
+}
+
+static void
+on_client_event (GSocketClient *client, GSocketClientEvent event, GSocketConnectable *connectable, GIOStream *connection, gpointer user_data)
+{
+  if (event == G_SOCKET_CLIENT_TLS_HANDSHAKING)
+    g_signal_connect (connection, "accept-certificate", G_CALLBACK (on_accept_certificate), NULL);
+}
+
+static gboolean
+on_probe_timeout (gpointer user_data)
+{
+  GTask *task = user_data;
+  Choice *choice = choice_of (task);
+
+  choice->timer = 0;
+  if (choice->stream == NULL)
+    give_up_dialling (task);
+  else
+    judge_answer (task);
+  return G_SOURCE_REMOVE;
+}
+
+static void
+probe (GTask *task)
+{
+  Choice *choice = choice_of (task);
+  const char *host = g_uri_get_host (choice->url);
+  g_autofree char *proxy = pilot_proxy_find (choice->config, host, TRUE);
+  g_autoptr (GProxyResolver) resolver = g_simple_proxy_resolver_new (proxy, NULL);
+  g_autoptr (GSocketClient) client = g_socket_client_new ();
+  g_autofree char *address = pilot_config_get_compat_address (choice->config);
+
+  end_step (choice);
+  choice->proxied = proxy != NULL;
+  choice->timer = g_timeout_add_seconds (PROBE_TIMEOUT, on_probe_timeout, task);
+  g_socket_client_set_proxy_resolver (client, resolver);
+  g_socket_client_set_tls (client, TRUE);
+  g_signal_connect (client, "event", G_CALLBACK (on_client_event), NULL);
+  g_socket_client_connect_to_host_async (client, address, 443, choice->step, on_dialled, g_object_ref (task));
+}
+
+/* --- the beacon over UDP --- */
+
+static gboolean on_discover_timeout (gpointer user_data);
+
+/* FALSE: there is no way to it. */
+static gboolean
+send_discover (GTask *task)
+{
+  Choice *choice = choice_of (task);
+  const PilotBeaconMessage message = { .type = PILOT_BEACON_DISCOVER, .node = 0 };
+  guint8 data[PILOT_BEACON_DISCOVER_SIZE];
+  gsize length = pilot_beacon_message_encode (&message, data, sizeof data);
+
+  choice->attempts++;
+  choice->timer = g_timeout_add (DISCOVER_WAIT, on_discover_timeout, task);
+  return g_socket_send (choice->socket, (const char *) data, length, NULL, NULL) == (gssize) length;
+}
+
+static gboolean
+on_discover_timeout (gpointer user_data)
+{
+  GTask *task = user_data;
+  Choice *choice = choice_of (task);
+
+  choice->timer = 0;
+  if (choice->attempts < DISCOVER_ATTEMPTS && choice->socket != NULL)
+    send_discover (task); /* whatever becomes of it, the timer runs */
+  else
+    probe (task);
+  return G_SOURCE_REMOVE;
+}
+
+static gboolean
+on_reply (GSocket *socket, GIOCondition condition, gpointer user_data)
+{
+  GTask *task = user_data;
+  PilotBeaconMessage message;
+  guint8 data[64];
+  gssize length = g_socket_receive (socket, (char *) data, sizeof data, NULL, NULL);
+
+  /* The socket is connected: nobody else is heard. An ICMP error is an answer of somebody, but not of a beacon. */
+  if (length <= 0 || !pilot_beacon_message_decode (&message, data, (gsize) length) || message.type != PILOT_BEACON_DISCOVER_REPLY)
+    return G_SOURCE_CONTINUE;
+  decide (task, "udp", "the beacon answers");
+  return G_SOURCE_REMOVE;
+}
+
+/* The timer that runs goes on when there is no socket: the beacon gets its time. */
+static void
+ask_beacon (GTask *task, GSocketAddress *address)
+{
+  Choice *choice = choice_of (task);
+  g_autoptr (GError) error = NULL;
+
+  choice->socket = g_socket_new (g_socket_address_get_family (address), G_SOCKET_TYPE_DATAGRAM, G_SOCKET_PROTOCOL_UDP, &error);
+  if (choice->socket == NULL || !g_socket_connect (choice->socket, address, NULL, &error)) {
+    g_debug ("beacon: %s", error->message);
+    g_clear_object (&choice->socket);
+    probe (task);
+    return;
+  }
+  g_socket_set_blocking (choice->socket, FALSE);
+  choice->socket_source = g_socket_create_source (choice->socket, G_IO_IN, NULL);
+  g_source_set_callback (choice->socket_source, G_SOURCE_FUNC (on_reply), task, NULL);
+  g_source_attach (choice->socket_source, g_main_context_get_thread_default ());
+  g_clear_handle_id (&choice->timer, g_source_remove);
+  send_discover (task);
+}
+
+static void
+on_beacon_address (GObject *source, GAsyncResult *result, gpointer user_data)
+{
+  g_autoptr (GTask) task = user_data;
+  g_autoptr (GError) error = NULL;
+  g_autoptr (GSocketAddress) address = g_socket_address_enumerator_next_finish (G_SOCKET_ADDRESS_ENUMERATOR (source), result, &error);
+  Choice *choice = choice_of (task);
+
+  /* Too late: the time for names is over, and so is its step. */
+  if (choice->decided || choice->attempts > 0)
+    return;
+  if (address != NULL)
+    ask_beacon (task, address);
+  else
+    probe (task);
+}
+
+static gboolean
+on_lookup_timeout (gpointer user_data)
+{
+  GTask *task = user_data;
+  Choice *choice = choice_of (task);
+
+  choice->timer = 0;
+  choice->attempts = DISCOVER_ATTEMPTS;
+  probe (task);
+  return G_SOURCE_REMOVE;
+}
+
+static void
+find_beacon (GTask *task)
+{
+  Choice *choice = choice_of (task);
+  const char *beacons = pilot_config_get (choice->config, "beacon");
+  g_auto (GStrv) list = g_strsplit (beacons != NULL ? beacons : "", ",", 2);
+  g_autoptr (GSocketConnectable) connectable = NULL;
+  g_autoptr (GSocketAddressEnumerator) enumerator = NULL;
+
+  connectable = list[0] != NULL && *g_strstrip (list[0]) != '\0' ? g_network_address_parse (list[0], 9001, NULL) : NULL;
+  if (connectable == NULL) {
+    choice->attempts = DISCOVER_ATTEMPTS;
+    probe (task);
+    return;
+  }
+  choice->timer = g_timeout_add (DISCOVER_ATTEMPTS * DISCOVER_WAIT, on_lookup_timeout, task);
+  enumerator = g_socket_connectable_enumerate (connectable);
+  g_socket_address_enumerator_next_async (enumerator, choice->step, on_beacon_address, g_object_ref (task));
+}
+
+/* --- what is configured --- */
+
+static gboolean
+fail_invalid (GTask *task, const char *what, const char *hint)
+{
+  GError *error = g_error_new_literal (PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT, what);
+
+  if (hint != NULL)
+    pilot_error_set_hint (error, "%s", hint);
+  g_task_return_error (task, error);
+  return FALSE;
+}
+
+/* Sound, as far as can be told without asking anybody. */
+static gboolean
+check (GTask *task, PilotConfig *config, const char *transport, GUri **url)
+{
+  const char *compat_beacon = pilot_config_get (config, "compat_beacon"), *trust = pilot_config_get (config, "tls_trust");
+  GError *error = NULL;
+
+  if (!g_str_equal (transport, "udp") && !g_str_equal (transport, "compat") && !g_str_equal (transport, "auto"))
+    return fail_invalid (task, "the transport is not udp, compat or auto", NULL);
+  if (trust != NULL && *trust != '\0' && !g_str_equal (trust, "system") && !g_str_equal (trust, "pinned"))
+    return fail_invalid (task, "tls_trust is not system or pinned", NULL);
+  if (!pilot_proxy_check (config, &error)) {
+    g_task_return_error (task, error);
+    return FALSE;
+  }
+  if (compat_beacon != NULL && *compat_beacon != '\0') {
+    *url = g_uri_parse (compat_beacon, G_URI_FLAGS_NONE, NULL);
+    if (*url == NULL || !g_str_equal (g_uri_get_scheme (*url), "wss") || g_uri_get_host (*url) == NULL || *g_uri_get_host (*url) == '\0')
+      return fail_invalid (task, "the compat beacon is not of the form wss://HOST[:PORT]/v1/compat", NULL);
+  }
+  if (*url == NULL && g_str_equal (transport, "compat"))
+    return fail_invalid (task, "compat mode needs the address of a beacon", "say where it is: --compat-beacon wss://HOST/v1/compat");
+  return TRUE;
+}
+
+void
+pilot_transport_choose_async (PilotConfig *config, GCancellable *cancellable, GAsyncReadyCallback callback, gpointer user_data)
+{
+  g_autoptr (GTask) task = g_task_new (config, cancellable, callback, user_data);
+  const char *transport = pilot_config_get (config, "transport");
+  Choice *choice = g_new0 (Choice, 1);
+
+  choice->config = g_object_ref (config);
+  choice->step = g_cancellable_new ();
+  g_task_set_task_data (task, choice, (GDestroyNotify) choice_free);
+  if (!check (task, config, transport, &choice->url))
+    return;
+  if (!g_str_equal (transport, "auto")) {
+    g_task_return_pointer (task, g_strdup (transport), g_free);
+    return;
+  }
+  g_object_ref (task); /* decide() drops it */
+  if (choice->url == NULL)
+    decide (task, "udp", "no compat beacon is configured");
+  else if (pilot_config_is_set (config, "registry_tls") && !pilot_config_get_boolean (config, "registry_tls"))
+    decide (task, "udp", "the registry is to be used without TLS");
+  else
+    find_beacon (task);
+}
+
+gboolean
+pilot_transport_choose_finish (PilotConfig *config, GAsyncResult *result, GError **error)
+{
+  g_autofree char *transport = NULL;
+
+  g_return_val_if_fail (g_task_is_valid (result, config), FALSE);
+  transport = g_task_propagate_pointer (G_TASK (result), error);
+  if (transport == NULL)
+    return FALSE;
+  pilot_config_set_compat (config, g_str_equal (transport, "compat"));
+  return TRUE;
+}
