@@ -2,6 +2,17 @@
 #include "pilotctl/config-file.h"
 #include "pilotctl/output.h"
 
+#include <string.h>
+
+/* What is shown of a value: nothing of a token, nor of a proxy's URL with a password in it. */
+static const char *
+shown (const char *key, const char *value)
+{
+  gboolean secret = g_str_has_suffix (key, "token") || g_str_has_suffix (key, "secret") || (g_str_equal (key, "proxy") && strchr (value, '@') != NULL);
+
+  return secret ? "********" : value;
+}
+
 static int
 set (Invocation *invocation, JsonObject *document, const char *assignment)
 {
@@ -14,10 +25,10 @@ set (Invocation *invocation, JsonObject *document, const char *assignment)
   if (!config_file_set (document, parts[0], parts[1], &error) || !config_file_save (document, &error))
     return output_error (invocation, error);
   if (!invocation->json)
-    g_print (_("%s = %s (the daemon reads it at its next start)\n"), parts[0], parts[1]);
+    g_print (_("%s = %s (the daemon reads it at its next start)\n"), parts[0], shown (parts[0], parts[1]));
   g_variant_dict_init (&data, NULL);
   g_variant_dict_insert (&data, "key", "s", parts[0]);
-  g_variant_dict_insert (&data, "value", "s", parts[1]);
+  g_variant_dict_insert (&data, "value", "s", shown (parts[0], parts[1]));
   return output_ok (invocation, g_variant_dict_end (&data));
 }
 
@@ -51,7 +62,6 @@ command_config (Invocation *invocation)
   for (GList *link = members; link != NULL; link = link->next) {
     JsonNode *node = json_object_get_member (document, link->data);
     g_autofree char *text = json_to_string (node, FALSE);
-    gboolean secret = g_str_has_suffix (link->data, "token") || g_str_has_suffix (link->data, "secret");
 
     /* What is no value (plugins and the like) is shown as the text it is. */
     if (JSON_NODE_HOLDS_VALUE (node) && json_node_get_value_type (node) == G_TYPE_STRING) {
@@ -59,8 +69,8 @@ command_config (Invocation *invocation)
       text = json_node_dup_string (node);
     }
     if (!invocation->json)
-      g_print ("%-22s %s\n", (char *) link->data, secret ? "********" : text);
-    g_variant_dict_insert (&data, link->data, "s", secret ? "********" : text);
+      g_print ("%-22s %s\n", (char *) link->data, shown (link->data, text));
+    g_variant_dict_insert (&data, link->data, "s", shown (link->data, text));
   }
   return output_ok (invocation, g_variant_dict_end (&data));
 }

@@ -15,6 +15,8 @@
 
 #define POLL_US 50000
 #define STOP_SECONDS 10
+#define START_SECONDS 15
+#define COMPAT_SECONDS 30
 /* How long a start waits for the registry once the daemon itself is up: it goes on connecting without us. */
 #define ONLINE_SECONDS 5
 
@@ -199,6 +201,7 @@ report_start (Invocation *invocation, Start *start, Client *client)
 {
   g_autofree char *address = node_property (client, "Address"), *hostname = node_property (client, "Hostname");
   g_autofree char *state = node_property (client, "State"), *detail = node_property (client, "StateDetail");
+  g_autofree char *transport = node_property (client, "Transport");
   g_autoptr (GVariant) node = client_get_property (client, "Node", "NodeId", NULL);
   GVariantDict data;
 
@@ -206,6 +209,7 @@ report_start (Invocation *invocation, Start *start, Client *client)
     g_print (_("Daemon running (pid %d)\n"), (int) start->pid);
     g_print (_("  Address:   %s\n  Hostname:  %s\n"), *address != '\0' ? address : _("(not registered yet)"), *hostname != '\0' ? hostname : "-");
     g_print (_("  State:     %s%s%s\n"), state, *detail != '\0' ? " — " : "", detail);
+    g_print (_("  Transport: %s\n"), transport);
     g_print (_("  Socket:    %s\n  Logs:      %s\n"), client_get_place (client), start->log_path);
   }
   g_variant_dict_init (&data, NULL);
@@ -215,9 +219,37 @@ report_start (Invocation *invocation, Start *start, Client *client)
   g_variant_dict_insert (&data, "address", "s", address);
   g_variant_dict_insert (&data, "hostname", "s", hostname);
   g_variant_dict_insert (&data, "state", "s", state);
+  g_variant_dict_insert (&data, "transport", "s", transport);
   g_variant_dict_insert (&data, "socket", "s", client_get_place (client));
   g_variant_dict_insert (&data, "log_file", "s", start->log_path);
   return output_ok (invocation, g_variant_dict_end (&data));
+}
+
+/* The value of an option that stands at *@i, as the next argument or behind "="; NULL = another option. *@i is where it ends. */
+static const char *
+option_value (Invocation *invocation, int *i, const char *option)
+{
+  const char *argument = invocation->argv[*i];
+  gsize length = strlen (option);
+
+  if (g_str_equal (argument, option) && *i + 1 < invocation->argc)
+    return invocation->argv[++*i];
+  return g_str_has_prefix (argument, option) && argument[length] == '=' ? argument + length + 1 : NULL;
+}
+
+/* Compat mode has a proxy and TLS on its way, and "auto" waits for a beacon first. */
+static double
+default_wait (Invocation *invocation)
+{
+  const char *transport = g_getenv ("PILOT_TRANSPORT");
+
+  for (int i = 1; i < invocation->argc; i++) {
+    const char *value = option_value (invocation, &i, "--transport");
+
+    if (value != NULL)
+      transport = value;
+  }
+  return transport != NULL && (g_str_equal (transport, "compat") || g_str_equal (transport, "auto")) ? COMPAT_SECONDS : START_SECONDS;
 }
 
 /* Everything but --json, --bus, --wait and --foreground is the daemon's to understand. */
@@ -228,18 +260,18 @@ daemon_arguments (Invocation *invocation, const char *program, gboolean *foregro
 
   g_ptr_array_add (arguments, g_strdup (program));
   for (int i = 1; i < invocation->argc; i++) {
-    const char *argument = invocation->argv[i];
+    const char *argument = invocation->argv[i], *value;
 
-    if (g_str_equal (argument, "--json"))
+    if ((value = option_value (invocation, &i, "--wait")) != NULL)
+      *wait_seconds = duration_parse (value);
+    else if ((value = option_value (invocation, &i, "--proxy")) != NULL)
+      g_setenv ("PILOT_PROXY", value, TRUE); /* arguments can be read by everybody, and there may be a password in it */
+    else if (g_str_equal (argument, "--json"))
       invocation->json = TRUE;
     else if (g_str_equal (argument, "--foreground"))
       *foreground = TRUE;
     else if (g_str_equal (argument, "--help") || g_str_equal (argument, "-h"))
       *help = TRUE;
-    else if (g_str_equal (argument, "--wait") && i + 1 < invocation->argc)
-      *wait_seconds = duration_parse (invocation->argv[++i]);
-    else if (g_str_has_prefix (argument, "--wait="))
-      *wait_seconds = duration_parse (argument + strlen ("--wait="));
     else
       g_ptr_array_add (arguments, g_strdup (argument));
   }
@@ -255,7 +287,7 @@ command_daemon_start (Invocation *invocation)
   g_autofree char *program = find_daemon (), *first_log = NULL, *pid_text = NULL;
   g_autoptr (Client) running = NULL, client = NULL;
   gboolean foreground = FALSE, help = FALSE;
-  double wait_seconds = 15;
+  double wait_seconds = default_wait (invocation);
   GError *error = NULL;
 
   arguments = daemon_arguments (invocation, program != NULL ? program : "pilotd", &foreground, &wait_seconds, &help);
@@ -399,7 +431,7 @@ command_daemon_status (Invocation *invocation)
   g_variant_dict_insert (&data, "pid_file", "s", path);
   if (client != NULL) {
     g_autofree char *address = node_property (client, "Address"), *hostname = node_property (client, "Hostname");
-    g_autofree char *state = node_property (client, "State");
+    g_autofree char *state = node_property (client, "State"), *transport = node_property (client, "Transport");
 
     node = client_get_property (client, "Node", "NodeId", NULL);
     if (node != NULL)
@@ -408,8 +440,10 @@ command_daemon_status (Invocation *invocation)
     g_variant_dict_insert (&data, "address", "s", address);
     g_variant_dict_insert (&data, "hostname", "s", hostname);
     g_variant_dict_insert (&data, "state", "s", state);
+    g_variant_dict_insert (&data, "transport", "s", transport);
     if (!invocation->json)
-      g_print (_("● pilotd running\n  pid %d, %s, %s, %s\n"), (int) pid, *address != '\0' ? address : "-", state, client_get_place (client));
+      g_print (_("● pilotd running\n  pid %d, %s, %s over %s, %s\n"), (int) pid, *address != '\0' ? address : "-", state, transport,
+               client_get_place (client));
   } else if (!invocation->json) {
     if (pid != 0)
       g_print (_("● pilotd unresponsive (pid %d)\n"), (int) pid);

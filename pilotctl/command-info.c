@@ -14,6 +14,7 @@ static const char *const properties[][2] = {
   { "Pid", "pid" },
   { "Registry", "registry" },
   { "Beacon", "beacon_addr" },
+  { "Transport", "transport" },
 };
 
 static void
@@ -31,6 +32,7 @@ print_text (GVariant *data)
   g_print (_("  Visible:    %s\n"), dict_boolean (data, "public") ? _("public") : _("private"));
   g_print (_("  Public key: %s\n"), dict_string (data, "public_key"));
   g_print (_("  Registry:   %s\n"), dict_string (data, "registry"));
+  g_print (_("  Transport:  %s\n"), dict_string (data, "transport"));
   g_print (_("  Peers:      %d, connections %d, pending requests %d\n"), (int) dict_int (data, "peers"), (int) dict_int (data, "connections"),
            (int) dict_int (data, "handshake_pending_count"));
   g_print (_("  Traffic:    sent %s, received %s\n"), sent, received);

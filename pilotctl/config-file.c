@@ -15,6 +15,7 @@
 /* Those of cli.md 5.2 that mean something to this daemon, and our own. */
 static const char *const keys[] = {
   "beacon",
+  "compat_beacon",
   "email",
   "endpoint",
   "expose_default",
@@ -25,6 +26,7 @@ static const char *const keys[] = {
   "log_format",
   "log_level",
   "no_echo",
+  "proxy",
   "public",
   "registry",
   "registry_fingerprint",
@@ -32,6 +34,8 @@ static const char *const keys[] = {
   "registry_trust",
   "relay_only",
   "socket",
+  "tls_trust",
+  "transport",
 };
 
 char *
