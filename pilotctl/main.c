@@ -56,8 +56,8 @@ command_parse (Invocation *invocation, const GOptionEntry *entries, int min, int
     { "bus", 0, 0, G_OPTION_ARG_FILENAME, &invocation->bus, N_("The daemon's socket, \"session\" or \"system\""), "PATH" },
     { NULL }
   };
-  g_autofree char *title = g_strdup_printf ("%s", invocation->command->arguments);
-  g_autoptr (GOptionContext) context = g_option_context_new (title);
+  g_autofree char *program = g_strconcat ("pilotctl ", invocation->command->name, NULL);
+  g_autoptr (GOptionContext) context = g_option_context_new (invocation->command->arguments);
   g_autoptr (GError) error = NULL;
   gboolean help = FALSE;
   const GOptionEntry help_entry[] = {
@@ -65,6 +65,7 @@ command_parse (Invocation *invocation, const GOptionEntry *entries, int min, int
     { NULL }
   };
 
+  g_set_prgname (program);
   g_option_context_set_help_enabled (context, FALSE);
   g_option_context_set_summary (context, _(invocation->command->summary));
   if (entries != NULL)

@@ -1,0 +1,161 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What pilotctl prints, against the files in golden/. UPDATE_GOLDEN=1 writes them anew. See README.md.
+
+test-golden.py PILOTCTL FAKE-DAEMON INTERFACE-XML SOURCE_ROOT [FILE…]
+"""
+import os
+import pathlib
+import re
+import shlex
+import subprocess
+import sys
+import tempfile
+import time
+
+PILOTCTL, FAKE, XML, ROOT = *sys.argv[1:4], pathlib.Path(sys.argv[4])
+ONLY = sys.argv[5:]
+FOLDER = ROOT / 'tests/pilotctl/golden'
+UPDATE = os.environ.get('UPDATE_GOLDEN') == '1'
+TABLE = r'^  ((?:daemon|gateway) \w+|[a-z][a-z-]*) {2,}\S'   # a line of the list of commands
+RESULT = ('|', '!', '>', '=')
+# Commands that do not talk to a daemon that runs: tests/pilotctl/test-pilotctl.py and the lab have them. Their help is here all the same.
+NO_CASE = {'daemon start', 'daemon stop', 'daemon status', 'init', 'config'}
+
+
+def now_tokens(text, now):
+    """{now-180} in a script is that many seconds ago."""
+    return re.sub(r'\{now-(\d+)\}', lambda match: str(now - int(match[1])), text)
+
+
+class Fake:
+    """The scripted daemon, for one command."""
+
+    def __init__(self, home, script):
+        self.socket = os.path.join(home, 'bus')
+        self.process = subprocess.Popen([FAKE, self.socket, XML], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.process.stdin.write(script)
+        self.process.stdin.close()
+        assert self.process.stdout.readline() == 'ready\n', 'the script is wrong: see above'
+
+    def stop(self):
+        """The calls it got."""
+        self.process.terminate()
+        calls = self.process.stdout.read()
+        self.process.wait()
+        os.unlink(self.socket)
+        return calls.splitlines()
+
+
+def base_script():
+    return [line for line in (FOLDER / 'daemon.script').read_text().splitlines() if line and not line.startswith('#')]
+
+
+def member(line):
+    return re.match(r'[A-Za-z0-9]+\.[A-Za-z0-9]+~?', line)[0]
+
+
+def with_overrides(overrides):
+    """What a case says replaces what the script says of the same member."""
+    replaced = {member(line) for line in overrides}
+    return [line for line in base_script() if member(line) not in replaced] + overrides
+
+
+def tidy(text, home, now):
+    text = text.replace(home, '{home}')
+    if re.match(TABLE, text):
+        text = '  {commands}'
+    return re.sub(r'\b(1\d{9})\b', lambda match: f'{{now-{now - int(match[1])}}}' if 0 <= now - int(match[1]) < 10**6 else match[1], text)
+
+
+def run(command, overrides):
+    """The lines of a result."""
+    now = int(time.time())
+    with tempfile.TemporaryDirectory(prefix='pilotctl-golden-') as home:
+        environment = {'PATH': '/usr/bin:/bin', 'HOME': home, 'PILOT_HOME': home, 'XDG_RUNTIME_DIR': home, 'LC_ALL': 'C.UTF-8', 'TZ': 'UTC',
+                       'PILOT_BUS': os.path.join(home, 'bus'), 'PILOT_DAEMON_BIN': '/bin/true'}   # pilotd's own help is pilotd's
+        environment |= {name: value for name, value in os.environ.items() if name.endswith('SAN_OPTIONS')}
+        fake = None if overrides == ['off'] else Fake(home, now_tokens('\n'.join(with_overrides(overrides)) + '\n', now))
+        try:
+            process = subprocess.run([PILOTCTL, *shlex.split(command)], env=environment, capture_output=True, text=True, timeout=60)
+        finally:
+            calls = fake.stop() if fake is not None else []
+        lines = [('> ' + tidy(call, home, now)).rstrip() for call in calls]
+        lines += [('| ' + tidy(line, home, now)).rstrip() for line in process.stdout.splitlines()]
+        lines += [('! ' + tidy(line, home, now)).rstrip() for line in process.stderr.splitlines()]
+        return [line for i, line in enumerate(lines) if line != '!   {commands}' or lines[i - 1] != line] + [f'= {process.returncode}']
+
+
+def run_file(path):
+    """The file as it would be written now, and its commands with what was expected and what was found."""
+    written, cases = [], []
+    lines = path.read_text().splitlines() + ['']
+    index = 0
+    while index < len(lines) - 1:
+        line = lines[index]
+        index += 1
+        written.append(line)
+        if not line.startswith('$ '):
+            continue
+        overrides = []
+        while lines[index].startswith('< '):
+            overrides.append(lines[index][2:])
+            written.append(lines[index])
+            index += 1
+        expected = []
+        while lines[index].startswith(RESULT):
+            expected.append(lines[index])
+            index += 1
+        found = run(line[2:], overrides)
+        written += found
+        cases.append((line[2:], expected, found))
+    return '\n'.join(written).rstrip() + '\n', cases
+
+
+def table():
+    text = subprocess.run([PILOTCTL, '--help'], capture_output=True, text=True, env={'LC_ALL': 'C.UTF-8', 'PATH': '/usr/bin:/bin'}).stderr
+    return re.findall(TABLE, text, re.M)
+
+
+def missing(commands, cases):
+    """Which of text, JSON and help a command has no case for."""
+    for command in commands:
+        own = [case for case in cases if case == command or case.startswith(command + ' ')]
+        kinds = {'help': any('--help' in case for case in own)}
+        if command not in NO_CASE:
+            kinds['text'] = any('--json' not in case and '--help' not in case for case in own)
+            kinds['json'] = any('--json' in case for case in own)
+        yield command, [kind for kind, there in kinds.items() if not there]
+
+
+class Tap:
+    def __init__(self):
+        self.results = []
+
+    def check(self, name, good, detail=(), todo=False):
+        self.results.append(good or todo)
+        print(f"{'ok' if good else 'not ok'} {len(self.results)} - {name}{' # TODO' if todo and not good else ''}", flush=True)
+        for line in () if good else detail:
+            print('# ' + line)
+
+
+def main():
+    tap, seen = Tap(), []
+    for path in sorted(FOLDER.glob('*.golden')):
+        if ONLY and path.stem not in ONLY:
+            continue
+        text, cases = run_file(path)
+        if UPDATE and text != path.read_text():
+            path.write_text(text)
+            print(f'# {path.name} was written anew: read the difference')
+        for command, expected, found in cases:
+            seen.append(command)
+            tap.check(f'{path.stem}: {command}', UPDATE or expected == found, ['expected:', *expected, 'found:', *found, 'if that is right: UPDATE_GOLDEN=1 meson test golden'])
+    if not ONLY:
+        for command, kinds in missing(table(), seen):
+            tap.check(f'{command}: its text, JSON and help have cases', not kinds, [f"no {', no '.join(kinds)}: tests/pilotctl/README.md says how to add it"], todo=True)
+    print(f'1..{len(tap.results)}')
+    return 0 if all(tap.results) else 1
+
+
+sys.exit(main())
