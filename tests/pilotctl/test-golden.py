@@ -73,7 +73,10 @@ def run(command, overrides):
     now = int(time.time())
     with tempfile.TemporaryDirectory(prefix='pilotctl-golden-') as home:
         environment = {'PATH': '/usr/bin:/bin', 'HOME': home, 'PILOT_HOME': home, 'XDG_RUNTIME_DIR': home, 'LC_ALL': 'C.UTF-8', 'TZ': 'UTC',
-                       'PILOT_BUS': os.path.join(home, 'bus'), 'PILOT_DAEMON_BIN': '/bin/true'}   # pilotd's own help is pilotd's
+                       'PILOT_BUS': os.path.join(home, 'bus'), 'PILOT_DAEMON_BIN': os.path.join(home, 'pilotd')}
+        # pilotd's own help is not pilotctl's.
+        pathlib.Path(home, 'pilotd').write_text('#!/bin/sh\necho "pilotd $*"\n')
+        os.chmod(os.path.join(home, 'pilotd'), 0o755)
         environment |= {name: value for name, value in os.environ.items() if name.endswith('SAN_OPTIONS')}
         fake = None if overrides == ['off'] else Fake(home, now_tokens('\n'.join(with_overrides(overrides)) + '\n', now))
         try:
