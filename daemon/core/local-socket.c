@@ -57,15 +57,18 @@ pilot_local_socket_listen (const char *path, const char *flag, int backlog, Pilo
 {
   struct sockaddr_un address;
   struct stat status;
+  gboolean bound;
   int fd;
 
   if (!fill_address (&address, path, flag, error) || !pilot_local_socket_clear (path, flag, error))
     return -1;
   fd = socket (AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  bound = fd >= 0 && bind (fd, (struct sockaddr *) &address, sizeof address) == 0;
   /* Nobody can connect before listen(): whatever the umask, the mode is right by then. */
-  if (fd < 0 || bind (fd, (struct sockaddr *) &address, sizeof address) != 0 || g_chmod (path, 0600) != 0 || listen (fd, backlog) != 0 ||
-      g_lstat (path, &status) != 0) {
+  if (!bound || g_chmod (path, 0600) != 0 || listen (fd, backlog) != 0 || g_lstat (path, &status) != 0) {
     g_set_error (error, PILOT_ERROR, PILOT_ERROR_IO, "cannot serve \"%s\": %s", path, g_strerror (errno));
+    if (bound)
+      g_unlink (path);
     if (fd >= 0)
       close (fd);
     return -1;

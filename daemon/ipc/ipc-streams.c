@@ -14,7 +14,7 @@
 #define TURN_BUDGET (512 * 1024)
 /* A client with this much unread gets no new streams. */
 #define ACCEPT_BACKLOG (256 * 1024)
-/* How long what a client wrote before it closed may take to find room in the stream. */
+/* How long the stream may have no room for what a client wrote before it closed. */
 #define CLOSING_SECONDS 60
 /* When an end is said again: a driver forgets one that comes before it has the stream in its table (ipc.md W3). */
 static const guint repeats_ms[] = { 100, 1000, 5000 };
@@ -38,7 +38,8 @@ struct _PilotIpcConn {
   gboolean over;       /* the stream has ended both ways; what it still holds can be read */
   GByteArray *pending; /* (nullable) what the client wrote and the stream had no room for, from pending_at on */
   gsize pending_at;
-  guint source; /* limit of a dial, or of closing */
+  gint64 moved_at; /* while closing: when the stream took some of it last */
+  guint source;    /* limit of a dial, or of closing */
 };
 
 /* A stream that ended by itself, until the client has closed it or has been told often enough. */
@@ -176,6 +177,8 @@ on_closing_timeout (gpointer user_data)
 {
   PilotIpcConn *conn = user_data;
 
+  if (g_get_monotonic_time () - conn->moved_at < CLOSING_SECONDS * (gint64) G_USEC_PER_SEC)
+    return G_SOURCE_CONTINUE;
   conn->source = 0;
   pilot_ipc_conn_reset (conn);
   return G_SOURCE_REMOVE;
@@ -200,6 +203,7 @@ conn_detach (PilotIpcConn *conn)
     return;
   }
   g_queue_push_tail_link (&conn->ipc->closing, &conn->link);
+  conn->moved_at = g_get_monotonic_time ();
   conn->source = g_timeout_add_seconds (CLOSING_SECONDS, on_closing_timeout, conn);
 }
 
@@ -224,6 +228,8 @@ conn_drain (PilotIpcConn *conn)
     return;
   taken = pilot_stream_write (conn->stream, conn->pending->data + conn->pending_at, length, g_get_monotonic_time ());
   conn->pending_at += taken;
+  if (taken > 0)
+    conn->moved_at = g_get_monotonic_time ();
   if (taken == length) {
     g_clear_pointer (&conn->pending, g_byte_array_unref);
     conn->pending_at = 0;

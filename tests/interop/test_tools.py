@@ -89,7 +89,7 @@ def datagrams(world):
 
 @suite.case("messages and files to a Go node; names, tags and visibility at the registry")
 def services(world):
-    a, go = nodes["a"], nodes["Go"]
+    a, b, go = nodes["a"], nodes["b"], nodes["Go"]
     a.ctl("send-message", str(go.id), "--data", "hello Go")
     wait_until(lambda: "hello Go" in str(go.ctl("inbox")), 10, "the message is in the inbox")
     world.run("alpha", "sh", "-c", "head -c 300000 /dev/urandom >blob; sha256sum <blob >blob.sum")
@@ -97,10 +97,20 @@ def services(world):
     wait_until(lambda: "blob" in str(go.ctl("received")), 10, "the file is there")
     a.ctl("set-hostname", "agent-zeta")
     expect_equal(a.ctl("info")["hostname"], "agent-zeta", "the name")
-    expect_equal(nodes["b"].ctl("find", "agent-zeta")["node_id"], a.id, "who has the name")
+    expect_equal(b.ctl("find", "agent-zeta")["node_id"], a.id, "who has the name")
     a.ctl("set-hostname", "agent-alpha")
     for command in ("set-public", "set-private"):
         a.ctl(command)
+    signed = a.ctl("sign-request", "--audience", "example.svc", "--body", "hello")
+    for verifier in (b, go):
+        seen = verifier.ctl("verify-request", "--envelope", signed["envelope"], "--signature", signed["signature"])
+        expect_equal((seen["valid"], seen["node_id"]), (True, a.id), f"{verifier.host} verifies what {a.host} signed: {seen}")
+    signed = go.ctl("sign-request", "--audience", "example.svc", "--body", "hello")
+    seen = a.ctl("verify-request", "--envelope", signed["envelope"], "--signature", signed["signature"])
+    expect_equal((seen["valid"], seen["node_id"]), (True, go.id), f"{a.host} verifies what {go.host} signed: {seen}")
+    expect_equal(a.ctl("prefer-direct", str(b.id))["node_id"], b.id, "prefer-direct")
+    expect_equal(a.ctl("extras", "set-tags", "x", "y")["tags"], ["x", "y"], "the tags")
+    said(a.text("health"), "ok")
     refused = a.text("network", "list")
     expect(refused.returncode != 0 and "not supported by this daemon" in refused.stderr, f"networks: {refused.stderr!r}")
 
