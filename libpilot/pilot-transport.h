@@ -11,7 +11,8 @@ G_BEGIN_DECLS
 /* Largest datagram a transport has to carry: what IPv4 UDP can. */
 #define PILOT_TRANSPORT_MAX_DATAGRAM 65507
 
-/* One or more datagrams to one endpoint in one buffer. */
+/* One or more datagrams to one endpoint in one buffer. A single one with segment_size >= length arrives in one piece or not at all, so that its sender
+ * finds out what passes; all others may be cut by the network if they must. */
 typedef struct
 {
   PilotEndpoint to;

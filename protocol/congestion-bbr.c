@@ -6,6 +6,8 @@
 /* After draft-ietf-ccwg-bbr and its first version (draft-cardwell-iccrg-bbr-congestion-control-00): gains in percent, times in us. */
 #define INITIAL_WINDOW 40960
 #define MIN_SEGMENTS 4
+/* 64 segments, as one system call takes. */
+#define BURST_MAX (64 * 1152)
 #define STARTUP_GAIN 277
 #define DRAIN_GAIN 50
 #define WINDOW_GAIN 200
@@ -307,9 +309,9 @@ set_pacing (PilotCongestion *self)
     rate = rate * 99 / 100;
   if (self->bbr.full || rate > self->pacing_rate)
     self->pacing_rate = MAX (rate, 2048);
-  self->quantum = CLAMP (self->pacing_rate / 1000, (guint64) 4 * self->segment_size, (guint64) 64 * self->segment_size);
+  self->quantum = CLAMP (self->pacing_rate / 1000, (guint64) 4 * self->segment_size, MAX (BURST_MAX, (guint64) 4 * self->segment_size));
   if (self->bbr.min_rtt >= 0 && self->bbr.min_rtt < SHORT_RTT)
-    self->quantum = (guint64) 64 * self->segment_size;
+    self->quantum = MAX (BURST_MAX, (guint64) 4 * self->segment_size);
 }
 
 static void

@@ -4,6 +4,7 @@
 /* RFC 9438, paced, with HyStart++ (RFC 9406). Bytes and microseconds. */
 #define INITIAL_WINDOW 40960
 #define MIN_SEGMENTS 2
+#define BURST_MAX (64 * 1152)
 #define BETA_PERCENT 70
 #define PACING_PERCENT 120
 #define PACING_SLOW_START_PERCENT 200
@@ -63,7 +64,7 @@ set_pacing (PilotCongestion *self,
   if (sample->srtt <= 0)
     return;
   self->pacing_rate = self->window * percent / 100 * G_USEC_PER_SEC / (guint64) sample->srtt;
-  self->quantum = CLAMP (self->pacing_rate / 1000, (guint64) 4 * self->segment_size, (guint64) 64 * self->segment_size);
+  self->quantum = CLAMP (self->pacing_rate / 1000, (guint64) 4 * self->segment_size, MAX (BURST_MAX, (guint64) 4 * self->segment_size));
 }
 
 static void

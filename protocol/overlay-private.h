@@ -5,6 +5,7 @@
 #include "protocol/frame.h"
 #include "protocol/overlay.h"
 #include "protocol/path.h"
+#include "protocol/path-mtu.h"
 #include "protocol/rate-limit.h"
 #include "protocol/session.h"
 #include "protocol/stream-private.h"
@@ -99,6 +100,7 @@ typedef struct
   PilotKeyExchangeState kx;
 
   PilotPathState path;
+  PilotPathMtu mtu;
   gint64 next_upgrade;
   guint probes_left;
   gint64 next_probe;
@@ -138,6 +140,7 @@ typedef struct
 {
   PilotEndpoint to;
   guint32 offset, length;
+  gboolean whole; /* the network must not cut it */
 } PilotControlDatagram;
 
 struct _PilotOverlay {
@@ -214,6 +217,8 @@ void pilot_overlay_discover_schedule (PilotOverlay *self, gint64 now);
 gboolean pilot_overlay_queue_packet (PilotPeer *peer, const PilotPacket *packet, const PilotEndpoint *to, gint64 now);
 /* Asks the stream for what it has to say at once and queues it sealed: before its session goes. */
 void pilot_overlay_drain_stream (PilotStream *stream, gint64 now);
+/* Asks whether a packet with so much payload arrives along the direct path. */
+void pilot_overlay_queue_mtu_probe (PilotPeer *peer, guint payload_length);
 void pilot_overlay_activate (PilotOverlay *self, PilotStream *stream);
 void pilot_overlay_deactivate (PilotOverlay *self, PilotStream *stream);
 

@@ -92,6 +92,20 @@ receive_beacon (PilotOverlay *self,
   }
 }
 
+/* docs/extensions.md, type 6: the probe says nothing but its length, and the answer repeats that. */
+static void
+mtu_probe (PilotPeer *peer,
+           const PilotPacket *packet,
+           gint64 now)
+{
+  PilotPacket answer = { .flags = PILOT_PACKET_ACK, .protocol = PILOT_PROTOCOL_CONTROL, .source = packet->destination, .destination = packet->source, .source_port = PILOT_PORT_MTU_PROBE, .destination_port = PILOT_PORT_MTU_PROBE, .seq = packet->seq, .ack = packet->payload_length };
+
+  if ((packet->flags & PILOT_PACKET_ACK) != 0)
+    pilot_path_mtu_answered (&peer->mtu, packet->seq, packet->ack, now);
+  else if (peer->overlay->extensions)
+    pilot_overlay_queue_packet (peer, &answer, NULL, now);
+}
+
 static void
 control_packet (PilotPeer *peer,
                 const PilotPacket *packet,
@@ -99,6 +113,10 @@ control_packet (PilotPeer *peer,
 {
   PilotPacket pong = { .flags = PILOT_PACKET_ACK, .protocol = PILOT_PROTOCOL_CONTROL, .source = packet->destination, .destination = packet->source, .destination_port = packet->source_port, .seq = packet->seq, .ack = packet->seq + 1, .payload = packet->payload, .payload_length = packet->payload_length };
 
+  if (packet->destination_port == PILOT_PORT_MTU_PROBE) {
+    mtu_probe (peer, packet, now);
+    return;
+  }
   /* Never answered: two that do so never stop. */
   if ((packet->flags & PILOT_PACKET_ACK) != 0) {
     pilot_peer_pong (peer, packet, now);

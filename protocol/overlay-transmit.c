@@ -7,8 +7,8 @@
 /* Segments a stream may send in its turn while others wait. */
 #define QUANTUM_SEGMENTS 16
 #define HEADROOM (PILOT_BEACON_RELAY_HEADER_SIZE + PILOT_FRAME_PILS_HEADER_SIZE + PILOT_PACKET_HEADER_SIZE)
-/* Room for any segment a stream may make. */
-#define SEGMENT_ROOM (HEADROOM + PILOT_SEGMENT_PAYLOAD + PILOT_AEAD_TAG_SIZE + 64)
+/* Room for any packet of a stream that may send so much payload in one. */
+#define SEGMENT_ROOM(payload) (HEADROOM + (payload) + PILOT_AEAD_TAG_SIZE + 64)
 
 /* Room for a datagram of at most `length` bytes at the end of the queue, where queued() finds it. NULL: it must not go, or there is none. */
 static guint8 *
@@ -36,7 +36,7 @@ queued (PilotOverlay *self,
         const guint8 *room,
         gsize length)
 {
-  PilotControlDatagram datagram = { *to, (guint32) (room - self->control_data->data), (guint32) length };
+  PilotControlDatagram datagram = { *to, (guint32) (room - self->control_data->data), (guint32) length, FALSE };
 
   g_byte_array_set_size (self->control_data, datagram.offset + datagram.length);
   if (length > 0)
@@ -150,6 +150,28 @@ pilot_overlay_queue_packet (PilotPeer *peer,
   return TRUE;
 }
 
+/* Not answered it says nothing of the path but its MTU: it is no reason to leave it. */
+void
+pilot_overlay_queue_mtu_probe (PilotPeer *peer,
+                               guint payload_length)
+{
+  PilotOverlay *self = peer->overlay;
+  const gsize size = HEADROOM + payload_length + PILOT_AEAD_TAG_SIZE;
+  PilotPacket packet = { .protocol = PILOT_PROTOCOL_CONTROL, .source_port = PILOT_PORT_MTU_PROBE, .destination_port = PILOT_PORT_MTU_PROBE, .source.node = self->node, .destination.node = peer->node, .seq = peer->mtu.number, .payload_length = payload_length };
+  guint8 *room = queue_room (self, &peer->mtu.to, size), *payload;
+  gsize length;
+
+  if (room == NULL)
+    return;
+  payload = room + PILOT_FRAME_PILS_HEADER_SIZE + PILOT_PACKET_HEADER_SIZE;
+  memset (payload, 0, payload_length);
+  packet.payload = payload;
+  length = build (peer, &packet, PILOT_PATH_DIRECT, room, size);
+  queued (self, &peer->mtu.to, room, length);
+  if (length > 0)
+    g_array_index (self->control, PilotControlDatagram, self->control->len - 1).whole = TRUE;
+}
+
 void
 pilot_overlay_activate (PilotOverlay *self,
                         PilotStream *stream)
@@ -218,7 +240,7 @@ pilot_overlay_drain_stream (PilotStream *stream,
   PilotStreamLinks *links = pilot_stream_links (stream);
   PilotPeer *peer = links->peer;
   PilotStreamSegment segment;
-  guint8 data[SEGMENT_ROOM];
+  guint8 data[SEGMENT_ROOM (PILOT_SEGMENT_PAYLOAD)];
 
   if (peer == NULL || !pilot_peer_can_send (peer))
     return;
@@ -280,6 +302,25 @@ batch_add (PilotOverlay *self,
     batch->full = TRUE;
 }
 
+/* What the path toward the stream's peer carries in one packet, as far as is known. */
+static guint
+segment_limit (PilotPeer *peer,
+               PilotStream *stream,
+               PilotPath path,
+               gint64 now)
+{
+  PilotStreamLinks *links = pilot_stream_links (stream);
+
+  if (links->path_suspect) {
+    links->path_suspect = FALSE;
+    pilot_path_mtu_black_hole (&peer->mtu, now);
+    pilot_peer_schedule (peer, now);
+  }
+  if (path != PILOT_PATH_DIRECT || !pilot_stream_is_own_kind (stream))
+    return PILOT_SEGMENT_PAYLOAD;
+  return pilot_path_mtu_size (&peer->mtu, &peer->path.direct, PILOT_SEGMENT_PAYLOAD);
+}
+
 /* One turn of one stream. FALSE: it belongs to another endpoint, the batch must leave first. */
 static gboolean
 batch_take (PilotOverlay *self,
@@ -290,7 +331,7 @@ batch_take (PilotOverlay *self,
   PilotPeer *peer = pilot_stream_links (stream)->peer;
   PilotTransmit *item = batch->item;
   guint quantum = stream == self->active_tail ? MAX_SEGMENTS : QUANTUM_SEGMENTS;
-  guint n = 0;
+  guint n = 0, n_full = 0, limit;
   gboolean more = TRUE;
   PilotPath path;
   const PilotEndpoint *to;
@@ -303,15 +344,16 @@ batch_take (PilotOverlay *self,
   to = path == PILOT_PATH_RELAY ? &self->beacon : &peer->path.direct;
   if (batch->n_segments > 0 && !pilot_endpoint_equal (to, &item->to))
     return FALSE;
+  limit = segment_limit (peer, stream, path, now);
   while (!batch->full && n < quantum) {
     PilotStreamSegment segment;
     gsize length;
 
-    if (item->capacity - item->length < SEGMENT_ROOM) {
+    if (item->capacity - item->length < SEGMENT_ROOM (limit)) {
       batch->full = TRUE;
       break;
     }
-    more = pilot_stream_output (stream, &segment, PILOT_SEGMENT_PAYLOAD, now);
+    more = pilot_stream_output (stream, &segment, limit, now);
     if (!more)
       break;
     length = build_segment (stream, peer, &segment, path, item->data + item->length, item->capacity - item->length);
@@ -322,9 +364,13 @@ batch_take (PilotOverlay *self,
     }
     batch_add (self, batch, to, length);
     n++;
+    n_full += segment.payload_length >= PILOT_SEGMENT_PAYLOAD;
   }
   if (n > 0 && pilot_path_sent (&peer->path, path, n, self->have_beacon, now))
     pilot_peer_path_changed (peer, now);
+  if (n_full > 0 && path == PILOT_PATH_DIRECT && pilot_stream_answers_probes (stream) &&
+      pilot_path_mtu_used (&peer->mtu, &peer->path.direct, n_full, now))
+    pilot_peer_schedule (peer, now);
   if (!more)
     settle (self, stream, now);
   else if (n >= quantum) {
@@ -355,7 +401,7 @@ take_control (PilotOverlay *self,
   datagram = &g_array_index (self->control, PilotControlDatagram, self->control_next++);
   item->to = datagram->to;
   item->length = datagram->length;
-  item->segment_size = 0;
+  item->segment_size = datagram->whole ? datagram->length : 0;
   memcpy (item->data, self->control_data->data + datagram->offset, datagram->length);
   if (self->control_next == self->control->len) {
     g_array_set_size (self->control, 0);
@@ -395,8 +441,6 @@ pilot_overlay_transmit (PilotOverlay *self,
     }
     if (batch.n_segments == 0)
       break;
-    if (batch.n_segments == 1)
-      item->segment_size = 0;
     self->stats.datagrams_sent += batch.n_segments;
     self->stats.bytes_sent += item->length;
     n++;

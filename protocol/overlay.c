@@ -196,6 +196,21 @@ pilot_overlay_send_failed (PilotOverlay *self,
       pilot_peer_path_changed (peer, now);
 }
 
+void
+pilot_overlay_too_large (PilotOverlay *self,
+                         const PilotEndpoint *to,
+                         gint64 now)
+{
+  GHashTableIter iter;
+  PilotPeer *peer;
+
+  self->now = now;
+  g_hash_table_iter_init (&iter, self->peers);
+  while (g_hash_table_iter_next (&iter, NULL, (gpointer *) &peer))
+    if (pilot_endpoint_equal (&peer->mtu.to, to) && pilot_path_mtu_too_large (&peer->mtu, now))
+      pilot_peer_schedule (peer, now);
+}
+
 static void
 untrust (PilotPeer *peer,
          gint64 now)

@@ -130,8 +130,8 @@ typedef struct {
  * @data: a buffer of the caller's of at least %PILOT_TRANSMIT_CAPACITY bytes (in)
  * @capacity: its size (in)
  * @length: bytes filled (out)
- * @segment_size: 0, or the size of each of several equal datagrams that stand in
- *   @data one after the other, the last may be shorter (out; what UDP_SEGMENT wants)
+ * @segment_size: the size of each of several equal datagrams that stand in @data one after the other, the last may be shorter (out; what
+ *   UDP_SEGMENT wants). With segment_size >= length it is one that the network must not cut; with 0 it is one that may be
  */
 typedef struct {
   PilotEndpoint to;
@@ -195,6 +195,8 @@ gint64 pilot_overlay_deadline (PilotOverlay *overlay);
 guint pilot_overlay_transmit (PilotOverlay *overlay, PilotTransmit *items, guint n_items, gint64 now);
 /* The transport refused a datagram to @to (ECONNREFUSED, EHOSTUNREACH, ENETUNREACH). */
 void pilot_overlay_send_failed (PilotOverlay *overlay, const PilotEndpoint *to, gint64 now);
+/* The network says that a datagram to @to was too large (EMSGSIZE). */
+void pilot_overlay_too_large (PilotOverlay *overlay, const PilotEndpoint *to, gint64 now);
 /* Takes the oldest event. FALSE = none. Bounded: events of one kind about one peer or stream are merged. */
 gboolean pilot_overlay_next_event (PilotOverlay *overlay, PilotEvent *event);
 

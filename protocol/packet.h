@@ -29,6 +29,7 @@ enum {
 enum {
   PILOT_PORT_PING = 0,
   PILOT_PORT_CONTROL = 1,
+  PILOT_PORT_MTU_PROBE = 6, /* of control packets (docs/extensions.md) */
   PILOT_PORT_ECHO = 7,
   PILOT_PORT_HANDSHAKE = 444,
   PILOT_PORT_EPHEMERAL_FIRST = 49152,

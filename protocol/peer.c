@@ -302,6 +302,8 @@ pilot_peer_schedule (PilotPeer *peer,
   }
   if (peer->probes_left > 0)
     due = MIN (due, peer->next_probe);
+  if (peer->session != NULL)
+    due = MIN (due, pilot_path_mtu_deadline (&peer->mtu));
   if (peer->n_queued_pings > 0)
     due = MIN (due, earliest_ping (peer));
   if (!peer->trusted && peer->n_streams == 0)
@@ -340,6 +342,22 @@ advance_probe (PilotPeer *peer,
 }
 
 static void
+advance_mtu (PilotPeer *peer,
+             gint64 now)
+{
+  guint payload;
+
+  /* Of a path that is not in use any more nothing needs to be known; what is asked on the new one comes with its first segments. */
+  if (peer->session == NULL || pilot_path_choose (&peer->path, peer->overlay->have_beacon) != PILOT_PATH_DIRECT ||
+      !pilot_endpoint_equal (&peer->path.direct, &peer->mtu.to)) {
+    peer->mtu = (PilotPathMtu) { .number = peer->mtu.number + 1 };
+    return;
+  }
+  while ((payload = pilot_path_mtu_next (&peer->mtu, peer->rtt_us, now)) > 0)
+    pilot_overlay_queue_mtu_probe (peer, payload);
+}
+
+static void
 advance_pings (PilotPeer *peer,
                gint64 now)
 {
@@ -371,6 +389,8 @@ pilot_peer_advance (PilotPeer *peer,
     doubt (peer, now);
   advance_session (peer, now);
   advance_probe (peer, now);
+  if (now >= pilot_path_mtu_deadline (&peer->mtu))
+    advance_mtu (peer, now);
   advance_pings (peer, now);
   if (!peer->trusted && peer->n_streams == 0 &&
       now - MAX (MAX (peer->last_receive, peer->last_app), peer->path.last_send) >= STALE) {

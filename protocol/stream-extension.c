@@ -8,7 +8,8 @@
 enum { TLV_WINDOW_SCALE = 1,
        TLV_HALF_CLOSE = 2,
        TLV_SACK_BLOCKS = 3,
-       TLV_SEGMENT_SIZE = 4 };
+       TLV_SEGMENT_SIZE = 4,
+       TLV_MTU_PROBES = 6 };
 
 static const guint8 magic[4] = { 'P', 'X', 'T', '1' };
 static const guint8 sack_magic[4] = { 'S', 'A', 'C', 'K' };
@@ -43,6 +44,8 @@ decode_one (PilotStreamExtensions *extensions,
     extensions->sack_blocks = CLAMP (value[0], 1, PILOT_STREAM_SACK_MAX);
   else if (type == TLV_SEGMENT_SIZE && length == 2)
     extensions->segment_size = MAX (512, value[0] << 8 | value[1]);
+  else if (type == TLV_MTU_PROBES && length == 0)
+    extensions->mtu_probes = TRUE;
 }
 
 gboolean
@@ -50,7 +53,7 @@ pilot_stream_extensions_decode (PilotStreamExtensions *extensions,
                                 const guint8 *data,
                                 gsize length)
 {
-  PilotStreamExtensions result = { -1, FALSE, 4, 1152 };
+  PilotStreamExtensions result = { -1, FALSE, 4, 1152, FALSE };
   guint32 seen = 0;
   gsize at = sizeof magic;
 
@@ -94,6 +97,10 @@ pilot_stream_extensions_encode (const PilotStreamExtensions *extensions,
   out[n++] = 2;
   out[n++] = (guint8) (extensions->segment_size >> 8);
   out[n++] = (guint8) extensions->segment_size;
+  if (extensions->mtu_probes) {
+    out[n++] = TLV_MTU_PROBES;
+    out[n++] = 0;
+  }
   return n;
 }
 

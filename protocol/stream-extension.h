@@ -13,6 +13,7 @@ typedef struct {
   gboolean half_close;
   guint sack_blocks;
   guint segment_size;
+  gboolean mtu_probes; /* answers probes of the path */
 } PilotStreamExtensions;
 
 #define PILOT_STREAM_EXTENSIONS_SIZE 64

@@ -228,6 +228,25 @@ output_record (PilotStream *self,
   return finish (self, segment, now);
 }
 
+/* The path carries less than it did: what was sent for it goes again in smaller pieces. Only our own kind takes these (streams.md 4.1), and
+ * only it was sent more than STREAM_SEGMENT_SIZE. */
+static guint64
+cut_records (PilotStream *self,
+             guint64 id)
+{
+  const guint32 sequence = pilot_stream_records_get (&self->records, id)->sequence;
+  const guint64 lost = self->lost_since;
+
+  stream_mark_all_lost (self);
+  /* The congestion of the path is not to blame. */
+  self->lost_since = lost;
+  pilot_stream_records_split (&self->records, self->congestion.segment_size);
+  self->n_sacked = 0;
+  for (guint64 i = self->records.head; i != self->records.head + self->records.n_records; i++)
+    self->n_sacked += (pilot_stream_records_get (&self->records, i)->flags & PILOT_SEGMENT_SACKED) != 0;
+  return pilot_stream_records_find (&self->records, sequence);
+}
+
 static gboolean
 retransmit (PilotStream *self,
             PilotStreamSegment *segment,
@@ -237,6 +256,10 @@ retransmit (PilotStream *self,
 {
   PilotStreamRecord *record = pilot_stream_records_get (&self->records, id);
 
+  if (record->length > self->congestion.segment_size) {
+    id = cut_records (self, id);
+    record = pilot_stream_records_get (&self->records, id);
+  }
   if (record->flags & PILOT_SEGMENT_LOST) {
     pilot_stream_records_unlink (&self->records, &self->records.lost, id);
     record->flags &= ~PILOT_SEGMENT_LOST;
@@ -281,7 +304,7 @@ output_new (PilotStream *self,
   self->send_sent += length;
   self->bytes_sent += length;
   self->snd_nxt = pilot_stream_record_end (record);
-  if (length < STREAM_SEGMENT_SIZE)
+  if (length < self->congestion.segment_size)
     self->short_end = self->snd_nxt;
   if (!stream_timer_is_set (self, STREAM_TIMER_RETRANSMIT) || (self->own_kind && !self->in_recovery))
     stream_arm_retransmit (self, now);
@@ -332,7 +355,7 @@ hold_back (PilotStream *self,
 
   if (length >= segment_size || self->fin_wanted || offset + length <= self->push_offset || !short_out)
     return FALSE;
-  if (self->own_kind && self->in_flight < 10 * segment_size)
+  if (self->own_kind && self->in_flight < 10 * STREAM_SEGMENT_SIZE)
     return FALSE;
   if (!stream_timer_is_set (self, STREAM_TIMER_HOLD))
     stream_timer_set (self, STREAM_TIMER_HOLD, now + (self->own_kind ? HOLD_OWN : HOLD_GO));
@@ -350,8 +373,8 @@ window_allows (PilotStream *self,
   if (!self->own_kind || self->peer_scale < 0) {
     if (self->records.n_records < MIN (STREAM_GO_SEGMENTS, self->peer_slots))
       return length;
-  } else if (room >= length)
-    return length;
+  } else if (room >= MIN (length, STREAM_SEGMENT_SIZE))
+    return MIN (length, room);
   if (self->window_probe_due)
     return self->records.n_records == 0 ? MIN (length, STREAM_SEGMENT_SIZE) : 0;
   if (self->records.n_records == 0 && !stream_timer_is_set (self, STREAM_TIMER_WINDOW))
@@ -361,10 +384,9 @@ window_allows (PilotStream *self,
 
 static guint
 choose_length (PilotStream *self,
-               guint mss_limit,
                gint64 now)
 {
-  guint segment_size = MIN (mss_limit, self->own_kind ? self->peer_segment_size : STREAM_SEGMENT_SIZE);
+  guint segment_size = self->congestion.segment_size;
   guint64 offset = self->send_start + self->send_sent;
   guint length = MIN (self->send_length - self->send_sent, segment_size);
 
@@ -380,7 +402,6 @@ choose_length (PilotStream *self,
 static gboolean
 output_probe (PilotStream *self,
               PilotStreamSegment *segment,
-              guint mss_limit,
               gint64 now)
 {
   guint length;
@@ -391,7 +412,7 @@ output_probe (PilotStream *self,
   if (self->records.lost.first != PILOT_SEGMENT_NONE)
     return retransmit (self, segment, self->records.lost.first, TRUE, now);
   self->probe_spent = TRUE;
-  length = choose_length (self, mss_limit, now);
+  length = choose_length (self, now);
   if (length > 0)
     return output_new (self, segment, length, FALSE, now);
   if (self->records.in_flight.last == PILOT_SEGMENT_NONE)
@@ -402,13 +423,12 @@ output_probe (PilotStream *self,
 static gboolean
 output_data (PilotStream *self,
              PilotStreamSegment *segment,
-             guint mss_limit,
              gint64 now)
 {
   gboolean probing = self->window_probe_due;
   guint length;
 
-  if (self->loss_probe_due && output_probe (self, segment, mss_limit, now))
+  if (self->loss_probe_due && output_probe (self, segment, now))
     return TRUE;
   if (probing && self->records.n_records > 0) {
     /* Only data makes a Go peer answer: the oldest segment again. */
@@ -439,7 +459,7 @@ output_data (PilotStream *self,
     return output_fin (self, segment, now);
   if (!probing && (self->in_flight >= self->congestion.window || !pacing_allows (self, now)))
     return FALSE;
-  length = choose_length (self, mss_limit, now);
+  length = choose_length (self, now);
   self->window_probe_due = FALSE;
   if (length == 0)
     return FALSE;
@@ -451,7 +471,6 @@ output_data (PilotStream *self,
 static gboolean
 output_any (PilotStream *self,
             PilotStreamSegment *segment,
-            guint mss_limit,
             gint64 now)
 {
   if (self->rst_due)
@@ -468,7 +487,7 @@ output_any (PilotStream *self,
     return output_counted_ack (self, segment, now);
   if (self->ack_now && self->held.n_items > 0)
     return output_ack (self, segment, TRUE, now);
-  if (stream_can_send (self) && output_data (self, segment, mss_limit, now))
+  if (stream_can_send (self) && output_data (self, segment, now))
     return TRUE;
   if (self->ack_now || self->keepalive_due) {
     self->keepalive_due = FALSE;
@@ -486,7 +505,8 @@ pilot_stream_output (PilotStream *self,
   gboolean made;
 
   stream_timer_clear (self, STREAM_TIMER_PACE);
-  made = output_any (self, segment, mss_limit, now);
+  self->congestion.segment_size = MIN (mss_limit, self->own_kind ? self->peer_segment_size : STREAM_SEGMENT_SIZE);
+  made = output_any (self, segment, now);
   /* The caller is here: it asks for the deadline itself. */
   self->changed = FALSE;
   stream_flush (self);

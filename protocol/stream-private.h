@@ -37,6 +37,7 @@ typedef struct {
   PilotAddress local, remote;
   guint16 local_port, remote_port;
   gboolean hash_linked, incoming, finished;
+  gboolean path_suspect; /* set by the stream: a large segment was not answered in time */
   PilotStream *peer_prev, *peer_next, *all_prev, *all_next, *finished_next;
   guint64 event_number;
   gint64 dialed_at;
@@ -88,5 +89,7 @@ void pilot_stream_fail (PilotStream *stream, PilotStreamError error, gboolean se
 void pilot_stream_tunnel_ready (PilotStream *stream, gint64 now);
 PilotStreamState pilot_stream_get_state (PilotStream *stream);
 gboolean pilot_stream_is_own_kind (PilotStream *stream);
+/* Does the peer answer probes of the path (docs/extensions.md, type 6)? */
+gboolean pilot_stream_answers_probes (PilotStream *stream);
 
 G_END_DECLS

@@ -455,6 +455,8 @@ stream_retransmit_expired (PilotStream *self,
     stream_close (self, PILOT_STREAM_ERROR_LOST, now);
     return;
   }
+  if (head->length > STREAM_SEGMENT_SIZE)
+    self->links.path_suspect = TRUE;
   self->congestion.class->timeout (&self->congestion, self->in_flight, now);
   self->rto_backoff++;
   self->duplicates = 0;

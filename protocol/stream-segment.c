@@ -104,3 +104,33 @@ pilot_stream_records_clear (PilotStreamRecords *table)
   g_free (table->records);
   pilot_stream_records_init (table);
 }
+
+void
+pilot_stream_records_split (PilotStreamRecords *table,
+                            guint most)
+{
+  PilotStreamRecords cut;
+
+  pilot_stream_records_init (&cut);
+  cut.head = table->head;
+  for (guint64 id = table->head; id != table->head + table->n_records; id++) {
+    PilotStreamRecord *whole = pilot_stream_records_get (table, id);
+    guint at = 0;
+
+    do {
+      guint64 piece_id;
+      PilotStreamRecord *piece = pilot_stream_records_append (&cut, &piece_id);
+      const guint left = whole->length - at;
+
+      *piece = *whole;
+      piece->sequence += at;
+      piece->length = (guint16) MIN (left, most);
+      piece->previous = piece->next = PILOT_SEGMENT_NONE;
+      if (piece->flags & PILOT_SEGMENT_LOST)
+        pilot_stream_records_link (&cut, &cut.lost, piece_id);
+      at += piece->length;
+    } while (at < whole->length);
+  }
+  g_free (table->records);
+  *table = cut;
+}

@@ -441,6 +441,12 @@ pilot_stream_is_own_kind (PilotStream *self)
 }
 
 gboolean
+pilot_stream_answers_probes (PilotStream *self)
+{
+  return self->mtu_probes;
+}
+
+gboolean
 pilot_stream_is_eof (PilotStream *self)
 {
   return self->fin_received && self->readable == 0;

@@ -109,10 +109,15 @@ on_send_failed (PilotTransport *transport, const PilotEndpoint *to, gint error_n
   Link *link = user_data;
   PilotEndpoint endpoint = *to;
 
-  /* A full queue or a datagram too long says nothing about the peer. */
+  endpoint.transport = link->index;
+  if (error_number == EMSGSIZE) {
+    pilot_overlay_too_large (link->driver->overlay, &endpoint, g_get_monotonic_time ());
+    pilot_poller_kick (link->driver->poller);
+    return;
+  }
+  /* A full queue says nothing about the peer. */
   if (error_number != ECONNREFUSED && error_number != EHOSTUNREACH && error_number != ENETUNREACH)
     return;
-  endpoint.transport = link->index;
   pilot_overlay_send_failed (link->driver->overlay, &endpoint, g_get_monotonic_time ());
   pilot_poller_kick (link->driver->poller);
 }

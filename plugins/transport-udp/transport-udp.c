@@ -19,6 +19,8 @@
 #define MAX_SEGMENTS 64
 #define SLOW_DESTINATIONS 64
 #define ERROR_ROUNDS 64
+/* What every path carries in one piece: IPv6's least MTU, less its header and UDP's. */
+#define SMALL_DATAGRAM 1232
 
 /* Room for one control message holding an int (UDP_GRO) or a uint16_t (UDP_SEGMENT). */
 typedef union {
@@ -46,14 +48,21 @@ typedef struct
   guint8 data[RECEIVE_MESSAGES][RECEIVE_SIZE];
 } Incoming;
 
+/* A destination that refused segmented sends of segments of this size; larger ones are not tried there either. */
+typedef struct
+{
+  PilotEndpoint to;
+  gsize segment;
+} Slow;
+
 struct _PilotTransportUdp {
   PilotTransport parent_instance;
 
   UdpSocket socket;
   Outgoing *out;
   Incoming *in;
-  gboolean want_write;                   /* a send met a full buffer; cleared when the descriptor is writable again */
-  PilotEndpoint slow[SLOW_DESTINATIONS]; /* refuse segmented sends; indexed by hash, a newcomer replaces */
+  gboolean want_write;          /* a send met a full buffer; cleared when the descriptor is writable again */
+  Slow slow[SLOW_DESTINATIONS]; /* indexed by hash, a newcomer replaces */
 
   guint64 datagrams_sent, bytes_sent, datagrams_received, bytes_received;
   guint64 send_calls, receive_calls, dropped, fallbacks, failures;
@@ -177,11 +186,21 @@ drain_errors (PilotTransportUdp *self)
       break;
 }
 
-static PilotEndpoint *
+static Slow *
 slow_slot (PilotTransportUdp *self,
            const PilotEndpoint *to)
 {
   return &self->slow[pilot_endpoint_hash (to) % SLOW_DESTINATIONS];
+}
+
+static gboolean
+is_slow (PilotTransportUdp *self,
+         const PilotEndpoint *to,
+         gsize segment)
+{
+  const Slow *slow = slow_slot (self, to);
+
+  return segment >= slow->segment && pilot_endpoint_equal (&slow->to, to);
 }
 
 /* One message: from `offset` of the item, as much as the kernel takes in one piece. Returns where it ends. */
@@ -203,7 +222,7 @@ fill_message (PilotTransportUdp *self,
     .msg_iov = &out->vectors[index],
     .msg_iovlen = 1,
   };
-  if (left > segment && self->socket.gso && !pilot_endpoint_equal (slow_slot (self, &item->to), &item->to)) {
+  if (left > segment && self->socket.gso && !is_slow (self, &item->to, segment)) {
     const guint16 size = (guint16) segment;
     struct cmsghdr *control;
 
@@ -227,15 +246,36 @@ typedef struct
   gsize offset;
 } Cursor;
 
+typedef enum { NEED_NOTHING,
+               NEED_WHOLE, /* one, larger than what every path carries, and to arrive in one piece or not at all */
+               NEED_CUT,   /* as large, and to arrive in any way */
+} Need;
+
+static Need
+need_of (const PilotSendBatch *item)
+{
+  if (item->length <= SMALL_DATAGRAM || (item->segment_size > 0 && item->segment_size < item->length))
+    return NEED_NOTHING;
+  return item->segment_size > 0 ? NEED_WHOLE : NEED_CUT;
+}
+
 static guint
 fill_messages (PilotTransportUdp *self,
                const PilotSendBatch *items,
                guint n_items,
-               Cursor cursor)
+               Cursor cursor,
+               Need *need)
 {
   guint n = 0;
 
+  *need = NEED_NOTHING;
   while (n < SEND_MESSAGES && cursor.item < n_items) {
+    Need next = need_of (&items[cursor.item]);
+
+    /* One setting of the socket for one call. */
+    if (next != NEED_NOTHING && *need != NEED_NOTHING && next != *need)
+      break;
+    *need = MAX (*need, next);
     cursor.offset = fill_message (self, n, &items[cursor.item], cursor.offset);
     self->out->items[n] = cursor.item;
     self->out->ends[n] = cursor.offset;
@@ -283,9 +323,10 @@ typedef enum {
 static Refusal
 judge_refusal (PilotTransportUdp *self,
                gint number,
-               const PilotEndpoint *to,
+               const PilotSendBatch *item,
                gboolean *retried)
 {
+  const PilotEndpoint *to = &item->to;
   const gboolean segmented = self->out->headers[0].msg_hdr.msg_controllen > 0;
 
   if (number == EINTR)
@@ -294,11 +335,14 @@ judge_refusal (PilotTransportUdp *self,
     return REFUSAL_WAIT;
   /* Segmentation may be broken anywhere: EIO is the device (no checksum offload), the others this path (segment larger than its
    * MTU). The same data goes again, in pieces. */
+  /* What was sized for a larger path, or met one that carries less than the least anybody counts on, arrives all the same: IP has to cut. */
+  if (number == EMSGSIZE && !segmented && self->socket.whole && need_of (item) != NEED_WHOLE)
+    return udp_socket_set_whole (&self->socket, FALSE) ? REFUSAL_AGAIN : REFUSAL_SKIP;
   if (segmented && (number == EIO || number == EINVAL || number == EMSGSIZE)) {
     if (number == EIO)
       self->socket.gso = FALSE;
     else
-      *slow_slot (self, to) = *to;
+      *slow_slot (self, to) = (Slow) { *to, number == EMSGSIZE ? item->segment_size : 0 };
     self->fallbacks++;
     return REFUSAL_AGAIN;
   }
@@ -341,11 +385,15 @@ pilot_transport_udp_send (PilotTransport *transport,
   while (cursor.item < n_items) {
     const PilotEndpoint *to = &items[cursor.item].to;
     gint taken, number;
+    Need need;
     guint n;
 
     if (self->socket.fd < 0)
       return fail_not_running (error);
-    n = fill_messages (self, items, n_items, cursor);
+    n = fill_messages (self, items, n_items, cursor, &need);
+    if (need != NEED_NOTHING && self->socket.whole != (need == NEED_WHOLE) &&
+        !udp_socket_set_whole (&self->socket, need == NEED_WHOLE))
+      g_debug ("cannot tell IP whether to cut datagrams: %s", g_strerror (errno));
     taken = sendmmsg (self->socket.fd, self->out->headers, n, MSG_DONTWAIT | MSG_NOSIGNAL);
     number = errno;
     self->send_calls++;
@@ -356,8 +404,11 @@ pilot_transport_udp_send (PilotTransport *transport,
       retried = FALSE;
       continue;
     }
-    switch (judge_refusal (self, number, to, &retried)) {
+    switch (judge_refusal (self, number, &items[cursor.item], &retried)) {
     case REFUSAL_AGAIN:
+      /* It goes on in pieces, but whoever made it should make smaller ones. */
+      if (number == EMSGSIZE && !retried)
+        pilot_transport_report_send_failed (transport, to, number);
       break;
     case REFUSAL_SKIP:
       self->dropped++;

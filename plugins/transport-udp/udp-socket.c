@@ -41,6 +41,16 @@ request_errors (UdpSocket *self)
     g_debug ("no error queue for IPv6: %s", g_strerror (errno));
 }
 
+gboolean
+udp_socket_set_whole (UdpSocket *self,
+                      gboolean on)
+{
+  self->whole = set_int (self->fd, IPPROTO_IP, IP_MTU_DISCOVER, on ? IP_PMTUDISC_DO : IP_PMTUDISC_WANT) && on;
+  if (self->ipv6)
+    self->whole = set_int (self->fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, on ? IPV6_PMTUDISC_DO : IPV6_PMTUDISC_WANT) && self->whole;
+  return self->whole == on;
+}
+
 static void
 probe_offload (UdpSocket *self)
 {

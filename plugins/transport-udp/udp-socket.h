@@ -12,6 +12,7 @@ typedef struct
   gboolean ipv6;       /* addresses are sockaddr_in6, IPv4 ones mapped */
   gboolean gso;        /* UDP_SEGMENT is known to the kernel */
   gboolean gro;        /* UDP_GRO is on */
+  gboolean whole;      /* IP does not cut datagrams */
   PilotEndpoint bound; /* with the port the kernel chose */
 } UdpSocket;
 
@@ -21,6 +22,9 @@ gboolean udp_socket_open (UdpSocket *self,
                           const gchar *listen,
                           gboolean offload,
                           GError **error);
+/* From now on datagrams arrive in one piece or not at all, or (FALSE, as in the beginning) IP may cut what is larger than the path's MTU. */
+gboolean udp_socket_set_whole (UdpSocket *self,
+                               gboolean on);
 void udp_socket_close (UdpSocket *self);
 /* (transfer full) (element-type PilotEndpoint): the addresses of this host others can reach the socket at. */
 GArray *udp_socket_get_endpoints (UdpSocket *self);

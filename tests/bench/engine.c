@@ -17,6 +17,8 @@
 #define N_ITEMS 8
 #define PORT 80
 #define MESSAGE 64
+/* Ethernet's 1500 less IPv4 and UDP. */
+#define DATAGRAM_MAX 1472
 
 typedef struct
 {
@@ -99,6 +101,8 @@ carry (Line *line,
 {
   gsize step = item->segment_size == 0 ? item->length : item->segment_size;
 
+  if (step > DATAGRAM_MAX)
+    return;
   if (line->loss == 0) {
     g_ptr_array_add (to->next, copy (line, &from->endpoint, item->data, item->length, item->segment_size));
     return;

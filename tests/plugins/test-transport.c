@@ -672,6 +672,45 @@ test_fallback (void)
   g_assert_cmpuint (fallbacks, ==, 1);
   check_segments (&f, 8 * 2000, 2000);
   g_assert_cmpuint (get_stat (f.a.transport, "segmentation-fallbacks"), ==, fallbacks);
+  /* Its sender was told to make smaller ones, and these go segmented again. */
+  g_assert_cmpint (f.a.last_failure, ==, EMSGSIZE);
+  check_segments (&f, 8 * 1300, 1300);
+  g_assert_cmpuint (get_stat (f.a.transport, "segmentation-fallbacks"), ==, fallbacks);
+  g_assert_cmpuint (get_stat (f.a.transport, "send-calls"), <=, 20);
+  tear_down (&f, NULL);
+}
+
+/* What must not be cut is refused where it does not fit, and stops neither what may be cut nor what is small. */
+static void
+test_whole (void)
+{
+  static const guint8 data[2000] = { 0 };
+  Fixture f = { 0 };
+  guint failed;
+
+  if (!g_test_subprocess () && !run_in_namespace ())
+    return;
+  g_assert_cmpint (unshare (CLONE_NEWNET), ==, 0);
+  g_assert_true (set_up_loopback (1400));
+  set_up (&f, &candidates[0]);
+  for (guint round = 0; round < 2; round++) {
+    const PilotSendBatch items[] = {
+      { f.b.endpoint, data, 2000, 2000 },
+      { f.b.endpoint, data, 2000, 0 },
+      { f.b.endpoint, data, 1300, 1300 },
+      { f.b.endpoint, data, 100, 0 },
+    };
+
+    failed = f.a.failed;
+    g_ptr_array_set_size (f.b.received, 0);
+    send_all (&f, items, G_N_ELEMENTS (items));
+    wait_received (&f, &f.b, 3);
+    g_assert_cmpuint (f.b.received->len, ==, 3);
+    g_assert_cmpuint (g_bytes_get_size (f.b.received->pdata[0]), ==, 2000);
+    g_assert_cmpuint (g_bytes_get_size (f.b.received->pdata[1]), ==, 1300);
+    g_assert_cmpuint (f.a.failed, >, failed);
+    g_assert_cmpint (f.a.last_failure, ==, EMSGSIZE);
+  }
   tear_down (&f, NULL);
 }
 
@@ -919,5 +958,6 @@ main (int argc,
   g_test_add_func ("/transport-wss/bad-settings", test_wss_settings);
   g_test_add_func ("/transport-udp/full", test_full);
   g_test_add_func ("/transport-udp/fallback", test_fallback);
+  g_test_add_func ("/transport-udp/whole", test_whole);
   return g_test_run ();
 }

@@ -9,6 +9,8 @@
 
 /* Links, NAT boxes, the beacon, and the queue of what will happen. */
 
+#define IP_AND_UDP 28
+
 struct _SimEvent {
   gint64 time;
   guint64 sequence;
@@ -231,7 +233,7 @@ cross (Sim *sim,
 {
   gint64 start;
 
-  if (time < link->down_until || sim_random_chance (&sim->random, link->loss))
+  if (time < link->down_until || (link->mtu > 0 && (gint64) length + IP_AND_UDP > link->mtu) || sim_random_chance (&sim->random, link->loss))
     return -1;
   start = MAX (time, link->busy_until[direction]);
   if (link->rate > 0) {

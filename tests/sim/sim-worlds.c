@@ -30,6 +30,7 @@ enum {
   FAULT_NOISE,
   FAULT_MOVE,
   N_FAULTS,
+  FAULT_MTU,
 };
 
 typedef struct
@@ -37,6 +38,9 @@ typedef struct
   Sim *sim;
   Fault fault;
 } FaultCall;
+
+/* Every path carries IPv6's least. */
+static const gint64 mtus[] = { 0, 1500, 1500, 1500, 1420, 1280, 9000 };
 
 static void
 start_host (Sim *sim,
@@ -101,6 +105,9 @@ run_fault (Sim *sim,
     break;
   case FAULT_BEACON:
     sim->beacon_down_until = sim->now + call->fault.length;
+    break;
+  case FAULT_MTU:
+    host->link.mtu = call->fault.length;
     break;
   case FAULT_MOVE:
     host->endpoint.port++;
@@ -223,6 +230,22 @@ make_faults (Sim *sim)
   return fatal;
 }
 
+/* From a generator of their own: what else is in the worlds of old seeds stays. Another MTU must never end a stream. */
+static void
+make_mtus (Sim *sim)
+{
+  SimRandom random = { sim->seed ^ 0x6d7475 };
+
+  for (guint i = 0; i < sim->n_hosts; i++)
+    sim->hosts[i].link.mtu = mtus[sim_random (&random) % G_N_ELEMENTS (mtus)];
+  for (guint i = sim_random_chance (&random, 500) ? 3 : 0; i > 0; i--) {
+    FaultCall *call = g_new (FaultCall, 1);
+
+    *call = (FaultCall) { sim, { sim_random_range (&random, SIM_SECOND, 45 * SIM_SECOND), FAULT_MTU, (guint) (sim_random (&random) % sim->n_hosts), mtus[sim_random (&random) % G_N_ELEMENTS (mtus)] } };
+    sim_at (sim, call->fault.at, run_fault, call);
+  }
+}
+
 static Sim *
 world_new (guint64 seed)
 {
@@ -248,6 +271,7 @@ world_new (guint64 seed)
     sim->registry_failures = 200;
   faults = make_faults (sim) || sim->registry_failures > 0;
   make_flows (sim, faults);
+  make_mtus (sim);
   for (guint i = 0; i < sim->n_hosts; i++)
     sim_host_start (&sim->hosts[i]);
   return sim;

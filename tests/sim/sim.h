@@ -69,6 +69,7 @@ typedef struct
   guint loss, duplicate, reorder; /* per mille */
   gint64 rate;                    /* bytes a second; 0 = unlimited */
   gint64 queue;                   /* bytes */
+  gint64 mtu;                     /* of an IPv4 packet; 0 = unlimited */
   gint64 busy_until[2];           /* up, down */
   gint64 down_until;              /* nothing passes before */
 } SimLink;

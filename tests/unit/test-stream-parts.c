@@ -113,7 +113,7 @@ test_extension_vectors (void)
   JsonObject *root;
   g_autofree guint8 *syn = NULL;
   guint8 encoded[PILOT_STREAM_EXTENSIONS_SIZE];
-  PilotStreamExtensions offer = { 8, TRUE, 7, 65000 };
+  PilotStreamExtensions offer = { 8, TRUE, 7, 65000, TRUE };
   gsize syn_length, n;
   PilotPacket packet;
 
@@ -137,11 +137,41 @@ test_extension_vectors (void)
     g_assert_cmpint (got.half_close, ==, json_object_get_boolean_member (vector, "half_close"));
     g_assert_cmpint (got.sack_blocks, ==, json_object_get_int_member (vector, "sack_blocks"));
     g_assert_cmpint (got.segment_size, ==, json_object_get_int_member (vector, "segment_size"));
+    g_assert_cmpint (got.mtu_probes, ==, json_object_get_boolean_member (vector, "mtu_probes"));
   }
   syn = from_hex (json_object_get_string_member (root, "syn_packet"), &syn_length);
   g_assert_cmpint (pilot_packet_decode (&packet, syn, syn_length), ==, PILOT_PACKET_OK);
   n = pilot_stream_extensions_encode (&offer, encoded);
   g_assert_cmpmem (packet.payload, packet.payload_length, encoded, n);
+}
+
+static void
+check_packet_vector (JsonObject *root,
+                     const char *name,
+                     const PilotPacket *packet)
+{
+  gsize length, n;
+  g_autofree guint8 *expected = from_hex (json_object_get_string_member (root, name), &length);
+  guint8 encoded[128];
+
+  n = pilot_packet_encode (packet, encoded, sizeof encoded);
+  g_assert_cmpmem (encoded, n, expected, length);
+}
+
+static void
+test_probe_vectors (void)
+{
+  g_autofree char *file = g_test_build_filename (G_TEST_DIST, "vectors", "extensions.json", NULL);
+  g_autoptr (JsonParser) parser = json_parser_new ();
+  g_autoptr (GError) error = NULL;
+  const guint8 zeros[16] = { 0 };
+  const PilotPacket probe = { .protocol = PILOT_PROTOCOL_CONTROL, .source = { 0, 1 }, .destination = { 0, 0x37d }, .source_port = PILOT_PORT_MTU_PROBE, .destination_port = PILOT_PORT_MTU_PROBE, .seq = 3, .payload = zeros, .payload_length = sizeof zeros };
+  const PilotPacket answer = { .flags = PILOT_PACKET_ACK, .protocol = PILOT_PROTOCOL_CONTROL, .source = { 0, 0x37d }, .destination = { 0, 1 }, .source_port = PILOT_PORT_MTU_PROBE, .destination_port = PILOT_PORT_MTU_PROBE, .seq = 3, .ack = sizeof zeros };
+
+  json_parser_load_from_file (parser, file, &error);
+  g_assert_no_error (error);
+  check_packet_vector (json_node_get_object (json_parser_get_root (parser)), "mtu_probe_packet", &probe);
+  check_packet_vector (json_node_get_object (json_parser_get_root (parser)), "mtu_answer_packet", &answer);
 }
 
 static void
@@ -171,6 +201,7 @@ main (int argc,
   g_test_add_func ("/stream/intervals", test_intervals);
   g_test_add_func ("/stream/intervals-bound", test_intervals_bound);
   g_test_add_func ("/stream/extension-vectors", test_extension_vectors);
+  g_test_add_func ("/stream/probe-vectors", test_probe_vectors);
   g_test_add_func ("/stream/sack-codec", test_sack_codec);
   return g_test_run ();
 }

@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "sim-pair.h"
+
+#include "protocol/overlay-private.h"
+
+/* How large segments become on paths of several MTUs, and what happens when these change. */
+
+#define BULK (4 * 1024 * 1024)
+#define OVERHEAD (28 + PILOT_FRAME_PILS_HEADER_SIZE + PILOT_PACKET_HEADER_SIZE + PILOT_AEAD_TAG_SIZE)
+
+static void
+add_flow (Pair *w,
+          guint64 bytes)
+{
+  Sim *sim = w->sim;
+  SimFlow *flow = &sim->flows[sim->n_flows];
+
+  *flow = (SimFlow){
+    .sim = sim,
+    .index = sim->n_flows,
+    .kind = SIM_FLOW_BOTH,
+    .port = (guint16) (1000 + sim->n_flows),
+    .seed = 5,
+    .client = { .flow = flow, .host = w->alpha, .is_client = TRUE, .to_write = bytes },
+    .server = { .flow = flow, .host = w->beta, .to_read = bytes },
+  };
+  sim->n_flows++;
+  sim_flow_start (sim, flow);
+}
+
+static void
+set_mtu (Pair *w,
+         gint64 mtu)
+{
+  w->alpha->link.mtu = w->beta->link.mtu = mtu;
+}
+
+static guint
+size (Pair *w)
+{
+  PilotPeer *other = pilot_peer_lookup (w->alpha->overlay, w->beta->node);
+
+  g_assert_nonnull (other);
+  return pilot_path_mtu_size (&other->mtu, &other->path.direct, PILOT_SEGMENT_PAYLOAD);
+}
+
+static gboolean
+run_to_end (Pair *w,
+            gint64 within)
+{
+  const gint64 until = w->sim->now + within;
+  const SimFlow *flow = &w->sim->flows[w->sim->n_flows - 1];
+
+  while (!flow->ended && w->sim->now < until)
+    pair_run (w, 10 * SIM_MS);
+  return flow->ended && flow->error == PILOT_STREAM_ERROR_NONE;
+}
+
+typedef struct
+{
+  gint64 mtu;
+  guint size;
+} Expected;
+
+static const Expected expected[] = {
+  { 1280, PILOT_SEGMENT_PAYLOAD },
+  { 1340, 1300 - OVERHEAD },
+  { 1420, 1420 - OVERHEAD },
+  { 1499, 1492 - OVERHEAD },
+  { 1500, 1500 - OVERHEAD },
+  { 1600, 1500 - OVERHEAD },
+  { 9000, 9000 - OVERHEAD },
+  { 65536, 65000 },
+};
+
+static void
+test_sizes (gconstpointer data)
+{
+  const Expected *it = data;
+  Pair w = pair_new (-1, -1);
+
+  set_mtu (&w, it->mtu);
+  pair_start (&w);
+  add_flow (&w, BULK);
+  g_assert_true (run_to_end (&w, 60 * SIM_SECOND));
+  pair_run (&w, 20 * SIM_SECOND);
+  g_assert_cmpuint (size (&w), ==, it->size);
+  pair_end (&w);
+}
+
+/* Nothing is asked for a few packets. */
+static void
+test_small_talk (void)
+{
+  Pair w = pair_new (-1, -1);
+  PilotPeer *other;
+
+  set_mtu (&w, 9000);
+  pair_start (&w);
+  add_flow (&w, 20000);
+  g_assert_true (run_to_end (&w, 10 * SIM_SECOND));
+  other = pilot_peer_lookup (w.alpha->overlay, w.beta->node);
+  g_assert_cmpint (other->mtu.phase, ==, PILOT_MTU_IDLE);
+  g_assert_cmpuint (size (&w), ==, PILOT_SEGMENT_PAYLOAD);
+  pair_end (&w);
+}
+
+/* The path shrinks under a transfer, without a word: what was sent for it is cut anew, and the transfer goes on within seconds. */
+static void
+test_shrinks (gconstpointer data)
+{
+  const gint64 mtu = GPOINTER_TO_INT (data);
+  Pair w = pair_new (-1, -1);
+  gint64 at;
+
+  w.alpha->link.rate = 2000000;
+  w.alpha->link.queue = 200000;
+  set_mtu (&w, 9000);
+  pair_start (&w);
+  add_flow (&w, 3 * BULK);
+  pair_run (&w, 2 * SIM_SECOND);
+  g_assert_cmpuint (size (&w), ==, 9000 - OVERHEAD);
+  g_assert_false (w.sim->flows[0].ended);
+  set_mtu (&w, mtu);
+  at = w.sim->flows[0].server.read;
+  pair_run (&w, 4 * SIM_SECOND);
+  g_assert_cmpint (w.sim->flows[0].server.read, >, at + 1000000);
+  g_assert_true (run_to_end (&w, 60 * SIM_SECOND));
+  pair_run (&w, 20 * SIM_SECOND);
+  g_assert_cmpuint (size (&w), ==, mtu >= 1500 ? 1500 - OVERHEAD : PILOT_SEGMENT_PAYLOAD);
+  pair_end (&w);
+}
+
+/* The network says at once what a timeout would tell later. */
+static void
+test_told (void)
+{
+  Pair w = pair_new (-1, -1);
+
+  set_mtu (&w, 9000);
+  w.alpha->link.rate = 2000000;
+  w.alpha->link.queue = 200000;
+  pair_start (&w);
+  add_flow (&w, 3 * BULK);
+  pair_run (&w, 4 * SIM_SECOND);
+  g_assert_cmpuint (size (&w), ==, 9000 - OVERHEAD);
+  set_mtu (&w, 1500);
+  pilot_overlay_too_large (w.alpha->overlay, &w.beta->endpoint, w.sim->now);
+  sim_host_run (w.alpha);
+  g_assert_cmpuint (size (&w), ==, PILOT_SEGMENT_PAYLOAD);
+  pair_run (&w, SIM_SECOND);
+  g_assert_cmpuint (size (&w), ==, 1500 - OVERHEAD);
+  g_assert_true (run_to_end (&w, 60 * SIM_SECOND));
+  pair_end (&w);
+}
+
+/* A path that grows is found to have grown ten minutes later, if it is in use. */
+static void
+test_grows (void)
+{
+  Pair w = pair_new (-1, -1);
+
+  set_mtu (&w, 1500);
+  pair_start (&w);
+  add_flow (&w, BULK);
+  g_assert_true (run_to_end (&w, 60 * SIM_SECOND));
+  pair_run (&w, 5 * SIM_SECOND);
+  g_assert_cmpuint (size (&w), ==, 1500 - OVERHEAD);
+  set_mtu (&w, 9000);
+  add_flow (&w, BULK);
+  g_assert_true (run_to_end (&w, 60 * SIM_SECOND));
+  g_assert_cmpuint (size (&w), ==, 1500 - OVERHEAD);
+  pair_run (&w, 600 * SIM_SECOND);
+  add_flow (&w, BULK);
+  g_assert_true (run_to_end (&w, 60 * SIM_SECOND));
+  g_assert_cmpuint (size (&w), ==, 9000 - OVERHEAD);
+  pair_end (&w);
+}
+
+/* Lost probes are sent again; a Go-like peer is never asked and gets what it takes. */
+static void
+test_loss (void)
+{
+  Pair w = pair_new (-1, -1);
+
+  set_mtu (&w, 1500);
+  w.alpha->link.loss = 100;
+  pair_start (&w);
+  add_flow (&w, BULK);
+  g_assert_true (run_to_end (&w, 120 * SIM_SECOND));
+  pair_run (&w, 20 * SIM_SECOND);
+  g_assert_cmpuint (size (&w), ==, 1500 - OVERHEAD);
+  pair_end (&w);
+}
+
+static void
+test_go_peer (void)
+{
+  Pair w = pair_new (-1, -1);
+  PilotPeer *other;
+
+  set_mtu (&w, 9000);
+  sim_host_start (w.alpha);
+  w.sim->extensions = FALSE;
+  sim_host_start (w.beta);
+  pair_run (&w, SIM_SECOND);
+  add_flow (&w, BULK);
+  g_assert_true (run_to_end (&w, 120 * SIM_SECOND));
+  other = pilot_peer_lookup (w.alpha->overlay, w.beta->node);
+  g_assert_cmpint (other->mtu.phase, ==, PILOT_MTU_IDLE);
+  pair_end (&w);
+}
+
+/* Answers to another search, and to nothing that was asked, do not count. */
+static void
+test_answers (void)
+{
+  const PilotEndpoint to = sim_endpoint (0x2e000001, 5000), elsewhere = sim_endpoint (0x2e000002, 5000);
+  PilotPathMtu mtu = { 0 };
+  guint n = 0;
+
+  pilot_path_mtu_answered (&mtu, 0, 9000, 0);
+  g_assert_cmpuint (mtu.size, ==, 0);
+  g_assert_false (pilot_path_mtu_used (&mtu, &to, 31, 0));
+  g_assert_true (pilot_path_mtu_used (&mtu, &to, 1, 0));
+  while (pilot_path_mtu_next (&mtu, 0, 0) > 0)
+    n++;
+  g_assert_cmpuint (n, ==, 5);
+  pilot_path_mtu_answered (&mtu, mtu.number - 1, 9000, 0);
+  pilot_path_mtu_answered (&mtu, mtu.number, 65001, 0);
+  g_assert_cmpuint (mtu.size, ==, 0);
+  pilot_path_mtu_answered (&mtu, mtu.number, 1500 - OVERHEAD, 0);
+  g_assert_cmpuint (pilot_path_mtu_size (&mtu, &to, PILOT_SEGMENT_PAYLOAD), ==, 1500 - OVERHEAD);
+  g_assert_cmpuint (pilot_path_mtu_size (&mtu, &elsewhere, PILOT_SEGMENT_PAYLOAD), ==, PILOT_SEGMENT_PAYLOAD);
+  /* During the search a refusal is only the answer to a probe. */
+  g_assert_false (pilot_path_mtu_too_large (&mtu, 0));
+  g_assert_false (pilot_path_mtu_used (&mtu, &elsewhere, 1, 0));
+  g_assert_cmpuint (mtu.size, ==, 0);
+}
+
+int
+main (int argc,
+      char *argv[])
+{
+  g_test_init (&argc, &argv, NULL);
+  for (guint i = 0; i < G_N_ELEMENTS (expected); i++) {
+    g_autofree gchar *path = g_strdup_printf ("/path-mtu/of-%" G_GINT64_FORMAT, expected[i].mtu);
+
+    g_test_add_data_func (path, &expected[i], test_sizes);
+  }
+  g_test_add_func ("/path-mtu/small-talk", test_small_talk);
+  g_test_add_data_func ("/path-mtu/shrinks-to-1500", GINT_TO_POINTER (1500), test_shrinks);
+  g_test_add_data_func ("/path-mtu/shrinks-to-1280", GINT_TO_POINTER (1280), test_shrinks);
+  g_test_add_func ("/path-mtu/told", test_told);
+  g_test_add_func ("/path-mtu/grows", test_grows);
+  g_test_add_func ("/path-mtu/loss", test_loss);
+  g_test_add_func ("/path-mtu/go-peer", test_go_peer);
+  g_test_add_func ("/path-mtu/answers", test_answers);
+  return g_test_run ();
+}
