@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "daemon/gateway/socket-diag.h"
+#include "daemon/gateway/socket-pair.h"
 
 /* What one direction of one connection may move in one turn: the others come next. */
 #define TURN_BUDGET (512 * 1024)
@@ -33,6 +34,10 @@ struct _PilotBridge {
   guint32 events; /* what the poller watches for */
   guint16 port;
   gboolean dialing;
+  gboolean is_pair;    /* a socket pair, not TCP: see socket-pair.h */
+  gboolean local_gone; /* pair: the program has closed its end; what it said before still counts */
+  gboolean pull_again; /* pair: there was more than one turn may move */
+  gboolean push_again;
   gboolean read_done;     /* FIN came from the local side */
   gboolean write_done;    /* FIN was given to the local side */
   gboolean stream_closed; /* the stream is over, in order */
@@ -104,6 +109,8 @@ drop_socket (PilotBridge *bridge, gboolean reset)
   g_clear_pointer (&bridge->watch, pilot_poller_remove);
   if (reset)
     pilot_socket_reset (bridge->fd);
+  else if (bridge->is_pair)
+    pilot_socket_pair_close (bridge->fd);
   else
     close (bridge->fd);
   bridge->fd = -1;
@@ -143,7 +150,12 @@ watch_for (PilotBridge *bridge, guint32 events)
   bridge->events = events;
   /* HUP is reported whether asked for or not; where we can do nothing about it yet (ring full) it must not wake us at every turn. Only then: a socket
    * that stays writable between two turns says so only where it is level-triggered. */
-  pilot_poller_modify (bridge->watch, (events & (EPOLLIN | EPOLLOUT)) != 0 ? events : events | EPOLLET);
+  gboolean edge = (events & (EPOLLIN | EPOLLOUT)) == 0;
+
+  /* A pair is always readable, for the byte that stays in it: only what is new may wake us, unless we know that there is more. */
+  if (bridge->is_pair && bridge->stream != NULL)
+    edge |= !bridge->pull_again && !bridge->push_again;
+  pilot_poller_modify (bridge->watch, edge ? events | EPOLLET : events);
 }
 
 static void
@@ -190,13 +202,13 @@ pull_end (PilotBridge *bridge)
   bridge->read_done = TRUE;
   want (bridge, EPOLLIN, FALSE);
   pilot_stream_shutdown_write (bridge->stream, g_get_monotonic_time ());
-  if (bridge->write_done) {
+  if (bridge->write_done || bridge->local_gone) {
     bridge_finish (bridge);
     return FALSE;
   }
   pilot_stream_info (bridge->stream, &info);
-  /* Not at once: the kernel sends FIN a moment before it lets the socket go. */
-  if (!info.half_close)
+  /* Not at once: the kernel sends FIN a moment before it lets the socket go. A pair says so by itself. */
+  if (!info.half_close && !bridge->is_pair)
     bridge->closed_check = g_timeout_add (CLOSED_CHECK_FIRST_MS, check_closed, bridge);
   return TRUE;
 }
@@ -207,6 +219,7 @@ pull (PilotBridge *bridge)
 {
   gsize moved = 0;
 
+  bridge->pull_again = FALSE;
   while (!bridge->read_done && moved < TURN_BUDGET) {
     struct iovec spans[2];
     guint n_spans = pilot_stream_write_vectors (bridge->stream, spans);
@@ -222,7 +235,7 @@ pull (PilotBridge *bridge)
       spans[i].iov_len = MIN (spans[i].iov_len, READ_MAX - room);
       room += spans[i].iov_len;
     }
-    got = readv (bridge->fd, spans, n_spans);
+    got = bridge->is_pair ? pilot_socket_pair_readv (bridge->fd, spans, n_spans, room) : readv (bridge->fd, spans, n_spans);
     if (got < 0 && errno == EINTR)
       continue;
     if (got < 0 && errno == EAGAIN)
@@ -236,9 +249,11 @@ pull (PilotBridge *bridge)
     pilot_stream_write_commit (bridge->stream, got, g_get_monotonic_time ());
     bridge->group->bytes_out += got;
     moved += got;
-    if ((gsize) got < room)
+    /* TCP says so itself when there is more; a pair tells its end to who asks. */
+    if ((gsize) got < room && !bridge->is_pair)
       break;
   }
+  bridge->pull_again = moved >= TURN_BUDGET;
   if (!bridge->read_done)
     want (bridge, EPOLLIN, TRUE);
   return TRUE;
@@ -276,6 +291,9 @@ push (PilotBridge *bridge)
 {
   gsize moved = 0;
 
+  bridge->push_again = FALSE;
+  if (bridge->local_gone)
+    return TRUE; /* unread it stays: closing the stream resets it, as the peer must hear */
   while (moved < TURN_BUDGET) {
     struct iovec spans[2];
     struct msghdr message = { .msg_iov = spans };
@@ -302,6 +320,7 @@ push (PilotBridge *bridge)
     if ((gsize) put < length)
       break;
   }
+  bridge->push_again = moved >= TURN_BUDGET;
   /* Either the socket is full, or this connection had its share: both ways it says so itself when it is its turn. */
   want (bridge, EPOLLOUT, TRUE);
   return TRUE;
@@ -328,10 +347,17 @@ socket_ready (int fd, guint32 events, gpointer user_data)
     discard (bridge);
     return;
   }
-  if ((events & EPOLLERR) != 0 || ((events & EPOLLHUP) != 0 && !bridge->write_done)) {
+  if ((events & EPOLLERR) != 0 || ((events & EPOLLHUP) != 0 && !bridge->write_done && !bridge->is_pair)) {
     /* A reset from the local side. (HUP after our own FIN only says that both are done: reading will tell.) */
     bridge_abort (bridge, PILOT_STREAM_ERROR_NONE);
     return;
+  }
+  if ((events & EPOLLHUP) != 0 && bridge->is_pair) {
+    bridge->local_gone = TRUE;
+    if (bridge->read_done) {
+      bridge_finish (bridge);
+      return;
+    }
   }
   if ((events & (EPOLLIN | EPOLLHUP)) != 0 && !bridge->read_done && !pull (bridge))
     return;
@@ -349,7 +375,7 @@ stream_over (PilotBridge *bridge, PilotStream *stream)
     return;
   }
   bridge->stream_closed = TRUE;
-  if (bridge->write_done && bridge->read_done)
+  if (bridge->local_gone || (bridge->write_done && bridge->read_done))
     bridge_finish (bridge);
   else if (bridge->write_done) {
     pilot_stream_release (g_steal_pointer (&bridge->stream), g_get_monotonic_time ());
@@ -488,19 +514,32 @@ pilot_bridge_open (PilotBridgeGroup *group, int fd, guint16 port, PilotBridgeDia
   return TRUE;
 }
 
-void
-pilot_bridge_join (PilotBridgeGroup *group, int fd, guint16 port, PilotStream *stream)
+static void
+join (PilotBridgeGroup *group, int fd, guint16 port, PilotStream *stream, gboolean is_pair)
 {
   PilotBridge *bridge = bridge_new (group, fd, port);
   struct iovec spans[2];
 
+  bridge->is_pair = is_pair;
   bridge->stream = stream;
   pilot_stream_set_user_data (stream, &bridge->user);
   bridge->events = EPOLLIN;
   /* OUT too where the stream holds data already: its READY was signalled before we were there. */
   if (pilot_stream_read_vectors (stream, spans) > 0 || pilot_stream_is_eof (stream))
     bridge->events |= EPOLLOUT;
-  bridge->watch = pilot_poller_add (group->poller, fd, bridge->events, socket_ready, bridge);
+  bridge->watch = pilot_poller_add (group->poller, fd, is_pair ? bridge->events | EPOLLET : bridge->events, socket_ready, bridge);
+}
+
+void
+pilot_bridge_join (PilotBridgeGroup *group, int fd, guint16 port, PilotStream *stream)
+{
+  join (group, fd, port, stream, FALSE);
+}
+
+void
+pilot_bridge_join_pair (PilotBridgeGroup *group, int fd, guint16 port, PilotStream *stream)
+{
+  join (group, fd, port, stream, TRUE);
 }
 
 void

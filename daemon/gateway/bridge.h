@@ -7,7 +7,7 @@
 G_BEGIN_DECLS
 
 /*
- * PilotBridge: one local TCP connection joined to one stream, both ways, straight between the socket and the stream's rings.
+ * PilotBridge: one local TCP connection, or socket pair, joined to one stream, both ways, straight between the socket and the stream's rings.
  *
  * FIN ↔ shutdown(SHUT_WR), RST ↔ RST; a stream that is refused or fails resets the local connection. What one side does not read stops
  * the other side's reading: nothing is buffered beyond the rings. One struct per connection, no allocation per event.
@@ -46,6 +46,8 @@ void pilot_bridge_group_reset_peer (PilotBridgeGroup *group, guint32 peer);
 gboolean pilot_bridge_open (PilotBridgeGroup *group, int fd, guint16 port, PilotBridgeDial dial, gpointer user_data, GError **error);
 /* For a stream that was opened toward us: takes @fd (connected, non-blocking) and the accepted stream. */
 void pilot_bridge_join (PilotBridgeGroup *group, int fd, guint16 port, PilotStream *stream);
+/* The same for a program of this machine that was handed the other end of a pilot_socket_pair_new(): takes ours. */
+void pilot_bridge_join_pair (PilotBridgeGroup *group, int fd, guint16 port, PilotStream *stream);
 /* Closes a socket with a reset instead of a FIN. */
 void pilot_socket_reset (int fd);
 

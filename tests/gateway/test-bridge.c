@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 
 #include "daemon/gateway/bridge.h"
+#include "daemon/gateway/socket-pair.h"
 #include "tests/gateway/namespace.h"
 #include "tests/gateway/fake-node.h"
 
@@ -61,11 +62,10 @@ connect_pair (int *client, int *server, int buffer_size)
   close (listener);
 }
 
-static void
-set_up (Fixture *fixture, gconstpointer data)
+static PilotStream *
+set_up_node (Fixture *fixture, gsize capacity)
 {
   PilotStream *near;
-  int server;
 
   fixture->user.ready = far_ready;
   fixture->poller = pilot_poller_new (NULL, NULL);
@@ -73,11 +73,33 @@ set_up (Fixture *fixture, gconstpointer data)
   pilot_bridge_group_init (&fixture->group, fixture->poller);
   fixture->group.ended = bridge_ended;
   fixture->group.user_data = fixture;
-  connect_pair (&fixture->client, &server, GPOINTER_TO_INT (data));
-  fake_node_set_capacity (fixture->node, (gsize) GPOINTER_TO_INT (data));
+  fake_node_set_capacity (fixture->node, capacity);
   fake_stream_pair (fixture->node, &near, &fixture->far);
   pilot_stream_set_user_data (fixture->far, &fixture->user);
+  return near;
+}
+
+static void
+set_up (Fixture *fixture, gconstpointer data)
+{
+  PilotStream *near = set_up_node (fixture, (gsize) GPOINTER_TO_INT (data));
+  int server;
+
+  connect_pair (&fixture->client, &server, GPOINTER_TO_INT (data));
   pilot_bridge_join (&fixture->group, server, 80, near);
+}
+
+/* The local program has one end of a socket pair. */
+static void
+set_up_pair (Fixture *fixture, gconstpointer data)
+{
+  PilotStream *near = set_up_node (fixture, (gsize) GPOINTER_TO_INT (data));
+  int fds[2];
+
+  g_assert_true (pilot_socket_pair_new (fds, NULL));
+  fixture->client = fds[1];
+  fcntl (fixture->client, F_SETFL, O_NONBLOCK);
+  pilot_bridge_join_pair (&fixture->group, fds[0], 80, near);
 }
 
 static void
@@ -199,6 +221,109 @@ test_client_resets (Fixture *fixture, gconstpointer data)
   wait_until ((fixture->ready & PILOT_STREAM_READY_CLOSED) != 0);
   g_assert_cmpint (pilot_stream_get_error (fixture->far), ==, PILOT_STREAM_ERROR_RESET);
   g_assert_cmpuint (fixture->ended, ==, 1);
+}
+
+static void
+far_writes (Fixture *fixture, const char *text)
+{
+  struct iovec spans[2];
+
+  g_assert_cmpuint (pilot_stream_write_vectors (fixture->far, spans), >, 0);
+  memcpy (spans[0].iov_base, text, strlen (text));
+  pilot_stream_write_commit (fixture->far, strlen (text), 0);
+}
+
+static void
+far_expects (Fixture *fixture, const char *text)
+{
+  struct iovec spans[2];
+
+  wait_until (pilot_stream_read_vectors (fixture->far, spans) > 0 && spans[0].iov_len >= strlen (text));
+  g_assert_cmpmem (spans[0].iov_base, spans[0].iov_len, text, strlen (text));
+  pilot_stream_read_consume (fixture->far, strlen (text), 0);
+}
+
+/* What came before the reset is read first. */
+static void
+test_peer_resets_later (Fixture *fixture, gconstpointer data)
+{
+  char buffer[64];
+  gssize got;
+
+  g_assert_cmpint (send (fixture->client, "request", 7, 0), ==, 7);
+  far_expects (fixture, "request");
+  far_writes (fixture, "half an answer");
+  wait_until (fixture->group.bytes_in == 14);
+  pilot_stream_reset (fixture->far, 0);
+  wait_until (fixture->ended == 1);
+  got = client_read (fixture, buffer, sizeof buffer);
+  g_assert_cmpmem (buffer, got, "half an answer", 14);
+  g_assert_cmpint (client_read (fixture, buffer, sizeof buffer), ==, -ECONNRESET);
+}
+
+/* A program that closes with something unread resets; one that has read everything ends in order. */
+static void
+test_pair_closed_unread (Fixture *fixture, gconstpointer data)
+{
+  far_writes (fixture, "unread");
+  wait_until (fixture->group.bytes_in == 6);
+  g_assert_cmpint (send (fixture->client, "last words", 10, 0), ==, 10);
+  close (fixture->client);
+  fixture->client = -1;
+  wait_until ((fixture->ready & PILOT_STREAM_READY_CLOSED) != 0);
+  g_assert_cmpint (pilot_stream_get_error (fixture->far), ==, PILOT_STREAM_ERROR_RESET);
+  g_assert_cmpuint (fixture->ended, ==, 1);
+}
+
+static void
+test_pair_closed (Fixture *fixture, gconstpointer data)
+{
+  g_assert_cmpint (send (fixture->client, "one", 3, 0), ==, 3);
+  far_expects (fixture, "one");
+  g_assert_cmpint (send (fixture->client, "last", 4, 0), ==, 4);
+  g_assert_cmpint (send (fixture->client, " words", 6, 0), ==, 6);
+  close (fixture->client);
+  fixture->client = -1;
+  wait_until ((fixture->ready & PILOT_STREAM_READY_EOF) != 0);
+  far_expects (fixture, "last words");
+  wait_until (fixture->ended == 1);
+  g_assert_cmpint (fixture->error, ==, PILOT_STREAM_ERROR_NONE);
+  g_assert_cmpuint (fixture->group.bytes_out, ==, 13);
+}
+
+/* Every byte, in order, whatever the pieces: the byte that stays in the queue is neither lost nor told twice. */
+static void
+test_pair_every_byte (Fixture *fixture, gconstpointer data)
+{
+  const gsize total = 3 * 1024 * 1024;
+  gint64 give_up = g_get_monotonic_time () + 20 * G_USEC_PER_SEC;
+  g_autoptr (GRand) random = g_rand_new_with_seed (7);
+  g_autofree guint8 *block = g_malloc (40000);
+  gsize sent = 0, seen = 0;
+
+  while (seen < total || (fixture->ready & PILOT_STREAM_READY_EOF) == 0) {
+    struct iovec spans[2];
+    gsize piece = (gsize) g_rand_int_range (random, 1, g_rand_boolean (random) ? 5 : 40000), length = MIN (total - sent, piece);
+    gssize put;
+    guint n;
+
+    for (gsize i = 0; i < length; i++)
+      block[i] = (guint8) ((sent + i) * 2654435761u >> 13);
+    put = length > 0 ? send (fixture->client, block, length, MSG_DONTWAIT) : 0;
+    sent += (gsize) MAX (put, 0);
+    if (length > 0 && sent == total)
+      g_assert_cmpint (shutdown (fixture->client, SHUT_WR), ==, 0);
+    g_main_context_iteration (NULL, FALSE);
+    n = pilot_stream_read_vectors (fixture->far, spans);
+    for (guint i = 0; i < n; i++) {
+      for (gsize k = 0; k < spans[i].iov_len; k++, seen++)
+        if (((guint8 *) spans[i].iov_base)[k] != (guint8) (seen * 2654435761u >> 13))
+          g_error ("byte %" G_GSIZE_FORMAT " is wrong", seen);
+      pilot_stream_read_consume (fixture->far, spans[i].iov_len, 0);
+    }
+    g_assert_cmpint (g_get_monotonic_time (), <, give_up);
+  }
+  g_assert_cmpuint (seen, ==, total);
 }
 
 static gint64
@@ -331,5 +456,16 @@ main (int argc, char **argv)
   ADD ("/bridge/peer-never-reads", test_peer_never_reads);
   ADD ("/bridge/client-never-reads", test_client_never_reads);
   ADD ("/bridge/dial-timeout", test_dial_timeout);
+  ADD ("/bridge/peer-resets-later", test_peer_resets_later);
+#define ADD_PAIR(path, func) g_test_add (path, Fixture, NULL, set_up_pair, func, tear_down)
+  ADD_PAIR ("/bridge/pair/half-close", test_half_close);
+  g_test_add ("/bridge/pair/half-close-large", Fixture, GINT_TO_POINTER (1024 * 1024), set_up_pair, test_half_close_large, tear_down);
+  ADD_PAIR ("/bridge/pair/peer-resets", test_peer_resets);
+  ADD_PAIR ("/bridge/pair/peer-resets-later", test_peer_resets_later);
+  ADD_PAIR ("/bridge/pair/peer-never-reads", test_peer_never_reads);
+  ADD_PAIR ("/bridge/pair/client-never-reads", test_client_never_reads);
+  ADD_PAIR ("/bridge/pair/closed-unread", test_pair_closed_unread);
+  ADD_PAIR ("/bridge/pair/closed", test_pair_closed);
+  ADD_PAIR ("/bridge/pair/every-byte", test_pair_every_byte);
   return g_test_run ();
 }
