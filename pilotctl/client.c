@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "pilotctl/client.h"
 
+#include <gio/gunixfdlist.h>
 #include <pwd.h>
 #include <string.h>
 #include <unistd.h>
@@ -247,6 +248,25 @@ client_call (Client *client, const char *interface, const char *method, GVariant
 
   return g_dbus_connection_call_sync (client->connection, client->name, ROOT, full, method, arguments, NULL,
                                       G_DBUS_CALL_FLAGS_NONE, CALL_TIMEOUT_MS, NULL, error);
+}
+
+GVariant *
+client_call_fd (Client *client, const char *interface, const char *method, GVariant *arguments, const char *type, int *fd, GError **error)
+{
+  g_autofree char *full = g_strconcat (BUS_NAME ".", interface, NULL);
+  g_autoptr (GUnixFDList) fds = NULL;
+  g_autoptr (GVariant) reply = NULL;
+
+  reply = g_dbus_connection_call_with_unix_fd_list_sync (client->connection, client->name, ROOT, full, method, arguments, G_VARIANT_TYPE (type),
+                                                         G_DBUS_CALL_FLAGS_NONE, G_MAXINT, NULL, &fds, NULL, error);
+  if (reply == NULL)
+    return NULL;
+  if (fds == NULL || g_unix_fd_list_get_length (fds) == 0) {
+    g_set_error (error, PILOT_ERROR, PILOT_ERROR_FAILED, _("the daemon answered without a descriptor"));
+    return NULL;
+  }
+  *fd = g_unix_fd_list_get (fds, 0, error);
+  return *fd >= 0 ? g_steal_pointer (&reply) : NULL;
 }
 
 GVariant *

@@ -21,6 +21,8 @@ const char *client_get_place (Client *client);
 gboolean client_get_uid (Client *client, guint32 *uid, GError **error);
 /* Calls interface.method ("Node", "Gateway", "Plugins"); @arguments floating tuple or NULL. */
 GVariant *client_call (Client *client, const char *interface, const char *method, GVariant *arguments, GError **error);
+/* The same for a method whose first handle is wanted, in *@fd; waits for ever: such methods have limits of their own. @type: of the answer. */
+GVariant *client_call_fd (Client *client, const char *interface, const char *method, GVariant *arguments, const char *type, int *fd, GError **error);
 /* The single aa{sv} or a{sv} a List method answers. */
 GVariant *client_list (Client *client, const char *interface, const char *method, GError **error);
 GVariant *client_get_property (Client *client, const char *interface, const char *property, GError **error);

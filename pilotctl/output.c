@@ -2,6 +2,7 @@
 #include "pilotctl/output.h"
 
 #include <json-glib/json-glib.h>
+#include <stdio.h>
 #include <string.h>
 
 static int
@@ -155,4 +156,41 @@ output_clean (const char *text)
       g_string_append_printf (clean, "\\x%02x", c);
   }
   return g_string_free (clean, FALSE);
+}
+
+void
+output_insert_bytes (GVariantDict *dict, const char *name, const void *data, gsize length)
+{
+  const char *bytes = length > 0 ? data : "";
+  g_autofree char *text = g_utf8_make_valid (bytes, (gssize) length);
+  gboolean exact = g_utf8_validate_len (bytes, length, NULL);
+
+  g_variant_dict_insert (dict, name, "s", text);
+  if (!exact) {
+    g_autofree char *key = g_strconcat (name, "_b64", NULL);
+    g_autofree char *encoded = g_base64_encode (data, length);
+
+    g_variant_dict_insert (dict, key, "s", encoded);
+  }
+}
+
+gboolean
+output_line (const void *data, gsize length)
+{
+  const char *text = data;
+
+  if (fwrite (data, 1, length, stdout) != length || (length > 0 && text[length - 1] != '\n' && putchar ('\n') == EOF))
+    return FALSE;
+  return fflush (stdout) == 0;
+}
+
+gboolean
+output_object (GVariant *data)
+{
+  g_autoptr (GVariant) owned = g_variant_ref_sink (data);
+  g_autoptr (JsonNode) node = json_gvariant_serialize (owned);
+  g_autoptr (JsonNode) ordered = sorted (node);
+  g_autofree char *text = json_to_string (ordered, FALSE);
+
+  return output_line (text, strlen (text));
 }

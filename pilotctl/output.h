@@ -16,6 +16,12 @@ int output_fail (Invocation *invocation, PilotError code, const char *hint, cons
 /* "12s", "2m5s", "1h4m", "2d3h"; "1.2 MB". Transfer full. */
 char *output_age (gint64 seconds);
 char *output_bytes (guint64 bytes);
+/* Adds @name with @data as text, and where that is no UTF-8 as @name_b64 too, which alone is exact then. */
+void output_insert_bytes (GVariantDict *dict, const char *name, const void *data, gsize length);
+/* The bytes on stdout as they are, and a line end where they have none. FALSE when stdout does not take them. */
+gboolean output_line (const void *data, gsize length);
+/* One JSON object on a line of its own, without an envelope: what goes on for ever. @data: a{sv}. */
+gboolean output_object (GVariant *data);
 /* Outside text made fit for a terminal: control characters as \xNN. Transfer full. */
 char *output_clean (const char *text);
 

@@ -8,6 +8,8 @@ G_BEGIN_DECLS
 
 #define PILOT_BUS_ROOT "/network/pilotprotocol/Pilot1"
 
+typedef struct _PilotStreamsFace PilotStreamsFace;
+
 struct _PilotBus {
   PilotNode *node;
   PilotGateway *gateway;
@@ -22,9 +24,11 @@ struct _PilotBus {
   GHashTable *connections; /* GDBusConnection -> registration of its ObjectManager: the same objects on each */
   GHashTable *objects;     /* path -> PilotDBusObjectSkeleton */
 
+  GPtrArray *faces; /* GDBusInterfaceSkeleton: the interfaces of the root object */
   PilotDBusNode *node_face;
   PilotDBusGateway *gateway_face;
   PilotDBusPlugins *plugins_face;
+  PilotStreamsFace *streams_face;
 };
 
 gboolean pilot_bus_server_start (PilotBus *bus, GError **error);
@@ -40,6 +44,8 @@ PilotDBusObject *pilot_bus_lookup_object (PilotBus *bus, const char *path); /* b
 PilotDBusNode *pilot_node_face_new (PilotBus *bus);
 PilotDBusGateway *pilot_gateway_face_new (PilotBus *bus);
 PilotDBusPlugins *pilot_plugins_face_new (PilotBus *bus);
+PilotStreamsFace *pilot_streams_face_new (PilotBus *bus);
+void pilot_streams_face_free (PilotStreamsFace *face);
 /* Mappings, peers and trust requests as objects of their own, kept in step by signals. */
 void pilot_object_faces_start (PilotBus *bus);
 void pilot_object_faces_stop (PilotBus *bus);

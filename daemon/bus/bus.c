@@ -12,6 +12,7 @@ pilot_bus_new (PilotNode *node, PilotGateway *gateway, PilotPluginLoader *loader
   bus->gateway = gateway != NULL ? g_object_ref (gateway) : NULL;
   bus->loader = g_object_ref (loader);
   bus->connections = g_hash_table_new_full (NULL, NULL, g_object_unref, NULL);
+  bus->faces = g_ptr_array_new_with_free_func (g_object_unref);
   bus->objects = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, g_object_unref);
   return bus;
 }
@@ -22,6 +23,10 @@ pilot_bus_start (PilotBus *bus, GError **error)
   bus->node_face = pilot_node_face_new (bus);
   bus->gateway_face = pilot_gateway_face_new (bus);
   bus->plugins_face = pilot_plugins_face_new (bus);
+  bus->streams_face = pilot_streams_face_new (bus);
+  g_ptr_array_add (bus->faces, g_object_ref (bus->node_face));
+  g_ptr_array_add (bus->faces, g_object_ref (bus->gateway_face));
+  g_ptr_array_add (bus->faces, g_object_ref (bus->plugins_face));
   pilot_object_faces_start (bus);
   return pilot_bus_server_start (bus, error);
 }
@@ -37,7 +42,9 @@ pilot_bus_stop (PilotBus *bus)
   g_signal_handlers_disconnect_by_data (pilot_node_get_trust (bus->node), bus);
   if (bus->gateway != NULL)
     g_signal_handlers_disconnect_by_data (bus->gateway, bus);
+  g_clear_pointer (&bus->streams_face, pilot_streams_face_free);
   g_hash_table_remove_all (bus->objects);
+  g_ptr_array_set_size (bus->faces, 0);
   g_clear_object (&bus->node_face);
   g_clear_object (&bus->gateway_face);
   g_clear_object (&bus->plugins_face);
@@ -51,6 +58,7 @@ pilot_bus_free (PilotBus *bus)
   pilot_bus_stop (bus);
   g_hash_table_unref (bus->connections);
   g_hash_table_unref (bus->objects);
+  g_ptr_array_unref (bus->faces);
   g_clear_object (&bus->gateway);
   g_object_unref (bus->loader);
   g_object_unref (bus->node);

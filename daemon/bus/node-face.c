@@ -90,6 +90,28 @@ on_resolve (PilotDBusNode *face, GDBusMethodInvocation *invocation, const char *
 }
 
 static void
+on_looked_up (GObject *source, GAsyncResult *result, gpointer user_data)
+{
+  g_autoptr (Call) call = user_data;
+  g_autoptr (GError) error = NULL;
+  PilotNodeName *name = pilot_node_lookup_finish (PILOT_NODE (source), result, &error);
+
+  if (name == NULL) {
+    call_fail (call, g_steal_pointer (&error));
+    return;
+  }
+  pilot_dbus_node_complete_lookup (call->face, call->invocation, name->hostname, name->is_public);
+  pilot_node_name_free (name);
+}
+
+static gboolean
+on_lookup (PilotDBusNode *face, GDBusMethodInvocation *invocation, guint32 node, PilotBus *bus)
+{
+  pilot_node_lookup_async (bus->node, node, NULL, on_looked_up, call_new (bus, face, invocation));
+  return TRUE;
+}
+
+static void
 on_hostname_set (GObject *source, GAsyncResult *result, gpointer user_data)
 {
   g_autoptr (Call) call = user_data;
@@ -328,6 +350,7 @@ pilot_node_face_new (PilotBus *bus)
   } handlers[] = {
     { "handle-get-statistics", G_CALLBACK (on_get_statistics) },
     { "handle-resolve", G_CALLBACK (on_resolve) },
+    { "handle-lookup", G_CALLBACK (on_lookup) },
     { "handle-set-hostname", G_CALLBACK (on_set_hostname) },
     { "handle-set-public", G_CALLBACK (on_set_public) },
     { "handle-handshake", G_CALLBACK (on_handshake) },

@@ -53,20 +53,6 @@ unexport_object (GDBusConnection *connection, GDBusObject *object)
     unexport_interface (connection, l->data);
 }
 
-/* What the root object has besides the ObjectManager; NULL-terminated. */
-static GDBusInterfaceSkeleton **
-root_faces (PilotBus *bus)
-{
-  GDBusInterfaceSkeleton *const faces[] = {
-    G_DBUS_INTERFACE_SKELETON (bus->node_face),
-    G_DBUS_INTERFACE_SKELETON (bus->gateway_face),
-    G_DBUS_INTERFACE_SKELETON (bus->plugins_face),
-    NULL,
-  };
-
-  return g_memdup2 (faces, sizeof faces);
-}
-
 /* --- the ObjectManager --- */
 
 /* a{sa{sv}}; floating. */
@@ -143,22 +129,20 @@ export_manager (PilotBus *bus, GDBusConnection *connection)
 void
 pilot_bus_export (PilotBus *bus, GDBusConnection *connection)
 {
-  g_autofree GDBusInterfaceSkeleton **faces = root_faces (bus);
   GHashTableIter iter;
   gpointer object;
 
   g_hash_table_iter_init (&iter, bus->objects);
   while (g_hash_table_iter_next (&iter, NULL, &object))
     export_object (connection, object);
-  for (guint i = 0; faces[i] != NULL; i++)
-    export_interface (connection, faces[i], PILOT_BUS_ROOT);
+  for (guint i = 0; i < bus->faces->len; i++)
+    export_interface (connection, bus->faces->pdata[i], PILOT_BUS_ROOT);
   g_hash_table_insert (bus->connections, g_object_ref (connection), GUINT_TO_POINTER (export_manager (bus, connection)));
 }
 
 void
 pilot_bus_unexport (PilotBus *bus, GDBusConnection *connection)
 {
-  g_autofree GDBusInterfaceSkeleton **faces = root_faces (bus);
   GHashTableIter iter;
   gpointer manager, object;
 
@@ -166,8 +150,8 @@ pilot_bus_unexport (PilotBus *bus, GDBusConnection *connection)
     return;
   if (GPOINTER_TO_UINT (manager) != 0)
     g_dbus_connection_unregister_object (connection, GPOINTER_TO_UINT (manager));
-  for (guint i = 0; faces[i] != NULL; i++)
-    unexport_interface (connection, faces[i]);
+  for (guint i = 0; i < bus->faces->len; i++)
+    unexport_interface (connection, bus->faces->pdata[i]);
   g_hash_table_iter_init (&iter, bus->objects);
   while (g_hash_table_iter_next (&iter, NULL, &object))
     unexport_object (connection, object);

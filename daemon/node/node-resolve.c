@@ -142,3 +142,38 @@ pilot_node_resolve_finish (PilotNode *node, GAsyncResult *result, GError **error
   g_return_val_if_fail (g_task_is_valid (result, node), NULL);
   return g_task_propagate_pointer (G_TASK (result), error);
 }
+
+static void
+on_looked_up (GObject *source, GAsyncResult *result, gpointer user_data)
+{
+  g_autoptr (GTask) task = user_data;
+  GError *error = NULL;
+  g_autoptr (JsonObject) answer = pilot_registry_client_call_finish (PILOT_REGISTRY_CLIENT (source), result, &error);
+  const char *hostname;
+
+  if (answer == NULL) {
+    g_task_return_error (task, error);
+    return;
+  }
+  hostname = pilot_json_get_string (answer, "hostname");
+  g_task_return_pointer (task, name_new (pilot_json_get_uint32 (answer, "node_id"), pilot_node_is_hostname (hostname) ? hostname : "", pilot_json_get_boolean (answer, "public")),
+                         (GDestroyNotify) pilot_node_name_free);
+}
+
+void
+pilot_node_lookup_async (PilotNode *node, guint32 peer, GCancellable *cancellable, GAsyncReadyCallback callback, gpointer user_data)
+{
+  g_autoptr (GTask) task = g_task_new (node, cancellable, callback, user_data);
+
+  if (!node->running)
+    g_task_return_new_error (task, PILOT_ERROR, PILOT_ERROR_NOT_RUNNING, "the node is not running");
+  else
+    pilot_registry_client_call_async (node->registry, pilot_registry_request_lookup (peer), "lookup", NULL, on_looked_up, g_object_ref (task));
+}
+
+PilotNodeName *
+pilot_node_lookup_finish (PilotNode *node, GAsyncResult *result, GError **error)
+{
+  g_return_val_if_fail (g_task_is_valid (result, node), NULL);
+  return g_task_propagate_pointer (G_TASK (result), error);
+}

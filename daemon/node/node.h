@@ -60,6 +60,9 @@ void pilot_node_name_free (PilotNodeName *name);
  * signature; trusted private nodes are found). INVALID_ARGUMENT, NOT_FOUND, CONNECTION_FAILED. */
 void pilot_node_resolve_async (PilotNode *node, const char *text, GCancellable *cancellable, GAsyncReadyCallback callback, gpointer user_data);
 PilotNodeName *pilot_node_resolve_finish (PilotNode *node, GAsyncResult *result, GError **error);
+/* What the registry says of a node, trusted or not. NOT_FOUND, CONNECTION_FAILED, NOT_RUNNING. */
+void pilot_node_lookup_async (PilotNode *node, guint32 peer, GCancellable *cancellable, GAsyncReadyCallback callback, gpointer user_data);
+PilotNodeName *pilot_node_lookup_finish (PilotNode *node, GAsyncResult *result, GError **error);
 void pilot_node_set_hostname_async (PilotNode *node, const char *hostname, GCancellable *cancellable, GAsyncReadyCallback callback, gpointer user_data);
 gboolean pilot_node_set_hostname_finish (PilotNode *node, GAsyncResult *result, GError **error);
 void pilot_node_set_public_async (PilotNode *node, gboolean is_public, GCancellable *cancellable, GAsyncReadyCallback callback, gpointer user_data);

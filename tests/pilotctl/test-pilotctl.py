@@ -14,7 +14,8 @@ PILOTCTL, PILOTD, ROOT = sys.argv[1], sys.argv[2], pathlib.Path(sys.argv[3])
 ARGUMENTS = {
     'handshake': ['0:0000.0000.0005'], 'approve': ['5'], 'reject': ['5'], 'untrust': ['5'], 'expose': ['5'], 'unexpose': ['5'],
     'find': ['anna'], 'set-hostname': ['anna'], 'ping': ['5'], 'gateway map': ['5'], 'gateway unmap': ['10.4.0.1'],
-    'gateway start': ['5'],
+    'gateway start': ['5'], 'traceroute': ['5'], 'bench': ['5'], 'connect': ['5', '--message', 'x'], 'send': ['5', '1000', '--data', 'x'],
+    'recv': ['1000'], 'dgram': ['5', '1000', '--data', 'x'], 'listen': ['1000'],
 }
 LOCAL = {'daemon start', 'daemon stop', 'daemon status', 'init', 'config'}
 results = []

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <glib.h>
+
+G_BEGIN_DECLS
+
+/* A line on the terminal for what takes longer than a second, on stderr; nothing where that is no terminal. */
+typedef struct _Progress Progress;
+
+/* @total: bytes to come, 0 = not known. */
+Progress *progress_new (guint64 total);
+void progress_update (Progress *progress, guint64 done);
+/* Wipes the line away. */
+void progress_free (Progress *progress);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (Progress, progress_free)
+
+G_END_DECLS
