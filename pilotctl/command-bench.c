@@ -60,7 +60,7 @@ receive_some (Stream *stream, Bench *bench, GError **error)
   }
   for (gssize i = 0; i < got; i++)
     if (data[i] != (guint8) (bench->received + (guint64) i) || bench->received + (guint64) i >= bench->total) {
-      g_set_error (error, PILOT_ERROR, PILOT_ERROR_CORRUPT, _("node %u echoed something else at byte %" G_GUINT64_FORMAT), stream->node, bench->received + (guint64) i);
+      g_set_error (error, PILOT_ERROR, PILOT_ERROR_CORRUPT, _("node %u echoed something else at byte %zu"), stream->node, (gsize) bench->received + (gsize) i);
       return FALSE;
     }
   bench->received += (guint64) got;

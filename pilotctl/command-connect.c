@@ -29,7 +29,7 @@ report (Request *request, const char *address, const Exchange *exchange)
   GVariantDict data;
 
   if (exchange->received == 0 && !request->invocation->json)
-    g_printerr (_("sent %" G_GUINT64_FORMAT " bytes (no response)\n"), exchange->sent);
+    g_printerr (_("sent %zu bytes (no response)\n"), (gsize) exchange->sent);
   if (!request->invocation->json)
     return EXIT_OK;
   g_variant_dict_init (&data, NULL);

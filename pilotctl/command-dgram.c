@@ -41,7 +41,7 @@ command_dgram (Invocation *invocation)
   if (reply == NULL)
     return output_error (invocation, error);
   if (!invocation->json)
-    g_print (_("sent %" G_GSIZE_FORMAT " byte(s) to %s port %u\n"), length, address, port);
+    g_print (_("sent %zu byte(s) to %s port %u\n"), length, address, port);
   g_variant_dict_init (&data, NULL);
   g_variant_dict_insert (&data, "target", "s", address);
   g_variant_dict_insert (&data, "port", "q", port);

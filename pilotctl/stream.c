@@ -243,7 +243,7 @@ take_answer (Run *run, GError **error)
   if (exchange->answer == NULL)
     return TRUE;
   if (exchange->answer->len + (run->in.end - run->in.start) > exchange->answer_max) {
-    g_set_error (error, PILOT_ERROR, PILOT_ERROR_EXHAUSTED, _("the answer has more than %" G_GSIZE_FORMAT " bytes"), exchange->answer_max);
+    g_set_error (error, PILOT_ERROR, PILOT_ERROR_EXHAUSTED, _("the answer has more than %zu bytes"), exchange->answer_max);
     return FALSE;
   }
   g_byte_array_append (exchange->answer, run->in.data + run->in.start, (guint) (run->in.end - run->in.start));
