@@ -6,6 +6,8 @@
 #define APPROVAL_STEP_US (250 * 1000)
 #define APPROVAL_STEPS 40
 
+const char *const trust_unchecked_help = N_("Do not look at trust first, nor ask a public node for it");
+
 /* -1 with an error. */
 static int
 is_trusted (Client *client, guint32 node, GError **error)

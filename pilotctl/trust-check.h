@@ -10,9 +10,11 @@ G_BEGIN_DECLS
 gboolean trust_check (Client *client, guint32 node, GError **error);
 /* What a command that opens a tunnel begins with: resolves @name and, unless @unchecked, does the above. @text: the node's address. */
 gboolean trust_reach (Client *client, const char *name, gboolean unchecked, guint32 *node, char text[PILOT_ADDRESS_TEXT_SIZE], GError **error);
-#define TRUST_UNCHECKED_ENTRY(variable)                                                                                           \
-  {                                                                                                                               \
-    "no-auto-handshake", 0, 0, G_OPTION_ARG_NONE, variable, N_("Do not look at trust first, nor ask a public node for it"), NULL \
+/* What --no-auto-handshake says in the help. */
+extern const char *const trust_unchecked_help;
+#define TRUST_UNCHECKED_ENTRY(variable)                                                \
+  {                                                                                    \
+    "no-auto-handshake", 0, 0, G_OPTION_ARG_NONE, variable, trust_unchecked_help, NULL \
   }
 
 G_END_DECLS
