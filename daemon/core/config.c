@@ -162,10 +162,12 @@ pilot_config_load (PilotConfig *config, const char *path, GError **error)
 void
 pilot_config_set_flag (PilotConfig *config, const char *key, const char *value)
 {
+  g_autofree char *name = canonical (key);
+
   if (value == NULL)
-    g_hash_table_remove (config->flags, key);
+    g_hash_table_remove (config->flags, name);
   else
-    g_hash_table_replace (config->flags, canonical (key), g_strdup (value));
+    g_hash_table_replace (config->flags, g_steal_pointer (&name), g_strdup (value));
 }
 
 static const char *

@@ -97,6 +97,17 @@ on_state_changed (PilotRegistrySession *session, PilotNode *node)
   g_signal_emit (node, signals[SIGNAL_CHANGED], 0);
 }
 
+static void
+on_registry_link (PilotRegistryClient *registry, PilotNode *node)
+{
+  /* A registry that was away has often been restarted, and the beacon beside it with it, which then knows nobody: it shall not take until the next
+   * discover is due. */
+  if (!node->running || !pilot_registry_client_is_connected (registry))
+    return;
+  pilot_overlay_discover (node->overlay, g_get_monotonic_time ());
+  pilot_node_kick (node);
+}
+
 static gboolean
 make_registry (PilotNode *node, GError **error)
 {
@@ -105,6 +116,7 @@ make_registry (PilotNode *node, GError **error)
   node->registry = pilot_node_make_registry_client (node->config, &node->registry_address, error);
   if (node->registry == NULL)
     return FALSE;
+  g_signal_connect_object (node->registry, "link-changed", G_CALLBACK (on_registry_link), node, 0);
   node->session = pilot_registry_session_new (node->registry, &node->identity, (keepalive > 0 ? CLAMP (keepalive, 1, 3600) : 60) * 1000);
   g_signal_connect_object (node->session, "registered", G_CALLBACK (on_registered), node, 0);
   g_signal_connect_object (node->session, "state-changed", G_CALLBACK (on_state_changed), node, 0);
