@@ -17,7 +17,6 @@ from labkit.namespace import LabError  # noqa: E402,F401  -- for the cases
 from labkit.tap import Suite, expect, expect_equal  # noqa: E402
 from labkit.world import BEACON, REGISTRY, find_build, wait_until  # noqa: E402
 
-TRUST_SECONDS = 5
 STREAM = "/home/user/stream.py"
 
 
@@ -29,11 +28,22 @@ def _fetch_peer():
     return module
 
 
+def _version():
+    """Of the Go programs, as numbers."""
+    wanted = os.environ.get("PILOT_PEER_VERSION")
+    return [int(word) for word in wanted.split(".")] if wanted else None
+
+
+# Before 1.14 a Go node asks the registry for what waits there once in a keepalive interval, which is 60 s: there it is told to take less, and gets more time.
+SELDOM = _version() is not None and _version() < [1, 14]
+REQUEST_SECONDS, TRUST_SECONDS = (30, 20) if SELDOM else (10, 5)
+
+
 def main(suite):
-    """Runs a suite when the Go programs can be had, else skips each of its cases by name."""
+    """Runs a suite when the Go programs can be had, else skips each of its cases by name. $PILOT_PEER_VERSION: another version than the newest."""
     fetch_peer = _fetch_peer()
     try:
-        os.environ["PILOT_PEER"] = fetch_peer.fetch(find_build())
+        os.environ["PILOT_PEER"] = fetch_peer.fetch(find_build(), os.environ.get("PILOT_PEER_VERSION"))
     except fetch_peer.CannotBeHad as why:
         print(f"1..{len(suite.cases)}")
         for number, (title, _) in enumerate(suite.cases, 1):
@@ -179,10 +189,18 @@ class Go(Node):
         return ["env", f"PILOT_SOCKET={self.SOCKET}", f"PILOT_REGISTRY={self.plain_registry}", f"PILOT_BEACON={BEACON}", "PILOT_NO_SKILLINJECT=1",
                 "PILOT_LIB_PATH=/home/user/go/pilotprotocol/bin/libpilot.so", "PYTHONPATH=/home/user/go"]
 
+    def _knows(self, flag):
+        """Whether this version of the daemon has a flag: it ends at one that it does not know."""
+        return f"  -{flag} " in self.world.run(self.host, "go/pilotprotocol/bin/pilot-daemon", "-help", check=False).stderr
+
     def start(self, *arguments, seconds=20):
+        if SELDOM:
+            arguments += ("-keepalive", "3s")
+        if self._knows("motd-feed-url"):
+            arguments += ("-motd-feed-url", "")
         self.pid = self.world.background(self.host, ".pilot/pilot.log", *self._environment(), "go/pilotprotocol/bin/pilot-daemon", "-registry", REGISTRY,
                                          "-beacon", BEACON, "-hostname", f"agent-{self.host}", "-identity", "/home/user/.pilot/identity.json",
-                                         "-socket", self.SOCKET, "-email", f"{self.host}@example.org", "-motd-feed-url", "", *arguments)
+                                         "-socket", self.SOCKET, "-email", f"{self.host}@example.org", *arguments)
         wait_until(lambda: self._run("info", timeout=10, check=False).returncode == 0, seconds, f"the Go daemon of {self.host} is registered")
         self.id = self.ctl("info")["node_id"]
         return self
@@ -236,7 +254,7 @@ class GoTools(Go):
 def ask_and_approve(asker, granter):
     """One node asks by its id, the other approves; both must see it within 5 s of the approval."""
     asker.ctl("handshake", str(granter.id), "let me in")
-    wait_until(lambda: asker.id in granter.pending(), 10, f"the request of {asker.host} arrives at {granter.host}")
+    wait_until(lambda: asker.id in granter.pending(), REQUEST_SECONDS, f"the request of {asker.host} arrives at {granter.host}")
     granter.ctl("approve", str(asker.id))
     asker.trusts(granter)
     granter.trusts(asker)

@@ -12,7 +12,7 @@ import node  # noqa: E402  -- puts the lab into the path
 from labkit import tap  # noqa: E402
 from labkit.tap import expect, expect_equal  # noqa: E402
 from labkit.world import wait_until  # noqa: E402
-from node import Go, Ours, ask_and_approve  # noqa: E402
+from node import REQUEST_SECONDS, TRUST_SECONDS, Go, Ours, ask_and_approve  # noqa: E402
 
 suite = tap.Suite("trust", hosts=("alpha", "beta"), daemons=False)
 nodes = {}
@@ -68,7 +68,7 @@ def rejected(asker, granter):
         else:
             # Go's own pilotctl waits for the direct way to fail, and may tell that the registry has the request already.
             asker.try_ctl("handshake", str(granter.id), "once more")
-    wait_until(lambda: asker.id in granter.pending(), 10, "the request arrives")
+    wait_until(lambda: asker.id in granter.pending(), REQUEST_SECONDS, "the request arrives")
     expect_equal(len(granter.pending()), 1, "the requests")
     granter.ctl("reject", str(asker.id), "not today")
     wait_until(lambda: asker.id not in granter.pending(), 5, "the request is gone")
@@ -79,9 +79,9 @@ def rejected(asker, granter):
 def mutual(_world):
     ours, go = nodes["ours"], nodes["Go"]
     ours.ctl("handshake", str(go.id), "me too")
-    wait_until(lambda: ours.id in go.pending(), 10, "the request arrives")
+    wait_until(lambda: ours.id in go.pending(), REQUEST_SECONDS, "the request arrives")
     go.ctl("handshake", str(ours.id), "me too")
-    ours.trusts(go, 10)
+    ours.trusts(go, 2 * TRUST_SECONDS)
     go.trusts(ours)
     ours.round_trips(go)
     forget(go, ours)
@@ -94,7 +94,7 @@ def same_moment(_world):
         asked = [pool.submit(ours.ctl, "handshake", str(go.id), "now"), pool.submit(go.try_ctl, "handshake", str(ours.id), "now")]
     for each in asked:
         each.result()
-    ours.trusts(go, 10)
+    ours.trusts(go, 2 * TRUST_SECONDS)
     go.trusts(ours)
     go.round_trips(ours, 2)
     expect_equal((ours.pending(), go.pending()), (set(), set()), "requests that wait")
