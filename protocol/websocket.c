@@ -145,10 +145,9 @@ parse_field (const gchar *line,
     wishes->connection = wishes->connection || list_has (value, size, "upgrade");
   else if (equal_ignoring_case (line, name, "sec-websocket-version"))
     request->is_version_13 = pilot_http_text_equal (value, size, "13");
-  else if (equal_ignoring_case (line, name, "sec-websocket-protocol")) {
-    request->offers_protocols = TRUE;
+  else if (equal_ignoring_case (line, name, "sec-websocket-protocol"))
     request->offers_pilot = request->offers_pilot || list_has (value, size, PROTOCOL);
-  } else if (equal_ignoring_case (line, name, "sec-websocket-key")) {
+  else if (equal_ignoring_case (line, name, "sec-websocket-key")) {
     if (request->key_length > 0)
       return FALSE;
     request->key = value;

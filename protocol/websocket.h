@@ -44,8 +44,7 @@ typedef struct
   gsize method_length, path_length, origin_length, key_length; /* path without the query; origin and key 0 when there is none */
   gboolean wants_upgrade;                                      /* "Connection: upgrade" and "Upgrade: websocket" */
   gboolean is_version_13;
-  gboolean offers_protocols; /* any "Sec-WebSocket-Protocol" */
-  gboolean offers_pilot;     /* with "pilot.v1" among them */
+  gboolean offers_pilot; /* "pilot.v1" among its protocols */
 } PilotHttpRequest;
 
 /* `length` ends behind the empty line. FALSE for what is no HTTP/1.1 request. */

@@ -15,9 +15,9 @@ G_BEGIN_DECLS
  * TCP port is all a node needs.
  *
  * The framing (protocol/websocket.h) and this server are our own, on the reactor and GnuTLS, and not libsoup's SoupServer: that watches each
- * connection with a source of its own (GMainContext polls all of them at every turn, which ten thousand idle nodes would make the dearest thing in
- * the process), queues without bound what a slow client does not take, and gives each connection some 100 KiB of GIO streams before it is known who
- * it is. What a server needs of RFC 6455 without extensions is 400 lines, with a fuzz target. The client (plugins/transport-wss) is libsoup's.
+ * connection with a source of its own, all of which GMainContext polls at every turn (a ping costs it 85 us among 3000 idle connections; here a
+ * frame is relayed in 6), holds 26 KiB a connection instead of 11, and queues without bound what a slow client does not take. What a server needs of
+ * RFC 6455 without extensions is 400 lines, with a fuzz target. The client (plugins/transport-wss) is libsoup's.
  */
 typedef struct _PilotCompat PilotCompat;
 

@@ -33,7 +33,7 @@ typedef struct {
 } Choice;
 
 static void
-choice_free (Choice *choice)
+stop_step (Choice *choice)
 {
   if (choice->socket_source != NULL)
     g_source_destroy (choice->socket_source);
@@ -41,6 +41,12 @@ choice_free (Choice *choice)
   g_clear_handle_id (&choice->timer, g_source_remove);
   g_cancellable_cancel (choice->step);
   g_clear_object (&choice->step);
+}
+
+static void
+choice_free (Choice *choice)
+{
+  stop_step (choice);
   g_clear_object (&choice->socket);
   if (choice->stream != NULL)
     g_io_stream_close_async (choice->stream, G_PRIORITY_DEFAULT, NULL, NULL, NULL);
@@ -61,12 +67,7 @@ choice_of (GTask *task)
 static void
 end_step (Choice *choice)
 {
-  if (choice->socket_source != NULL)
-    g_source_destroy (choice->socket_source);
-  g_clear_pointer (&choice->socket_source, g_source_unref);
-  g_clear_handle_id (&choice->timer, g_source_remove);
-  g_cancellable_cancel (choice->step);
-  g_clear_object (&choice->step);
+  stop_step (choice);
   choice->step = g_cancellable_new ();
 }
 

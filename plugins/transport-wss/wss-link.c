@@ -184,29 +184,51 @@ wss_link_send (WssLink *self,
 
 /* --- the login --- */
 
-/* "TS:NONCE", or "NONCE" from beacons that send no time (notes, 7.2); NULL for anything else. */
-static gchar *
-parse_challenge (const gchar *data,
-                 gsize length)
+/* The member when it is a value of that type; else NULL. What holds an object or an array has no type to be asked for. */
+static JsonNode *
+get_value (JsonObject *object,
+           const gchar *name,
+           GType type)
+{
+  JsonNode *node = json_object_get_member (object, name);
+
+  return node != NULL && JSON_NODE_HOLDS_VALUE (node) && json_node_get_value_type (node) == type ? node : NULL;
+}
+
+/* (transfer full) (nullable): a message of the login, with its "type"; NULL for anything else. */
+static JsonObject *
+parse_message (const gchar *data,
+               gsize length,
+               const gchar *wanted)
 {
   g_autoptr (JsonParser) parser = json_parser_new ();
   JsonObject *object;
-  JsonNode *type, *nonce, *ts;
+  JsonNode *type;
 
   if (!pilot_json_scan (data, length, MAX_LOGIN, PILOT_JSON_MAX_DEPTH, NULL) ||
       !json_parser_load_from_data (parser, data, (gssize) length, NULL) || !JSON_NODE_HOLDS_OBJECT (json_parser_get_root (parser)))
     return NULL;
   object = json_node_get_object (json_parser_get_root (parser));
-  type = json_object_get_member (object, "type");
-  nonce = json_object_get_member (object, "nonce");
-  ts = json_object_get_member (object, "ts");
-  if (type == NULL || json_node_get_value_type (type) != G_TYPE_STRING || !g_str_equal (json_node_get_string (type), "auth_challenge") ||
-      nonce == NULL || json_node_get_value_type (nonce) != G_TYPE_STRING)
+  type = get_value (object, "type", G_TYPE_STRING);
+  return type != NULL && g_str_equal (json_node_get_string (type), wanted) ? json_object_ref (object) : NULL;
+}
+
+/* "TS:NONCE", or "NONCE" from beacons that send no time (notes, 7.2); NULL for anything else. */
+static gchar *
+parse_challenge (const gchar *data,
+                 gsize length)
+{
+  g_autoptr (JsonObject) object = parse_message (data, length, "auth_challenge");
+  JsonNode *nonce, *ts;
+
+  if (object == NULL)
+    return NULL;
+  nonce = get_value (object, "nonce", G_TYPE_STRING);
+  ts = get_value (object, "ts", G_TYPE_INT64);
+  if (nonce == NULL || (ts == NULL && json_object_has_member (object, "ts")))
     return NULL;
   if (ts == NULL)
     return g_strdup (json_node_get_string (nonce));
-  if (json_node_get_value_type (ts) != G_TYPE_INT64)
-    return NULL;
   return g_strdup_printf ("%" G_GINT64_FORMAT ":%s", json_node_get_int (ts), json_node_get_string (nonce));
 }
 
@@ -238,20 +260,6 @@ answer_challenge (WssLink *self,
 }
 
 static gboolean
-is_ok (const gchar *data,
-       gsize length)
-{
-  g_autoptr (JsonParser) parser = json_parser_new ();
-  JsonNode *type;
-
-  if (!pilot_json_scan (data, length, MAX_LOGIN, PILOT_JSON_MAX_DEPTH, NULL) ||
-      !json_parser_load_from_data (parser, data, (gssize) length, NULL) || !JSON_NODE_HOLDS_OBJECT (json_parser_get_root (parser)))
-    return FALSE;
-  type = json_object_get_member (json_node_get_object (json_parser_get_root (parser)), "type");
-  return type != NULL && json_node_get_value_type (type) == G_TYPE_STRING && g_str_equal (json_node_get_string (type), "auth_ok");
-}
-
-static gboolean
 on_watch (gpointer user_data)
 {
   WssLink *self = user_data;
@@ -269,6 +277,8 @@ take_login (WssLink *self,
             const gchar *data,
             gsize length)
 {
+  g_autoptr (JsonObject) ok = NULL;
+
   if (type != SOUP_WEBSOCKET_DATA_TEXT) {
     fail (self, "what answers there is no beacon: it sent data before the login");
     return;
@@ -277,7 +287,8 @@ take_login (WssLink *self,
     answer_challenge (self, data, length);
     return;
   }
-  if (!is_ok (data, length)) {
+  ok = parse_message (data, length, "auth_ok");
+  if (ok == NULL) {
     fail (self, "the beacon did not take the login");
     return;
   }

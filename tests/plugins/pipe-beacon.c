@@ -19,6 +19,7 @@ struct _PipeBeacon {
   gchar *url;
   gchar *fingerprint;
   gboolean refuse, old;
+  const gchar *greeting;
 };
 
 static const guint8 seed[PILOT_ED25519_SEED_SIZE] = { 7 };
@@ -108,7 +109,7 @@ on_client (SoupServer *server,
   g_assert_cmpstr (soup_websocket_connection_get_protocol (connection), ==, "pilot.v1");
   g_signal_connect (g_object_ref (connection), "message", G_CALLBACK (on_message), self);
   g_signal_connect (connection, "closed", G_CALLBACK (on_closed), self);
-  soup_websocket_connection_send_text (connection, challenge);
+  soup_websocket_connection_send_text (connection, self->greeting != NULL ? self->greeting : challenge);
 }
 
 static GTlsCertificate *
@@ -214,4 +215,11 @@ pipe_beacon_set_old (PipeBeacon *self,
                      gboolean old)
 {
   self->old = old;
+}
+
+void
+pipe_beacon_set_greeting (PipeBeacon *self,
+                          const gchar *greeting)
+{
+  self->greeting = greeting;
 }

@@ -22,6 +22,10 @@ void pipe_beacon_set_refuse (PipeBeacon *beacon,
 void pipe_beacon_set_old (PipeBeacon *beacon,
                           gboolean old);
 
+/* This is sent in the place of the challenge; NULL: a challenge again. */
+void pipe_beacon_set_greeting (PipeBeacon *beacon,
+                               const gchar *greeting);
+
 /* A prover for pilot_transport_set_prover(): node 893. */
 gboolean pipe_beacon_prove (PilotTransport *transport,
                             const gchar *challenge,

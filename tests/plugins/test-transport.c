@@ -835,6 +835,17 @@ static void
 test_wss_trouble (Fixture *f,
                   gconstpointer data)
 {
+  static const gchar *const rubbish[] = {
+    "hello",
+    "[]",
+    "{}",
+    "{\"type\":{\"a\":1},\"nonce\":\"a\"}",
+    "{\"type\":[\"auth_challenge\"],\"nonce\":\"a\"}",
+    "{\"type\":\"auth_challenge\",\"nonce\":{\"a\":1}}",
+    "{\"type\":\"auth_challenge\",\"nonce\":\"a\",\"ts\":[1]}",
+    "{\"type\":\"auth_challenge\",\"nonce\":\"a\",\"ts\":\"1\"}",
+    "{\"type\":\"auth_ok\"}",
+  };
   const gchar *url = pipe_beacon_get_url (beacon);
   g_autofree gchar *good = wss_settings ();
   g_autofree gchar *zeros = g_strnfill (64, '0');
@@ -847,6 +858,11 @@ test_wss_trouble (Fixture *f,
   expect_trouble (system, "its certificate is not one the system trusts");
   expect_trouble (path, "it answers 404");
   expect_trouble ("{'url': <'wss://127.0.0.1:9/v1/compat'>}", "onnect");
+  for (guint i = 0; i < G_N_ELEMENTS (rubbish); i++) {
+    pipe_beacon_set_greeting (beacon, rubbish[i]);
+    expect_trouble (good, "is no beacon");
+  }
+  pipe_beacon_set_greeting (beacon, NULL);
   pipe_beacon_set_refuse (beacon, TRUE);
   expect_trouble (good, "1008 \"auth failed\"");
 }

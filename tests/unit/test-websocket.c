@@ -23,7 +23,7 @@ test_request (void)
   g_assert_true (pilot_http_text_equal (request.method, request.method_length, "GET"));
   g_assert_true (pilot_http_text_equal (request.path, request.path_length, "/v1/compat"));
   g_assert_true (pilot_http_text_equal (request.origin, request.origin_length, "pilot://x"));
-  g_assert_true (request.wants_upgrade && request.is_version_13 && request.offers_protocols && request.offers_pilot);
+  g_assert_true (request.wants_upgrade && request.is_version_13 && request.offers_pilot);
   /* The example of RFC 6455, and of the notes. */
   g_assert_true (pilot_websocket_is_key (request.key, request.key_length));
   pilot_websocket_accept (request.key, request.key_length, accept);
@@ -57,7 +57,7 @@ test_bad_requests (void)
   g_assert_false (pilot_websocket_is_key ("c2hvcnQ=", 8));
   g_assert_true (pilot_http_request_parse ("GET /?q HTTP/1.1\r\n\r\n", 20, &request));
   g_assert_cmpuint (request.path_length, ==, 1);
-  g_assert_false (request.wants_upgrade || request.is_version_13 || request.offers_protocols);
+  g_assert_false (request.wants_upgrade || request.is_version_13 || request.offers_pilot);
 }
 
 /* The frames of the notes, section 10. */
