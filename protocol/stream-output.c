@@ -56,7 +56,8 @@ output_reset (PilotStream *self,
   stream_timer_clear (self, STREAM_TIMER_CLOSE);
   header (self, segment, PILOT_PACKET_RST);
   segment->window = 0;
-  if (!self->own_kind)
+  /* Before the SYN-ACK nobody knows of what kind the peer is: ours wants the number, and the reference looks at none. */
+  if (!self->own_kind && !self->rst_numbered)
     segment->seq = segment->ack = 0;
   else if (self->error == PILOT_STREAM_ERROR_REFUSED)
     segment->seq = 0;

@@ -388,6 +388,8 @@ pilot_stream_release (PilotStream *self,
   pilot_stream_intervals_clear (&self->held);
   switch (self->state) {
   case PILOT_STREAM_STATE_SYN_SENT:
+    /* The peer opens its side when the SYN arrives, and would hold it until its keepalives have found out. */
+    self->rst_due = self->rst_numbered = self->syn_sent != 0;
     stream_close (self, PILOT_STREAM_ERROR_NONE, now);
     break;
   case PILOT_STREAM_STATE_SYN_RECEIVED:
