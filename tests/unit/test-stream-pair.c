@@ -316,6 +316,28 @@ test_release_with_data_coming (void)
   wire_free (wire);
 }
 
+/* The SYN has opened the peer's side; its answer finds nobody. */
+static void
+test_release_while_opening (void)
+{
+  WireConfig config = { .delay = 5000 };
+
+  for (guint own = 0; own < 2; own++) {
+    Wire *wire = wire_new (&config, 9);
+    PilotStream *a = wire_open (wire, 0, own, BUFFER), *b = wire_open (wire, 1, own, BUFFER);
+
+    wire_run (wire, wire->now + 7000, NULL, NULL);
+    g_assert_cmpint (pilot_stream_get_state (a), ==, PILOT_STREAM_STATE_SYN_SENT);
+    g_assert_cmpint (pilot_stream_get_state (b), ==, PILOT_STREAM_STATE_ESTABLISHED);
+    pilot_stream_release (a, wire->now);
+    wire_run (wire, wire->now + 100000, NULL, NULL);
+    g_assert_cmpint (pilot_stream_get_state (b), ==, PILOT_STREAM_STATE_CLOSED);
+    g_assert_cmpint (pilot_stream_get_error (b), ==, PILOT_STREAM_ERROR_RESET);
+    g_assert_true (wire->ends[0].finished);
+    wire_free (wire);
+  }
+}
+
 int
 main (int argc,
       char *argv[])
@@ -331,5 +353,6 @@ main (int argc,
   g_test_add_func ("/stream/pair/idle", test_idle);
   g_test_add_func ("/stream/pair/outage", test_outage);
   g_test_add_func ("/stream/pair/release-with-data-coming", test_release_with_data_coming);
+  g_test_add_func ("/stream/pair/release-while-opening", test_release_while_opening);
   return g_test_run ();
 }
