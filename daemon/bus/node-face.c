@@ -164,18 +164,29 @@ on_handshake (PilotDBusNode *face, GDBusMethodInvocation *invocation, guint32 no
   return TRUE;
 }
 
+static void
+on_approved (GObject *source, GAsyncResult *result, gpointer user_data)
+{
+  g_autoptr (Call) call = user_data;
+  g_autoptr (GError) error = NULL;
+  g_autofree char *opened = pilot_trust_approve_finish (PILOT_TRUST (source), result, &error);
+
+  if (opened == NULL)
+    call_fail (call, g_steal_pointer (&error));
+  else
+    pilot_dbus_node_complete_approve (call->face, call->invocation, opened);
+}
+
 static gboolean
 on_approve (PilotDBusNode *face, GDBusMethodInvocation *invocation, guint32 node, GVariant *options, PilotBus *bus)
 {
   g_autoptr (GError) error = NULL;
-  g_autofree char *opened = NULL;
   const char *ports;
 
-  if (!pilot_bus_read_ports (options, &ports, &error) ||
-      !pilot_trust_approve (pilot_node_get_trust (bus->node), node, ports, &opened, &error))
+  if (!pilot_bus_read_ports (options, &ports, &error))
     g_dbus_method_invocation_take_error (invocation, g_steal_pointer (&error));
   else
-    pilot_dbus_node_complete_approve (face, invocation, opened);
+    pilot_trust_approve_async (pilot_node_get_trust (bus->node), node, ports, NULL, on_approved, call_new (bus, face, invocation));
   return TRUE;
 }
 

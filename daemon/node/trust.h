@@ -23,6 +23,10 @@ gboolean pilot_trust_handshake (PilotTrust *trust, guint32 node, const char *jus
                                 const char **status, GError **error);
 /* @ports NULL = the configured default; @opened (transfer full): what the peer may reach now. NOT_FOUND when nothing is pending. */
 gboolean pilot_trust_approve (PilotTrust *trust, guint32 node, const char *ports, char **opened, GError **error);
+/* The same; a request that the registry still holds is fetched first (at most 3 s), so that nobody has to list requests before he answers one.
+ * _finish: (transfer full) what the peer may reach now. */
+void pilot_trust_approve_async (PilotTrust *trust, guint32 node, const char *ports, GCancellable *cancellable, GAsyncReadyCallback callback, gpointer user_data);
+char *pilot_trust_approve_finish (PilotTrust *trust, GAsyncResult *result, GError **error);
 gboolean pilot_trust_reject (PilotTrust *trust, guint32 node, const char *reason, GError **error);
 gboolean pilot_trust_untrust (PilotTrust *trust, guint32 node, GError **error);
 gboolean pilot_trust_is_trusted (PilotTrust *trust, guint32 node);

@@ -218,6 +218,44 @@ test_untrust (void)
   world_clear (&world);
 }
 
+static void
+on_approved (GObject *source, GAsyncResult *result, gpointer user_data)
+{
+  g_autoptr (GError) error = NULL;
+  g_autofree char *opened = pilot_trust_approve_finish (PILOT_TRUST (source), result, &error);
+
+  *(char **) user_data = g_strdup (error != NULL ? error->message : opened);
+}
+
+/* Tries again and again: both are in this loop, and the request may not have got to the registry yet. */
+static gboolean
+approved_now (World *world, char **result)
+{
+  if (*result == NULL || g_str_equal (*result, "80"))
+    return *result != NULL;
+  g_assert_cmpstr (*result, ==, "node 1 has not asked for trust");
+  g_clear_pointer (result, g_free);
+  pilot_trust_approve_async (trust (world, 1), id (world, 0), "80", NULL, on_approved, result);
+  return FALSE;
+}
+
+/* Approving needs no listing before: what waits at the registry is fetched. Nor does it wait for what is not there. */
+static void
+test_approve_unseen (void)
+{
+  g_autofree char *first = NULL, *second = g_strdup ("node 1 has not asked for trust");
+  World world;
+
+  start_two (&world);
+  pilot_trust_approve_async (trust (&world, 1), id (&world, 0), "80", NULL, on_approved, &first);
+  WAIT (LANDS, first != NULL);
+  g_assert_cmpstr (first, ==, "node 1 has not asked for trust");
+  handshake (&world, 0, 1, NULL, "sent");
+  WAIT (LANDS, approved_now (&world, &second));
+  WAIT (LANDS, trusts (&world, 0, 1));
+  world_clear (&world);
+}
+
 /* A copy of the first request may come late, be approved, and be ended by the revocation behind it: the user approves again. */
 static gboolean
 approve_what_waits (World *world)
@@ -719,6 +757,7 @@ main (int argc, char **argv)
   g_test_add_func ("/daemon/node/untrust", test_untrust);
   g_test_add_func ("/daemon/node/untrust-at-once", test_untrust_at_once);
   g_test_add_func ("/daemon/node/untrust-both", test_untrust_both);
+  g_test_add_func ("/daemon/node/approve-unseen", test_approve_unseen);
   g_test_add_func ("/daemon/node/late-approval", test_late_approval);
   g_test_add_func ("/daemon/node/restart", test_restart);
   g_test_add_func ("/daemon/node/rendezvous-away", test_rendezvous_away);
