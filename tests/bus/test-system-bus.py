@@ -228,17 +228,24 @@ def check_daemon(folder, pilotd, plugins, rendezvous):
                 process.wait()
 
 
+def readable(arguments):
+    """The same files where every user can read them: the checkout may lie in a home that is its owner's alone."""
+    build = os.path.dirname(os.path.abspath(arguments[4]))
+    os.mkdir('/run/build')
+    subprocess.run(['mount', '--bind', build, '/run/build'], check=True)
+    return [':'.join(os.path.abspath(path).replace(build, '/run/build', 1) for path in argument.split(':')) for argument in arguments]
+
+
 def main():
     if os.geteuid() != 0:
         print('1..0 # SKIP only root can make the namespaces')
         return 0
     if '--inside' not in sys.argv:
         os.execvp('unshare', ['unshare', '-n', '-m', '--propagation', 'private', sys.executable, *sys.argv, '--inside'])
-    pilotd, helper, plugins, source, build, rendezvous = sys.argv[1:7]
-    pilotd, helper = os.path.abspath(pilotd), os.path.abspath(helper)
     for command in (['mount', '-t', 'tmpfs', '-o', 'mode=755', 'tmpfs', '/run'], ['ip', 'link', 'set', 'lo', 'up']):
         subprocess.run(command, check=True)
     os.mkdir('/run/dbus')
+    pilotd, helper, plugins, source, build, rendezvous = readable(sys.argv[1:7])
     failed = 0
     with tempfile.TemporaryDirectory(prefix='pilot-system-bus-') as folder:
         prepare(folder, helper, source, build)

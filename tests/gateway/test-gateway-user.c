@@ -138,12 +138,13 @@ test_user (Fixture *fixture, gconstpointer data)
 static void
 test_user_loopback (Fixture *fixture, gconstpointer data)
 {
+  g_autofree char *nobody = g_build_filename (fixture->directory, "helper.sock", NULL);
   g_autoptr (GPtrArray) mappings = NULL;
   g_autoptr (GError) error = NULL;
   Server server;
   Client client;
 
-  fake_node_set_helper_socket (fixture->node, "/nonexistent/helper.sock");
+  fake_node_set_helper_socket (fixture->node, nobody);
   server_start (&server, "127.0.0.1", 8080);
   mappings = fixture_start (fixture, "{'subnet': <'127.84.0.0/16'>, 'ports': <'8080'>}", two, 1, &error);
   g_assert_no_error (error);
