@@ -28,6 +28,7 @@ struct _PilotRegistryClient {
   char *address;
   PilotRegistryTls tls;
   char *fingerprint;
+  char *refused;         /* of the last certificate that was not the pinned one */
   GProxyResolver *proxy; /* (nullable) */
 
   GQueue queue;  /* Call, those not sent yet */
@@ -36,6 +37,7 @@ struct _PilotRegistryClient {
   GIOStream *stream;
   GCancellable *io; /* of the connection in use, or being made */
   gboolean connecting;
+  gboolean answered; /* something came on this connection */
   PilotRegistryReader *reader;
   guint8 buffer[16384];
 
@@ -185,6 +187,13 @@ answer_current (PilotRegistryClient *client, JsonObject *message)
   call_free (call);
 }
 
+/* What a server that expects TLS answers to plain text: an alert, in a record of TLS. */
+static gboolean
+is_tls_record (const guint8 *data, gsize length)
+{
+  return length >= 3 && data[0] == 0x15 && data[1] == 3;
+}
+
 /* FALSE when the connection was dropped. */
 static gboolean
 take_bytes (PilotRegistryClient *client, gsize length)
@@ -202,7 +211,7 @@ take_bytes (PilotRegistryClient *client, gsize length)
 
       if (call != NULL)
         call->resent = TRUE; /* it would only be answered so again */
-      connection_lost (client, error->message, FALSE);
+      connection_lost (client, is_tls_record (client->buffer, (gsize) (data - client->buffer) + length) ? "it speaks TLS on this port: use --registry-tls" : error->message, FALSE);
       return FALSE;
     }
     data += consumed;
@@ -221,6 +230,17 @@ take_bytes (PilotRegistryClient *client, gsize length)
   return TRUE;
 }
 
+/* @error NULL: it closed the connection. */
+static char *
+explain_end (PilotRegistryClient *client, const GError *error)
+{
+  const char *what = error != NULL ? error->message : "it closed the connection";
+
+  if (client->answered || client->tls != PILOT_REGISTRY_TLS_NONE)
+    return g_strdup (what);
+  return g_strconcat (what, ", without an answer: if it speaks TLS on this port, use --registry-tls", NULL);
+}
+
 static void
 on_read (GObject *source, GAsyncResult *result, gpointer user_data)
 {
@@ -232,9 +252,12 @@ on_read (GObject *source, GAsyncResult *result, gpointer user_data)
   if (client->stream == NULL || g_io_stream_get_input_stream (client->stream) != G_INPUT_STREAM (source))
     return;
   if (length <= 0) {
-    connection_lost (client, length == 0 ? "it closed the connection" : error->message, FALSE);
+    g_autofree char *what = explain_end (client, error);
+
+    connection_lost (client, what, FALSE);
     return;
   }
+  client->answered = TRUE;
   if (take_bytes (client, (gsize) length)) {
     read_more (client);
     pump (client);
@@ -266,15 +289,19 @@ on_written (GObject *source, GAsyncResult *result, gpointer user_data)
 static gboolean
 on_accept_certificate (GTlsConnection *connection, GTlsCertificate *certificate, GTlsCertificateFlags errors, gpointer user_data)
 {
-  const char *wanted = user_data;
+  PilotRegistryClient *client = user_data;
   g_autoptr (GByteArray) der = NULL;
   g_autofree char *fingerprint = NULL;
 
   g_object_get (certificate, "certificate", &der, NULL);
   fingerprint = pilot_crypto_fingerprint (der->data, der->len);
-  if (g_ascii_strcasecmp (fingerprint, wanted) == 0)
+  if (g_ascii_strcasecmp (fingerprint, client->fingerprint) == 0)
     return TRUE;
-  g_warning ("the registry's certificate has fingerprint %s, not the pinned one", fingerprint);
+  /* Once: it is asked again and again. */
+  if (g_strcmp0 (client->refused, fingerprint) != 0)
+    g_warning ("the registry's certificate has the fingerprint %s, not the pinned one, %s", fingerprint, client->fingerprint);
+  g_free (client->refused);
+  client->refused = g_steal_pointer (&fingerprint);
   return FALSE;
 }
 
@@ -287,8 +314,20 @@ on_client_event (GSocketClient *socket_client, GSocketClientEvent event, GSocket
     return;
   /* Pinned means this certificate and no other: also one the system trusts goes through our check. */
   g_tls_connection_set_database (G_TLS_CONNECTION (connection), NULL);
-  g_signal_connect_data (connection, "accept-certificate", G_CALLBACK (on_accept_certificate), g_strdup (client->fingerprint),
-                         (GClosureNotify) (void (*) (void)) g_free, 0);
+  g_signal_connect_object (connection, "accept-certificate", G_CALLBACK (on_accept_certificate), client, 0);
+}
+
+/* What GIO says of a failed TLS handshake, in words of this program. */
+static char *
+explain_failure (PilotRegistryClient *client, const GError *error)
+{
+  if (g_error_matches (error, G_TLS_ERROR, G_TLS_ERROR_BAD_CERTIFICATE) && client->refused != NULL)
+    return g_strdup_printf ("its certificate has the fingerprint %s, not the pinned one, %s", client->refused, client->fingerprint);
+  if (g_error_matches (error, G_TLS_ERROR, G_TLS_ERROR_BAD_CERTIFICATE))
+    return g_strdup ("its certificate is not one this system trusts: pin it with --registry-fingerprint");
+  if (g_error_matches (error, G_TLS_ERROR, G_TLS_ERROR_NOT_TLS))
+    return g_strdup ("it does not speak TLS on this port");
+  return g_strdup (error->message);
 }
 
 typedef struct {
@@ -309,7 +348,9 @@ on_connected (GObject *source, GAsyncResult *result, gpointer user_data)
   if (client->io != io) /* given up meanwhile */
     return;
   if (connection == NULL) {
-    connection_lost (client, error->message, TRUE);
+    g_autofree char *what = explain_failure (client, error);
+
+    connection_lost (client, what, TRUE);
     return;
   }
   /* The time limit was for connecting; an idle connection is in order. */
@@ -318,6 +359,8 @@ on_connected (GObject *source, GAsyncResult *result, gpointer user_data)
   client->stream = G_IO_STREAM (g_steal_pointer (&connection));
   client->reader = pilot_registry_reader_new (PILOT_REGISTRY_MAX_FRAME);
   client->backoff = 0;
+  client->answered = FALSE;
+  g_clear_pointer (&client->refused, g_free);
   g_clear_handle_id (&client->retry_source, g_source_remove);
   set_reason (client, "");
   g_signal_emit (client, signal_link_changed, 0);
@@ -580,6 +623,7 @@ pilot_registry_client_finalize (GObject *object)
 
   g_free (client->address);
   g_free (client->fingerprint);
+  g_free (client->refused);
   g_clear_object (&client->proxy);
   g_free (client->reason);
   G_OBJECT_CLASS (pilot_registry_client_parent_class)->finalize (object);
