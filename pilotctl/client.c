@@ -301,6 +301,10 @@ client_resolve (Client *client, const char *name, guint32 *node_id, GError **err
   g_autoptr (GError) local = NULL;
 
   if (pilot_address_parse_cli (name, &parsed, &local)) {
+    if (parsed.node == 0) {
+      g_set_error (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT, _("\"%s\" is no node's address: no node has the id 0"), name);
+      return FALSE;
+    }
     *node_id = parsed.node;
     return TRUE;
   }

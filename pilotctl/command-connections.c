@@ -2,11 +2,25 @@
 #include "pilotctl/client.h"
 #include "pilotctl/output.h"
 
+static void
+add_connection (GPtrArray *table, GVariant *one)
+{
+  g_autofree char *id = g_strdup_printf ("%u", (guint) dict_int (one, "id"));
+  g_autofree char *ends = g_strdup_printf (":%d → %s:%d", (int) dict_int (one, "local_port"), dict_string (one, "remote_addr"), (int) dict_int (one, "remote_port"));
+  g_autofree char *sent = output_bytes ((guint64) dict_int (one, "bytes_sent")), *received = output_bytes ((guint64) dict_int (one, "bytes_recv"));
+  g_autofree char *figures = g_strdup_printf (_("sent %s, received %s, rtt %.1f ms, retransmitted %d"), sent, received,
+                                              dict_double (one, "srtt_ms"), (int) dict_int (one, "retransmits"));
+
+  output_table_add (table, id, ends, dict_string (one, "state"), figures, NULL);
+}
+
 int
 command_connections (Invocation *invocation)
 {
   g_autoptr (Client) client = NULL;
   g_autoptr (GVariant) list = NULL;
+  g_autoptr (GPtrArray) table = output_table_new ();
+  g_auto (GStrv) lines = NULL;
   GError *error = NULL;
   GVariantDict data;
   gsize n;
@@ -19,15 +33,14 @@ command_connections (Invocation *invocation)
   if (list == NULL)
     return output_error (invocation, error);
   n = g_variant_n_children (list);
-  for (gsize i = 0; !invocation->json && i < n; i++) {
+  for (gsize i = 0; i < n; i++) {
     g_autoptr (GVariant) one = g_variant_get_child_value (list, i);
-    g_autofree char *sent = output_bytes ((guint64) dict_int (one, "bytes_sent"));
-    g_autofree char *received = output_bytes ((guint64) dict_int (one, "bytes_recv"));
 
-    g_print (_("%u  :%d → %s:%d  %s  sent %s, received %s, rtt %.1f ms, retransmitted %d\n"), (guint) dict_int (one, "id"),
-             (int) dict_int (one, "local_port"), dict_string (one, "remote_addr"), (int) dict_int (one, "remote_port"),
-             dict_string (one, "state"), sent, received, dict_double (one, "srtt_ms"), (int) dict_int (one, "retransmits"));
+    add_connection (table, one);
   }
+  lines = output_table_lines (table);
+  for (guint i = 0; !invocation->json && lines[i] != NULL; i++)
+    g_print ("%s\n", lines[i]);
   if (!invocation->json && n == 0)
     g_print (_("no connections\n"));
   g_variant_dict_init (&data, NULL);

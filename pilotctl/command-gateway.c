@@ -281,24 +281,47 @@ command_gateway_stop (Invocation *invocation)
 }
 
 static void
-print_row (GVariant *mapping)
+add_row (GPtrArray *table, GVariant *mapping)
 {
   g_autofree char *ports = describe_ports (mapping);
+  g_autofree char *user = is_limited (mapping) ? describe_user (mapping) : NULL;
+  g_autofree char *only = user != NULL ? g_strdup_printf (_("only %s"), user) : g_strdup ("");
   g_autofree char *in = output_bytes ((guint64) dict_int (mapping, "bytes_in"));
   g_autofree char *out = output_bytes ((guint64) dict_int (mapping, "bytes_out"));
-  g_autofree char *last_error = output_clean (dict_string (mapping, "last_error"));
   g_autofree char *hostname = output_clean (dict_string (mapping, "hostname"));
+  g_autofree char *peer = g_strconcat ("→ ", dict_string (mapping, "pilot_addr"), NULL);
+  g_autofree char *figures = g_strdup_printf (_("open %d, total %d, in %s, out %s"), (int) dict_int (mapping, "open"),
+                                              (int) dict_int (mapping, "total"), in, out);
 
-  g_print ("%s → %s", dict_string (mapping, "local_ip"), dict_string (mapping, "pilot_addr"));
-  if (*hostname != '\0')
-    g_print ("  %s", hostname);
-  g_print ("  %s  %s", dict_string (mapping, "state"), ports);
-  print_user (mapping);
-  if (*dict_string (mapping, "path") != '\0')
-    g_print ("  %s", dict_string (mapping, "path"));
-  g_print (_("  open %d, total %d, in %s, out %s\n"), (int) dict_int (mapping, "open"), (int) dict_int (mapping, "total"), in, out);
-  if (*last_error != '\0')
-    g_print (_("    last error: %s\n"), last_error);
+  output_table_add (table, dict_string (mapping, "local_ip"), peer, hostname, dict_string (mapping, "state"), ports, only, dict_string (mapping, "path"), figures, NULL);
+}
+
+static void
+print_mappings (GVariant *mappings)
+{
+  g_autoptr (GPtrArray) table = output_table_new ();
+  g_auto (GStrv) lines = NULL;
+  gsize total = g_variant_n_children (mappings);
+
+  for (gsize i = 0; i < total; i++) {
+    g_autoptr (GVariant) mapping = g_variant_get_child_value (mappings, i);
+
+    add_row (table, mapping);
+  }
+  lines = output_table_lines (table);
+  for (gsize i = 0; i < total; i++) {
+    g_autoptr (GVariant) mapping = g_variant_get_child_value (mappings, i);
+    g_autofree char *last_error = output_clean (dict_string (mapping, "last_error"));
+
+    g_print ("%s\n", lines[i]);
+    if (*last_error != '\0')
+      g_print (_("    last error: %s\n"), last_error);
+    warn_about_ports (mapping);
+  }
+  if (total == 0)
+    g_print (_("no mappings\n"));
+  else
+    g_print (_("total: %u\n"), (guint) total);
 }
 
 int
@@ -323,18 +346,8 @@ command_gateway_list (Invocation *invocation)
   if (mappings == NULL)
     return output_error (invocation, error);
   total = g_variant_n_children (mappings);
-  if (!invocation->json) {
-    for (gsize i = 0; i < total; i++) {
-      g_autoptr (GVariant) mapping = g_variant_get_child_value (mappings, i);
-
-      print_row (mapping);
-      warn_about_ports (mapping);
-    }
-    if (total == 0)
-      g_print (_("no mappings\n"));
-    else
-      g_print (_("total: %u\n"), (guint) total);
-  }
+  if (!invocation->json)
+    print_mappings (mappings);
   g_variant_dict_init (&data, NULL);
   g_variant_dict_insert_value (&data, "mappings", mappings);
   g_variant_dict_insert (&data, "total", "u", (guint32) total);

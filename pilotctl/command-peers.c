@@ -5,15 +5,14 @@
 #include <string.h>
 
 static void
-print_peer (GVariant *peer)
+add_peer (GPtrArray *table, GVariant *peer)
 {
   g_autofree char *hostname = output_clean (dict_string (peer, "hostname"));
+  g_autofree char *rtt = dict_double (peer, "rtt_ms") > 0 ? g_strdup_printf ("%.1f ms", dict_double (peer, "rtt_ms")) : g_strdup ("");
 
-  g_print ("%s  %s  %s  %s", dict_string (peer, "address"), *hostname != '\0' ? hostname : "-",
-           *dict_string (peer, "path") != '\0' ? dict_string (peer, "path") : "-", dict_string (peer, "state"));
-  if (dict_double (peer, "rtt_ms") > 0)
-    g_print ("  %.1f ms", dict_double (peer, "rtt_ms"));
-  g_print ("%s\n", dict_boolean (peer, "trusted") ? "" : _("  not trusted"));
+  output_table_add (table, dict_string (peer, "address"), *hostname != '\0' ? hostname : "-",
+                    *dict_string (peer, "path") != '\0' ? dict_string (peer, "path") : "-", dict_string (peer, "state"), rtt,
+                    dict_boolean (peer, "trusted") ? "" : _("not trusted"), NULL);
 }
 
 int
@@ -30,6 +29,8 @@ command_peers (Invocation *invocation)
   };
   g_autoptr (Client) client = NULL;
   g_autoptr (GVariant) list = NULL;
+  g_autoptr (GPtrArray) table = output_table_new ();
+  g_auto (GStrv) lines = NULL;
   GVariantBuilder shown;
   GError *error = NULL;
   GVariantDict data;
@@ -53,9 +54,11 @@ command_peers (Invocation *invocation)
     if (limit >= 0 && total > (guint) limit)
       continue;
     g_variant_builder_add_value (&shown, peer);
-    if (!invocation->json)
-      print_peer (peer);
+    add_peer (table, peer);
   }
+  lines = output_table_lines (table);
+  for (guint i = 0; !invocation->json && lines[i] != NULL; i++)
+    g_print ("%s\n", lines[i]);
   if (!invocation->json && total == 0)
     g_print (_("no peers\n"));
   g_variant_dict_init (&data, NULL);

@@ -14,14 +14,16 @@ matches (GVariant *record, const char *search)
 }
 
 static void
-print_record (GVariant *record)
+add_record (GPtrArray *table, GVariant *record)
 {
   g_autoptr (GDateTime) time = g_date_time_new_from_unix_local (dict_int (record, "approved_at"));
   g_autofree char *date = time != NULL ? g_date_time_format (time, "%Y-%m-%d %H:%M") : g_strdup ("?");
   g_autofree char *hostname = output_clean (dict_string (record, "hostname"));
+  g_autofree char *node = g_strdup_printf (_("node %u"), (guint) dict_int (record, "node_id"));
+  g_autofree char *approved = g_strdup_printf (_("approved %s"), date);
+  g_autofree char *access = g_strdup_printf (_("may reach here: %s"), dict_string (record, "access"));
 
-  g_print (_("node %u  %s%s%s  approved %s  may reach here: %s\n"), (guint) dict_int (record, "node_id"), dict_string (record, "address"),
-           *hostname != '\0' ? "  " : "", hostname, date, dict_string (record, "access"));
+  output_table_add (table, node, dict_string (record, "address"), *hostname != '\0' ? hostname : "-", approved, access, NULL);
 }
 
 int
@@ -36,6 +38,8 @@ command_trust (Invocation *invocation)
   };
   g_autoptr (Client) client = NULL;
   g_autoptr (GVariant) list = NULL;
+  g_autoptr (GPtrArray) table = output_table_new ();
+  g_auto (GStrv) lines = NULL;
   GVariantBuilder shown;
   GError *error = NULL;
   GVariantDict data;
@@ -58,9 +62,11 @@ command_trust (Invocation *invocation)
     if (limit >= 0 && total > (guint) limit)
       continue;
     g_variant_builder_add_value (&shown, record);
-    if (!invocation->json)
-      print_record (record);
+    add_record (table, record);
   }
+  lines = output_table_lines (table);
+  for (guint i = 0; !invocation->json && lines[i] != NULL; i++)
+    g_print ("%s\n", lines[i]);
   if (!invocation->json && total == 0)
     g_print (_("no trusted peers\n"));
   g_variant_dict_init (&data, NULL);

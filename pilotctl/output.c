@@ -194,3 +194,59 @@ output_object (GVariant *data)
 
   return output_line (text, strlen (text));
 }
+
+GPtrArray *
+output_table_new (void)
+{
+  return g_ptr_array_new_with_free_func ((GDestroyNotify) g_ptr_array_unref);
+}
+
+void
+output_table_add (GPtrArray *table, ...)
+{
+  GPtrArray *row = g_ptr_array_new_with_free_func (g_free);
+  va_list cells;
+  const char *cell;
+
+  va_start (cells, table);
+  while ((cell = va_arg (cells, const char *)) != NULL)
+    g_ptr_array_add (row, g_strdup (cell));
+  va_end (cells);
+  g_ptr_array_add (table, row);
+}
+
+static glong
+column_width (GPtrArray *table, guint column)
+{
+  glong width = 0;
+
+  for (guint i = 0; i < table->len; i++) {
+    GPtrArray *row = table->pdata[i];
+
+    if (column < row->len)
+      width = MAX (width, g_utf8_strlen (row->pdata[column], -1));
+  }
+  return width;
+}
+
+char **
+output_table_lines (GPtrArray *table)
+{
+  char **lines = g_new0 (char *, table->len + 1);
+
+  for (guint i = 0; i < table->len; i++) {
+    GPtrArray *row = table->pdata[i];
+    GString *line = g_string_new (NULL);
+
+    for (guint column = 0; column < row->len; column++) {
+      glong width = column_width (table, column);
+
+      if (width == 0)
+        continue;
+      g_string_append_printf (line, "%s%s%*s", line->len > 0 ? "  " : "", (char *) row->pdata[column],
+                              (int) (width - g_utf8_strlen (row->pdata[column], -1)), "");
+    }
+    lines[i] = g_strchomp (g_string_free (line, FALSE));
+  }
+  return lines;
+}

@@ -22,6 +22,11 @@ void output_insert_bytes (GVariantDict *dict, const char *name, const void *data
 gboolean output_line (const void *data, gsize length);
 /* One JSON object on a line of its own, without an envelope: what goes on for ever. @data: a{sv}. */
 gboolean output_object (GVariant *data);
+/* A table of texts, its columns as wide as their widest cell. output_table_add() takes copies of the cells of one row, up to NULL. */
+GPtrArray *output_table_new (void);
+void output_table_add (GPtrArray *table, ...) G_GNUC_NULL_TERMINATED;
+/* A line for each row, without line ends; NULL-terminated, transfer full. Columns that are empty everywhere are left out. */
+char **output_table_lines (GPtrArray *table);
 /* Outside text made fit for a terminal: control characters as \xNN. Transfer full. */
 char *output_clean (const char *text);
 

@@ -215,6 +215,22 @@ make_trust (PilotNode *node, GError **error)
   return TRUE;
 }
 
+/* NULL and "": none is wanted. */
+static gboolean
+check_hostname (const char *hostname, GError **error)
+{
+  g_autofree char *quoted = NULL;
+  GError *local;
+
+  if (hostname == NULL || *hostname == '\0' || pilot_node_is_hostname (hostname))
+    return TRUE;
+  quoted = pilot_error_quote (hostname, -1);
+  local = g_error_new (PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT, "\"%s\" is no host name", quoted);
+  pilot_error_set_hint (local, "a host name has at most 63 of a-z, 0-9 and -, and no - at either end");
+  g_propagate_error (error, local);
+  return FALSE;
+}
+
 static gboolean
 check_congestion (PilotNode *node, GError **error)
 {
@@ -249,7 +265,7 @@ start (PilotNode *node, GError **error)
 {
   const char *hostname = pilot_config_get (node->config, "hostname");
 
-  if (!check_congestion (node, error) || !open_state (node, error) || !make_registry (node, error) || !make_trust (node, error))
+  if (!check_hostname (hostname, error) || !check_congestion (node, error) || !open_state (node, error) || !make_registry (node, error) || !make_trust (node, error))
     return FALSE;
   node->hostname = g_strdup (hostname != NULL ? hostname : "");
   node->is_public = pilot_config_get_boolean (node->config, "public");
@@ -520,12 +536,9 @@ void
 pilot_node_set_hostname_async (PilotNode *node, const char *hostname, GCancellable *cancellable, GAsyncReadyCallback callback, gpointer user_data)
 {
   GTask *task = change_task (node, hostname, FALSE, cancellable, callback, user_data);
-  g_autofree char *quoted = pilot_error_quote (hostname, -1);
+  GError *error = NULL;
 
-  if (*hostname != '\0' && !pilot_node_is_hostname (hostname)) {
-    GError *error = g_error_new (PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT, "\"%s\" is no host name", quoted);
-
-    pilot_error_set_hint (error, "a host name has at most 63 of a-z, 0-9 and -, and no - at either end");
+  if (!check_hostname (hostname, &error)) {
     g_task_return_error (task, error);
     g_object_unref (task);
   } else if (!refuse_unregistered (node, task))

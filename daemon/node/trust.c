@@ -468,6 +468,15 @@ pilot_trust_handshake (PilotTrust *trust, guint32 peer, const char *justificatio
   return TRUE;
 }
 
+static GError *
+not_asked (guint32 peer)
+{
+  GError *error = g_error_new (PILOT_ERROR, PILOT_ERROR_NOT_FOUND, "node %u has not asked for trust", peer);
+
+  pilot_error_set_hint (error, "see: pilotctl pending");
+  return error;
+}
+
 gboolean
 pilot_trust_approve (PilotTrust *trust, guint32 peer, const char *ports, char **opened, GError **error)
 {
@@ -480,7 +489,7 @@ pilot_trust_approve (PilotTrust *trust, guint32 peer, const char *ports, char **
   if (!pilot_trust_check_peer (trust, peer, error))
     return FALSE;
   if (pending == NULL) {
-    g_set_error (error, PILOT_ERROR, PILOT_ERROR_NOT_FOUND, "node %u has not asked for trust", peer);
+    g_propagate_error (error, not_asked (peer));
     return FALSE;
   }
   has_key = pending->has_key;
@@ -568,7 +577,7 @@ pilot_trust_reject (PilotTrust *trust, guint32 peer, const char *reason, GError 
   if (!pilot_trust_check_peer (trust, peer, error))
     return FALSE;
   if (!pilot_trust_has (trust, PILOT_TRUST_PENDING, peer)) {
-    g_set_error (error, PILOT_ERROR, PILOT_ERROR_NOT_FOUND, "node %u has not asked for trust", peer);
+    g_propagate_error (error, not_asked (peer));
     return FALSE;
   }
   if (!pilot_trust_commit (trust, peer, PILOT_TRUST_KIND_BIT (PILOT_TRUST_PENDING), NULL, error))

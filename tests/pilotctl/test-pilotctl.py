@@ -102,6 +102,8 @@ def check_daemon_start(home):
     process = run(home, '--json', 'daemon', 'start', '--no-such-option')
     check('daemon start: unknown option refused and named', process.returncode == 1 and process.stdout == '' and
           '--no-such-option' in error_of(process).get('message', ''), process)
+    process = run(home, '--json', 'daemon', 'start', '--registry', '127.0.0.1:1', '--beacon', '127.0.0.1:2', '--hostname', 'Bad_Name')
+    check('daemon start: a malformed host name is refused', process.returncode == 1 and '"Bad_Name"' in error_of(process).get('message', ''), process)
     check('daemon start: nothing runs after it', not pathlib.Path(home, '.pilot/pilot.pid').exists() and
           run(home, 'daemon', 'status', '--check').returncode == 1)
 
