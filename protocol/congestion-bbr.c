@@ -23,8 +23,10 @@
 /* Less waiting than this is no queue. */
 #define QUEUE_MIN 1000
 /* The bound learned from loss leaves room to find out what the path carries. */
-#define BOUND_GAIN 120
-#define BOUND_BETA 85
+#define BOUND_GAIN 100
+#define BOUND_BETA 75
+#define BASE_GAIN 100
+#define QUEUE_LOSS_PERCENT 2
 
 enum { STARTUP,
        DRAIN,
@@ -110,6 +112,18 @@ update_extra (PilotCongestion *self,
   bbr->extra[0] = MAX (bbr->extra[0], extra);
 }
 
+/* The mean round trip of that round of late in which it was shortest. */
+static gint64
+emptiest_round (PilotCongestion *self)
+{
+  gint64 base = G_MAXINT64 / 2;
+
+  for (guint i = 0; i < PILOT_BBR_RTT_ROUNDS; i++)
+    if (self->bbr.rtt_rounds[i] > 0)
+      base = MIN (base, self->bbr.rtt_rounds[i]);
+  return base;
+}
+
 static void
 check_full (PilotCongestion *self,
             const PilotCongestionSample *sample)
@@ -124,7 +138,7 @@ check_full (PilotCongestion *self,
     return;
   }
   bbr->full_rate_rounds++;
-  if (bbr->full_rate_rounds >= 3 || bbr->rtt_rounds[bbr->round % PILOT_BBR_RTT_ROUNDS] > bbr->min_rtt + MAX (bbr->min_rtt / 4, QUEUE_MIN))
+  if (bbr->full_rate_rounds >= 3 || bbr->rtt_rounds[bbr->round % PILOT_BBR_RTT_ROUNDS] > emptiest_round (self) + MAX (emptiest_round (self) / 4, QUEUE_MIN))
     bbr->full = TRUE;
 }
 
@@ -144,78 +158,86 @@ update_rounds_rtt (PilotCongestion *self,
   }
 }
 
-/* The mean round trip of that round of late in which it was shortest. */
-static gint64
-emptiest_round (PilotCongestion *self)
+/* Did this round stand in a queue? Its round trips were longer by an eighth than in the emptiest round of late: jitter lengthens all rounds
+ * alike. Or they were longer than the shortest of all by a third, and more was lost than a path loses at random: a queue that never empties. */
+static gboolean
+stood_in_queue (PilotCongestion *self,
+                gint64 rtt,
+                gboolean heavy_loss)
 {
-  gint64 base = G_MAXINT64 / 2;
+  gint64 base = emptiest_round (self), shortest = self->bbr.min_rtt;
 
-  for (guint i = 0; i < PILOT_BBR_RTT_ROUNDS; i++)
-    if (self->bbr.rtt_rounds[i] > 0)
-      base = MIN (base, self->bbr.rtt_rounds[i]);
-  return base;
+  if (rtt == 0 || shortest < SHORT_RTT)
+    return FALSE;
+  return rtt >= base + MAX (base / 8, QUEUE_MIN) || (heavy_loss && rtt >= shortest + MAX (shortest / 3, QUEUE_MIN));
 }
 
-/* Round trips longer than this have stood in a queue: by an eighth more than in the emptiest round of late, which counts the jitter of the
- * path as the path's, and at most by a third more than the shortest of all, which sees a queue that never empties. */
-static gint64
-queued_rtt (PilotCongestion *self)
+/* Is what was lost in this round to be blamed on a queue? Not while no more is lost than three times what is lost without one; and in the beginning, when
+ * nothing is known of that, only if it is much. */
+static gboolean
+lost_in_queue (PilotCongestion *self,
+               gint64 rtt,
+               guint64 delivered)
 {
-  gint64 base = emptiest_round (self);
+  PilotCongestionBbr *bbr = &self->bbr;
+  const guint64 share = bbr->round_lost * 1000000 / MAX (bbr->round_lost + delivered, 1);
+  const gboolean heavy = share > QUEUE_LOSS_PERCENT * 10000;
+  const gboolean queue = stood_in_queue (self, rtt, heavy);
 
-  return MIN (base + MAX (base / 8, QUEUE_MIN), self->bbr.min_rtt + MAX (self->bbr.min_rtt / 3, QUEUE_MIN));
+  if (!queue)
+    bbr->random_loss = (7 * bbr->random_loss + share) / 8;
+  if (!queue || bbr->round_lost == 0)
+    return FALSE;
+  return bbr->full ? share > 3 * bbr->random_loss : heavy && bbr->round_lost_events >= HIGH_LOSS_EVENTS;
 }
 
 /* A loss while a queue stands is the queue's: others see it too, and what CUBIC would do then bounds us as well. A loss without a queue
- * is the path's, and says nothing of how much it carries. */
+ * is the path's, and says nothing of how much it carries. The bound never goes below what the model needs on the path as it is of late, or
+ * a wrong verdict would bring about a lower rate, which would lower the next bound. */
 static void
-check_queue_loss (PilotCongestion *self,
-                  const PilotCongestionSample *sample)
+bound (PilotCongestion *self,
+       guint64 flight,
+       gint64 now)
 {
   PilotCongestionBbr *bbr = &self->bbr;
-  guint64 flight, floor;
+  guint64 floor = MAX (product (self, BOUND_GAIN), (guint64) MIN_SEGMENTS * self->segment_size);
+  gint64 base = emptiest_round (self);
 
-  bbr->lost_pending += sample->newly_lost;
-  if (bbr->inflight_high > 0)
-    bbr->inflight_high = pilot_congestion_curve_grow (&bbr->curve, bbr->inflight_high, sample->newly_delivered, sample->now);
-  if (bbr->lost_pending == 0 || sample->rtt < 0 || bbr->min_rtt < SHORT_RTT)
-    return;
-  flight = sample->in_flight + sample->newly_delivered + bbr->lost_pending;
-  bbr->lost_pending = 0;
-  if (sample->rtt < queued_rtt (self) || sample->prior_delivered < bbr->next_cut_delivered)
-    return;
-  bbr->next_cut_delivered = sample->delivered;
-  bbr->full = TRUE;
+  if (base < G_MAXINT64 / 2)
+    floor = MAX (floor, bbr->rate * (guint64) base / G_USEC_PER_SEC * BASE_GAIN / 100);
   if (bbr->inflight_high > 0)
     flight = MIN (flight, bbr->inflight_high);
-  floor = MAX (product (self, BOUND_GAIN), (guint64) MIN_SEGMENTS * self->segment_size);
-  bbr->inflight_high = MAX (pilot_congestion_curve_reduce (&bbr->curve, flight, BOUND_BETA, sample->now), floor);
+  bbr->full = TRUE;
+  bbr->inflight_high = MAX (pilot_congestion_curve_reduce (&bbr->curve, flight, BOUND_BETA, now), floor);
 }
 
-/* Whole rounds that lose far more than random loss explains meet a policer, or a queue too short to be seen. */
+/* Once a round: what was lost in it, and was it the path's or a queue's? Rounds that lose far more than random loss explains meet a policer, or a
+ * queue too short to be seen. */
 static void
 check_loss (PilotCongestion *self,
             const PilotCongestionSample *sample)
 {
   PilotCongestionBbr *bbr = &self->bbr;
   guint64 delivered = sample->delivered - bbr->round_delivered_at;
+  gint64 rtt = bbr->rtt_rounds[bbr->round % PILOT_BBR_RTT_ROUNDS];
 
-  check_queue_loss (self, sample);
+  if (bbr->inflight_high > 0)
+    bbr->inflight_high = pilot_congestion_curve_grow (&bbr->curve, bbr->inflight_high, sample->newly_delivered, sample->now);
   bbr->round_lost += sample->newly_lost;
   bbr->round_lost_events += sample->newly_lost / self->segment_size;
   bbr->round_flight = MAX (bbr->round_flight, sample->in_flight + sample->newly_delivered + sample->newly_lost);
   if (!bbr->round_started)
     return;
-  if (bbr->round_lost * 100 > (bbr->round_lost + delivered) * HIGH_LOSS_PERCENT && bbr->round_lost_events >= HIGH_LOSS_EVENTS) {
-    guint64 floor = MAX (product (self, BOUND_GAIN), (guint64) MIN_SEGMENTS * self->segment_size);
-
-    bbr->full = TRUE;
-    bbr->inflight_high = MAX (pilot_congestion_curve_reduce (&bbr->curve, bbr->round_flight, BOUND_BETA, sample->now), floor);
+  if (bbr->round_lost * 100 > (bbr->round_lost + delivered) * HIGH_LOSS_PERCENT && bbr->round_lost_events >= HIGH_LOSS_EVENTS)
+    bound (self, bbr->round_flight, sample->now);
+  else if (bbr->round > bbr->bound_round + 1 && lost_in_queue (self, rtt, delivered)) {
+    bound (self, bbr->round_flight, sample->now);
+    bbr->bound_round = bbr->round;
   } else if (bbr->inflight_high > product (self, 2 * WINDOW_GAIN))
     bbr->inflight_high = 0;
-  else if (bbr->inflight_high > 0 && bbr->round_lost == 0 && bbr->state == PROBE && cycle_gain[bbr->cycle] > 100 &&
-           bbr->rtt_rounds[bbr->round % PILOT_BBR_RTT_ROUNDS] <= bbr->min_rtt + MAX (bbr->min_rtt / 16, QUEUE_MIN))
-    bbr->inflight_high += bbr->inflight_high / 8;
+  else if (bbr->inflight_high > 0 && bbr->state == PROBE && cycle_gain[bbr->cycle] > 100 &&
+           rtt <= emptiest_round (self) + MAX (emptiest_round (self) / 16, QUEUE_MIN))
+    bbr->inflight_high += bbr->inflight_high / 16;
   bbr->round_lost = bbr->round_lost_events = bbr->round_flight = 0;
   bbr->round_delivered_at = sample->delivered;
 }

@@ -72,9 +72,9 @@ typedef struct {
   guint64 inflight_high; /* 0 = no bound learned from loss */
   guint64 rtt_sum, rtt_count;
   gint64 rtt_rounds[PILOT_BBR_RTT_ROUNDS]; /* mean of each of the last rounds; 0 = none */
-  guint64 lost_pending;                    /* not judged yet */
   PilotCongestionCurve curve;              /* how the bound grows again */
-  guint64 next_cut_delivered;
+  guint64 bound_round;                     /* in which loss last lowered it */
+  guint64 random_loss;                     /* in a million: share lost in rounds without a queue */
   gint64 extra_at;
   guint64 extra_base, extra[2]; /* bytes acknowledged beyond what the rate explains */
   guint64 extra_round;

@@ -359,6 +359,34 @@ add_compat_settings (GVariantDict *dict, PilotConfig *config)
     g_variant_dict_insert (dict, "proxy", "s", proxy);
 }
 
+/* "PLUGIN.SETTING" as a key of its own, wherever keys come from: a flag, the file. */
+static void
+add_dotted_settings (GVariantDict *dict, PilotConfig *config, const char *plugin)
+{
+  g_autofree char *name = canonical (plugin);
+  g_autofree char *prefix = g_strconcat (name, ".", NULL);
+  g_autoptr (GPtrArray) keys = g_ptr_array_new_with_free_func (g_free);
+  g_autoptr (GList) members = json_object_get_members (config->document);
+  GHashTableIter iter;
+  const char *flag;
+
+  for (GList *item = members; item != NULL; item = item->next)
+    g_ptr_array_add (keys, canonical (item->data));
+  g_hash_table_iter_init (&iter, config->flags);
+  while (g_hash_table_iter_next (&iter, (gpointer *) &flag, NULL))
+    g_ptr_array_add (keys, g_strdup (flag));
+  for (guint i = 0; i < keys->len; i++) {
+    const char *key = keys->pdata[i];
+    const char *value = g_str_has_prefix (key, prefix) ? pilot_config_get (config, key) : NULL;
+
+    if (value != NULL) {
+      g_autofree char *setting = g_strdelimit (g_strdup (key + strlen (prefix)), "_", '-');
+
+      g_variant_dict_insert (dict, setting, "s", value);
+    }
+  }
+}
+
 GVariant *
 pilot_config_get_plugin_settings (PilotConfig *config, const char *plugin)
 {
@@ -378,6 +406,7 @@ pilot_config_get_plugin_settings (PilotConfig *config, const char *plugin)
   }
   if (own != NULL)
     add_settings (dict, own);
+  add_dotted_settings (dict, config, plugin);
   return g_variant_dict_end (dict);
 }
 

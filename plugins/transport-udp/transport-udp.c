@@ -10,7 +10,9 @@
 #include "udp-socket.h"
 
 #define SEND_MESSAGES 64
-#define RECEIVE_MESSAGES 16
+/* Datagrams one call may take: 64, be they coalesced by the kernel, of which these many messages hold some thousand, or not. */
+#define RECEIVE_MESSAGES 64
+#define RECEIVE_COALESCED 16
 /* A coalesced receive is at most 64 KiB less headers. */
 #define RECEIVE_SIZE 65536
 /* Batches read in one dispatch: the loop has other work too, and the descriptor stays readable. */
@@ -98,7 +100,7 @@ pilot_transport_udp_enable (PilotPlugin *plugin,
   if (!udp_socket_open (&self->socket, listen, g_str_equal (offload, "auto"), error))
     return FALSE;
   self->out = g_new0 (Outgoing, 1);
-  /* Not cleared: a megabyte that is touched only as far as packets fill it. */
+  /* Not cleared: four megabytes that are touched only as far as packets fill them. */
   self->in = g_new (Incoming, 1);
   self->want_write = FALSE;
   memset (self->slow, 0, sizeof self->slow);
@@ -433,12 +435,14 @@ pilot_transport_udp_send (PilotTransport *transport,
   return TRUE;
 }
 
-static void
+/* Returns how many messages there is room for. Buffers that are not needed are not touched, so they take no memory. */
+static guint
 prepare_receive (PilotTransportUdp *self)
 {
   Incoming *in = self->in;
+  const guint n = self->socket.gro ? RECEIVE_COALESCED : RECEIVE_MESSAGES;
 
-  for (guint i = 0; i < RECEIVE_MESSAGES; i++) {
+  for (guint i = 0; i < n; i++) {
     in->vectors[i] = (struct iovec) { in->data[i], RECEIVE_SIZE };
     in->headers[i].msg_len = 0;
     in->headers[i].msg_hdr = (struct msghdr){
@@ -450,6 +454,7 @@ prepare_receive (PilotTransportUdp *self)
       .msg_controllen = self->socket.gro ? sizeof in->controls[i] : 0,
     };
   }
+  return n;
 }
 
 static gsize
@@ -497,10 +502,9 @@ static void
 receive_all (PilotTransportUdp *self)
 {
   for (guint round = 0; round < RECEIVE_ROUNDS && self->socket.fd >= 0; round++) {
-    gint n;
+    const guint room = prepare_receive (self);
+    gint n = recvmmsg (self->socket.fd, self->in->headers, room, MSG_DONTWAIT, NULL);
 
-    prepare_receive (self);
-    n = recvmmsg (self->socket.fd, self->in->headers, RECEIVE_MESSAGES, MSG_DONTWAIT, NULL);
     self->receive_calls++;
     if (n < 0) {
       /* A report about something sent earlier stands in front of the data. */
@@ -515,7 +519,7 @@ receive_all (PilotTransportUdp *self)
       return;
     }
     pilot_transport_deliver (PILOT_TRANSPORT (self), self->in->items, collect (self, (guint) n));
-    if (n < RECEIVE_MESSAGES)
+    if ((guint) n < room)
       return;
   }
 }
@@ -585,6 +589,8 @@ pilot_transport_udp_get_stats (PilotTransport *transport)
   g_variant_dict_insert (&dict, "dropped", "t", self->dropped);
   g_variant_dict_insert (&dict, "segmentation-fallbacks", "t", self->fallbacks);
   g_variant_dict_insert (&dict, "send-failures", "t", self->failures);
+  g_variant_dict_insert (&dict, "receive-buffer", "u", udp_socket_get_buffer (&self->socket, SO_RCVBUF));
+  g_variant_dict_insert (&dict, "send-buffer", "u", udp_socket_get_buffer (&self->socket, SO_SNDBUF));
   g_variant_dict_insert (&dict, "segmentation-offload", "b", self->socket.gso);
   g_variant_dict_insert (&dict, "receive-offload", "b", self->socket.gro);
   return g_variant_dict_end (&dict);

@@ -31,6 +31,16 @@ request_buffers (gint fd)
     g_debug ("cannot enlarge the send buffer: %s", g_strerror (errno));
 }
 
+guint
+udp_socket_get_buffer (UdpSocket *self,
+                       gint option)
+{
+  gint value = 0;
+  socklen_t length = sizeof value;
+
+  return getsockopt (self->fd, SOL_SOCKET, option, &value, &length) == 0 ? (guint) value : 0;
+}
+
 /* An unconnected socket hears of ICMP errors only through its error queue, which says whom they are about. */
 static void
 request_errors (UdpSocket *self)

@@ -25,6 +25,9 @@ gboolean udp_socket_open (UdpSocket *self,
 /* From now on datagrams arrive in one piece or not at all, or (FALSE, as in the beginning) IP may cut what is larger than the path's MTU. */
 gboolean udp_socket_set_whole (UdpSocket *self,
                                gboolean on);
+/* What the kernel gave of the buffer asked for (SO_RCVBUF, SO_SNDBUF), in bytes as it counts them: twice what was granted. */
+guint udp_socket_get_buffer (UdpSocket *self,
+                             gint option);
 void udp_socket_close (UdpSocket *self);
 /* (transfer full) (element-type PilotEndpoint): the addresses of this host others can reach the socket at. */
 GArray *udp_socket_get_endpoints (UdpSocket *self);

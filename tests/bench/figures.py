@@ -5,20 +5,39 @@ import json
 import os
 import statistics
 
+from labkit.namespace import LabError
 from labkit.player import address, gateway_start, make_trust, pilotctl, wait_listening
 from labkit.world import BEACON, REGISTRY, World, wait_until
+from paths import Paths
 
-BULK, ECHO, TUNNELLED = 9000, 9001, 10000
+BULK, ECHO, IDLE, TUNNELLED = 9000, 9001, 9002, 10000
 
-# Port 9000 sends as many bytes as the line it reads says; port 9001 echoes.
+# Port 9000 sends as many bytes as the line it reads says, with the congestion control it may name; port 9001 echoes; port 9002 answers the first
+# byte of any number of connections and keeps them.
 SERVER = r"""
-import socket, threading
-BLOCK = bytes(1 << 20)
+import resource, selectors, socket, threading
+hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]; resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+BLOCK = memoryview(bytes(1 << 20))
 def bulk(s):
-    n = int(s.makefile("rb").readline())
-    while n > 0:
-        n -= s.send(BLOCK[:n])
+    words = s.makefile("rb").readline().split()
+    n = int(words[0])
+    if len(words) > 1 and words[1] != b"-": s.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, words[1])
+    try:
+        while n > 0:
+            n -= s.send(BLOCK[:n])
+    except OSError:
+        pass
     s.close()
+def idle():
+    wait = selectors.DefaultSelector(); server = socket.create_server(("0.0.0.0", 9002), backlog=4096); held = []
+    wait.register(server, selectors.EVENT_READ)
+    while True:
+        for key, _ in wait.select():
+            if key.fileobj is server:
+                wait.register(server.accept()[0], selectors.EVENT_READ)
+            else:
+                s = key.fileobj; wait.unregister(s); data = s.recv(1)
+                if data: s.sendall(data); held.append(s)
 def echo(s):
     s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     while data := s.recv(4096):
@@ -30,6 +49,7 @@ def listen(port, serve):
         threading.Thread(target=serve, args=(server.accept()[0],), daemon=True).start()
 threading.stack_size(131072)
 threading.Thread(target=listen, args=(9000, bulk), daemon=True).start()
+threading.Thread(target=idle, daemon=True).start()
 listen(9001, echo)
 """
 
@@ -67,9 +87,17 @@ for t in threads: t.join()
 print(800 / (time.monotonic() - started))
 """
 
+BULK_BESIDE = r"""
+import socket, sys
+s = socket.create_connection((sys.argv[1], int(sys.argv[2]))); s.sendall(b"1000000000000\n"); buffer = bytearray(1 << 20); got = 0; told = False
+while s.recv_into(buffer):
+    got += 1
+    if got == 200 and not told: told = True; print("busy", flush=True)
+"""
+
 IDLE_CLIENT = r"""
 import resource, socket, sys
-resource.setrlimit(resource.RLIMIT_NOFILE, (4096, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]; resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 held = []
 for _ in range(int(sys.argv[3])):
     s = socket.create_connection((sys.argv[1], int(sys.argv[2]))); s.sendall(b"x"); assert s.recv(1) == b"x"; held.append(s)
@@ -89,6 +117,7 @@ class Bench:
         self.world = World(f"bench-{os.getpid()}")
         self.world.up(build=build, nats={"alpha": "none", "beta": "none"})
         self.loopback_ready = False
+        self.paths = Paths(self, BULK)
 
     def close(self):
         self.world.down()
@@ -101,8 +130,9 @@ class Bench:
         world.run("alpha", "sh", "-c", "mkdir -p -m 700 .ssh && ssh-keygen -q -t ed25519 -N '' -f .ssh/id_ed25519")
         key = world.run("alpha", "cat", ".ssh/id_ed25519.pub").stdout
         for host, port in (("beta", TUNNELLED), ("alpha", TUNNELLED + 10)):
-            world.background(host, "server.log", "python3", "-c", SERVER)
-            for listening in (BULK, ECHO):
+            # As root, who may choose any congestion control.
+            world.background(host, "server.log", "python3", "-c", SERVER, user="root")
+            for listening in (BULK, ECHO, IDLE):
                 wait_listening(world, host, listening)
             world.run(host, "sh", "-c", "mkdir -p -m 700 ~/.ssh && cat >>~/.ssh/authorized_keys && chmod 600 ~/.ssh/authorized_keys", stdin=key)
             world.run(host, "sh", "-c", "ssh-keygen -q -t ed25519 -N '' -f /root/host_key && /usr/sbin/sshd -f /dev/null -h /root/host_key "
@@ -178,17 +208,40 @@ class Bench:
             yield figure(name, value, "kB")
 
     def memory_stream(self):
-        n = 1000
+        yield from self._idle(1000)
+
+    def idle_connections(self):
+        yield from self._idle(10000)
+
+    def _idle(self, n):
         before = {host: self._memory(host)[1] for host in ("alpha", "beta")}
-        ip, port = self.ways("beta", ECHO)["pilot"]
-        with self.world.spawn("alpha", "python3", "-c", IDLE_CLIENT, ip, str(port), str(n), stdin=-1, stdout=-1) as client:
+        ip = self.ways("beta", ECHO)["pilot"][0]
+        with self.world.spawn("alpha", "python3", "-c", IDLE_CLIENT, ip, str(IDLE), str(n), stdin=-1, stdout=-1) as client:
             if client.stdout.readline() != b"held\n":
-                raise AssertionError(f"the client could not hold {n} connections")
+                raise LabError(f"the client could not hold {n} connections")
             for host, side in (("alpha", "memory-stream"), ("beta", "memory-stream-inbound")):
-                yield figure(side, (self._memory(host)[1] - before[host]) / n, "kB per idle connection", connections=n)
+                yield figure(side if n == 1000 else f"{side}-{n}", (self._memory(host)[1] - before[host]) / n, "kB per idle connection", connections=n)
             client.stdin.close()
 
+    def rtt_beside_bulk(self):
+        """A round trip while a transfer takes what it can get."""
+        ways = self.ways("beta", ECHO)
+        for way in ("pilot", "ssh -L"):
+            bulk = self.world.spawn("alpha", "python3", "-c", BULK_BESIDE, ways[way][0], str(ways[way][1] - ECHO + BULK), stdout=-1)
+            try:
+                if bulk.stdout.readline() != b"busy\n":
+                    raise LabError("the transfer does not begin")
+                p50, p99 = self._client(RTT_CLIENT, *ways[way])
+            finally:
+                bulk.kill()
+                bulk.wait()
+            yield figure("rtt-beside-bulk-p50", p50, "us", way=way)
+            yield figure("rtt-beside-bulk-p99", p99, "us", way=way)
 
-# In this order: what leaves much memory behind comes last.
+
+# In this order: what leaves much memory behind comes last, and so does what starts daemons anew.
 FIGURES = {"memory-idle": Bench.memory_idle, "rtt": Bench.rtt, "connect": Bench.connect, "memory-stream": Bench.memory_stream,
-           "bulk-veth": Bench.bulk_veth, "bulk-loopback": Bench.bulk_loopback}
+           "bulk-veth": Bench.bulk_veth, "rtt-beside-bulk": Bench.rtt_beside_bulk, "streams-8": lambda bench: bench.paths.eight(),
+           "bulk-loopback": Bench.bulk_loopback, "segmentation-off": lambda bench: bench.paths.segmentation_off(),
+           "wires": lambda bench: bench.paths.wires(), "cold-start": lambda bench: bench.paths.cold_start(),
+           "idle-10000": Bench.idle_connections, "offload-off": lambda bench: bench.paths.offload_off(), "relay": lambda bench: bench.paths.relay()}

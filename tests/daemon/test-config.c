@@ -162,6 +162,30 @@ test_store_fails (Fixture *fixture, gconstpointer data)
   g_assert_cmpint (g_rmdir (fixture->settings), ==, 0);
 }
 
+/* A plugin's setting as a key of its own goes before the object of its settings; a flag before the file. */
+static void
+test_plugin_setting (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (PilotConfig) config = NULL;
+  g_autoptr (GVariant) udp = NULL, other = NULL, flagged = NULL;
+  const char *value = NULL;
+
+  write_file (fixture->file, "{ \"plugin-settings\": { \"transport-udp\": { \"offload\": \"auto\", \"listen\": \":7\" } },"
+                             " \"transport-udp.offload\": \"off\" }");
+  config = load (fixture, FALSE);
+  udp = g_variant_ref_sink (pilot_config_get_plugin_settings (config, "transport-udp"));
+  g_assert_true (g_variant_lookup (udp, "offload", "&s", &value));
+  g_assert_cmpstr (value, ==, "off");
+  g_assert_true (g_variant_lookup (udp, "listen", "&s", &value));
+  g_assert_cmpstr (value, ==, ":7");
+  other = g_variant_ref_sink (pilot_config_get_plugin_settings (config, "transport"));
+  g_assert_false (g_variant_lookup (other, "offload", "&s", &value));
+  pilot_config_set_flag (config, "transport-udp.offload", "auto");
+  flagged = g_variant_ref_sink (pilot_config_get_plugin_settings (config, "transport-udp"));
+  g_assert_true (g_variant_lookup (flagged, "offload", "&s", &value));
+  g_assert_cmpstr (value, ==, "auto");
+}
+
 int
 main (int argc, char **argv)
 {
@@ -170,6 +194,7 @@ main (int argc, char **argv)
   g_test_add ("/config/system", Fixture, NULL, setup, test_system, teardown);
   g_test_add ("/config/settings-are-the-services", Fixture, NULL, setup, test_settings_are_the_services, teardown);
   g_test_add ("/config/corrupt", Fixture, NULL, setup, test_corrupt, teardown);
+  g_test_add ("/config/plugin-setting", Fixture, NULL, setup, test_plugin_setting, teardown);
   g_test_add ("/config/store-fails", Fixture, NULL, setup, test_store_fails, teardown);
   return g_test_run ();
 }
