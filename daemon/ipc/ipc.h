@@ -17,7 +17,7 @@ PilotIpc *pilot_ipc_new (PilotNode *node);
 /* Listens once the node has an id, which to the tools is what a socket means. A path that was configured and cannot be served is an error, when the id is known
  * by then; a default one is only left out, with a message. */
 gboolean pilot_ipc_start (PilotIpc *ipc, GError **error);
-/* Ends every client's connection; what they had written to streams is still sent. */
+/* Ends every client's connection; what has found room in their streams is still sent. */
 void pilot_ipc_stop (PilotIpc *ipc);
 void pilot_ipc_free (PilotIpc *ipc);
 

@@ -171,6 +171,33 @@ print(json.dumps(seen))
         expect(text in failures[word], f"{word}: {failures[word]!r}")
 
 
+def open_streams(of):
+    return [row for row in of.ctl("connections")["connections"] if row["state"] != "TIME_WAIT"]
+
+
+@suite.case("a dial given up while it opens leaves nothing at a Go peer")
+def given_up(world):
+    a, b, go = nodes["a"], nodes["b"], nodes["Go"]
+    a.round_trips(go, 1)
+    wait_until(lambda: not open_streams(go), 30, "the streams of the other cases are over")
+    world.wire("gamma", {"delay": 150})
+    # The driver itself says nothing of it; its next dial does.
+    seen = a.sdk("""
+given_up = []
+for _ in range(5):
+    try:
+        driver.dial(sys.argv[1], timeout=0.15)
+    except PilotError as error:
+        given_up.append(str(error))
+    driver.dial(sys.argv[2], timeout=20).close()
+print(json.dumps(given_up))
+""", f"{go.address}:7", f"{b.address}:7")
+    expect_equal(len(seen), 5, f"the dials that were given up: {seen}")
+    wait_until(lambda: not open_streams(go), 15, "Go holds none of the streams that were given up")
+    # Last: what is on the wire goes with it.
+    world.wire("gamma", {}, clear=True)
+
+
 @suite.case("a dial that the SDK gave up does not answer the next one; a client that is killed leaves its port")
 def late(world):
     a, b = nodes["a"], nodes["b"]
