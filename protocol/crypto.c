@@ -170,6 +170,37 @@ pilot_crypto_sha256 (gconstpointer data, gsize length, guint8 digest[PILOT_SHA25
   sha256_digest (&hash, PILOT_SHA256_SIZE, digest);
 }
 
+struct _PilotSha256 {
+  struct sha256_ctx context;
+};
+
+PilotSha256 *
+pilot_sha256_new (void)
+{
+  PilotSha256 *hash = g_new (PilotSha256, 1);
+
+  sha256_init (&hash->context);
+  return hash;
+}
+
+void
+pilot_sha256_free (PilotSha256 *hash)
+{
+  g_free (hash);
+}
+
+void
+pilot_sha256_update (PilotSha256 *hash, gconstpointer data, gsize length)
+{
+  sha256_update (&hash->context, length, data);
+}
+
+void
+pilot_sha256_finish (PilotSha256 *hash, guint8 digest[PILOT_SHA256_SIZE])
+{
+  sha256_digest (&hash->context, PILOT_SHA256_SIZE, digest);
+}
+
 gchar *
 pilot_crypto_fingerprint (gconstpointer data, gsize length)
 {

@@ -84,6 +84,18 @@ void pilot_crypto_random (gpointer data,
 void pilot_crypto_sha256 (gconstpointer data,
                           gsize length,
                           guint8 digest[PILOT_SHA256_SIZE]);
+/* The same piece by piece. */
+typedef struct _PilotSha256 PilotSha256;
+
+PilotSha256 *pilot_sha256_new (void);
+void pilot_sha256_free (PilotSha256 *hash);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (PilotSha256, pilot_sha256_free)
+void pilot_sha256_update (PilotSha256 *hash,
+                          gconstpointer data,
+                          gsize length);
+/* The digest of what came so far; the hash begins anew. */
+void pilot_sha256_finish (PilotSha256 *hash,
+                          guint8 digest[PILOT_SHA256_SIZE]);
 /* (transfer full) 64 lower-case hex digits: the fingerprint of a DER certificate (registry.md section 2). */
 gchar *pilot_crypto_fingerprint (gconstpointer data,
                                  gsize length);
