@@ -82,6 +82,8 @@ static const GOptionEntry entries[] = {
   TEXT ("proxy", "auto, off or http://[USER:PASSWORD@]HOST:PORT (better in PILOT_PROXY)", "PROXY"),
   SWITCH ("trust-auto-approve", "Trust everybody who asks"),
   SWITCH ("no-echo", "Do not answer on pilot port 7"),
+  SWITCH ("no-dataexchange", "Take no messages and files (pilot port 1001)"),
+  SWITCH ("dataexchange-b64", "Keep every message as base64"),
   G_OPTION_ENTRY_NULL
 };
 

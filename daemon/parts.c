@@ -5,6 +5,7 @@
 #include "daemon/core/transport-choice.h"
 #include "daemon/node/node.h"
 #include "daemon/services/echo.h"
+#include "daemon/services/exchange.h"
 #include "libpilot/pilot-error.h"
 #include "daemon/gateway/gateway.h"
 #include "daemon/ipc/ipc.h"
@@ -15,6 +16,7 @@ struct _PilotParts {
   PilotPluginLoader *plugins;
   PilotNode *node;
   PilotEcho *echo;
+  PilotExchange *exchange;
   PilotGateway *gateway;
   PilotBus *bus;
   PilotIpc *ipc;
@@ -176,7 +178,8 @@ start_services (gpointer part, GTask *task)
 {
   PilotParts *parts = part;
   GError *error = NULL;
-  gboolean ok = pilot_config_get_boolean (parts->config, "no_echo") || pilot_echo_start (parts->echo, &error);
+  gboolean ok = (pilot_config_get_boolean (parts->config, "no_echo") || pilot_echo_start (parts->echo, &error)) &&
+                pilot_exchange_start (parts->exchange, &error);
 
   return_boolean (task, ok, error);
 }
@@ -184,7 +187,10 @@ start_services (gpointer part, GTask *task)
 static void
 stop_services (gpointer part, GTask *task)
 {
-  pilot_echo_stop (((PilotParts *) part)->echo);
+  PilotParts *parts = part;
+
+  pilot_exchange_stop (parts->exchange);
+  pilot_echo_stop (parts->echo);
   return_boolean (task, TRUE, NULL);
 }
 
@@ -222,7 +228,7 @@ start_bus (gpointer part, GTask *task)
   GError *error = NULL;
   gboolean ok;
 
-  parts->bus = pilot_bus_new (parts->node, parts->gateway, parts->plugins);
+  parts->bus = pilot_bus_new (parts->node, parts->gateway, parts->exchange, parts->plugins);
   ok = pilot_bus_start (parts->bus, &error);
   return_boolean (task, ok, error);
 }
@@ -263,6 +269,7 @@ pilot_parts_new (PilotConfig *config, PilotPoller *poller, PilotCore *core)
   parts->plugins = pilot_plugin_loader_new ((const gchar *const *) directories, pilot_config_get_state_directory (config));
   parts->node = pilot_node_new (config, poller, parts->plugins);
   parts->echo = pilot_echo_new (parts->node);
+  parts->exchange = pilot_exchange_new (parts->node);
   pilot_core_add (core, "transport", start_transport, stop_transport, parts);
   pilot_core_add (core, "plugins", start_plugins, stop_plugins, parts);
   pilot_core_add (core, "node", start_node, stop_node, parts);
@@ -279,6 +286,7 @@ pilot_parts_free (PilotParts *parts)
   g_clear_pointer (&parts->ipc, pilot_ipc_free);
   g_clear_pointer (&parts->bus, pilot_bus_free);
   g_clear_object (&parts->gateway);
+  g_object_unref (parts->exchange);
   pilot_echo_free (parts->echo);
   g_object_unref (parts->node);
   g_object_unref (parts->plugins);

@@ -16,6 +16,8 @@
 static const char *const keys[] = {
   "beacon",
   "compat_beacon",
+  "dataexchange_b64",
+  "dataexchange_max_frame",
   "email",
   "endpoint",
   "expose_default",
@@ -25,6 +27,7 @@ static const char *const keys[] = {
   "listen",
   "log_format",
   "log_level",
+  "no_dataexchange",
   "no_echo",
   "proxy",
   "public",

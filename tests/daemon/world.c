@@ -162,6 +162,7 @@ host_try_start (World *world, guint index, GError **error)
   load_plugins (host);
   host->node = pilot_node_new (host->config, host->poller, host->plugins);
   host->echo = pilot_echo_new (host->node);
+  host->exchange = pilot_exchange_new (host->node);
   host->events = g_string_new (NULL);
   pilot_node_start_async (host->node, NULL, on_done, &result);
   wait_result (&result);
@@ -169,6 +170,8 @@ host_try_start (World *world, guint index, GError **error)
     return FALSE;
   g_signal_connect (pilot_node_get_trust (host->node), "changed", G_CALLBACK (on_trust_changed), host);
   g_assert_true (pilot_echo_start (host->echo, &local));
+  g_assert_no_error (local);
+  g_assert_true (pilot_exchange_start (host->exchange, &local));
   g_assert_no_error (local);
   return TRUE;
 }
@@ -191,6 +194,7 @@ host_stop (Host *host)
   g_autoptr (GAsyncResult) stopped = NULL, disabled = NULL;
   g_autoptr (GError) error = NULL;
 
+  pilot_exchange_stop (host->exchange);
   pilot_echo_stop (host->echo);
   pilot_node_stop_async (host->node, NULL, on_done, &stopped);
   wait_result (&stopped);
@@ -203,6 +207,7 @@ host_stop (Host *host)
   g_clear_pointer (&host->echo, pilot_echo_free);
   while (g_main_context_iteration (NULL, FALSE))
     ;
+  g_assert_finalize_object (g_steal_pointer (&host->exchange));
   g_assert_finalize_object (g_steal_pointer (&host->node));
   g_clear_object (&host->plugins);
   g_clear_pointer (&host->poller, pilot_poller_free);

@@ -6,6 +6,7 @@
 #include "daemon/core/poller.h"
 #include "daemon/node/node.h"
 #include "daemon/services/echo.h"
+#include "daemon/services/exchange.h"
 #include "rendezvous/rendezvous.h"
 
 G_BEGIN_DECLS
@@ -19,6 +20,7 @@ typedef struct {
   PilotPluginLoader *plugins;
   PilotNode *node;
   PilotEcho *echo;
+  PilotExchange *exchange;
   GString *events; /* "trust N granted mutual;" … */
 } Host;
 
