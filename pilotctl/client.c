@@ -270,6 +270,40 @@ client_call_fd (Client *client, const char *interface, const char *method, GVari
 }
 
 GVariant *
+client_call_long (Client *client, const char *interface, const char *method, GVariant *arguments, int fd, GError **error)
+{
+  g_autofree char *full = g_strconcat (BUS_NAME ".", interface, NULL);
+  g_autoptr (GUnixFDList) fds = g_unix_fd_list_new ();
+
+  if (fd >= 0 && g_unix_fd_list_append (fds, fd, error) < 0) {
+    g_variant_unref (g_variant_ref_sink (arguments));
+    return NULL;
+  }
+  return g_dbus_connection_call_with_unix_fd_list_sync (client->connection, client->name, ROOT, full, method, arguments, NULL,
+                                                        G_DBUS_CALL_FLAGS_NONE, G_MAXINT, fds, NULL, NULL, error);
+}
+
+guint
+client_subscribe (Client *client, const char *interface, const char *signal, GDBusSignalCallback handler, gpointer user_data)
+{
+  g_autofree char *full = g_strconcat (BUS_NAME ".", interface, NULL);
+
+  return g_dbus_connection_signal_subscribe (client->connection, client->name, full, signal, ROOT, NULL, G_DBUS_SIGNAL_FLAGS_NONE, handler, user_data, NULL);
+}
+
+void
+client_unsubscribe (Client *client, guint subscription)
+{
+  g_dbus_connection_signal_unsubscribe (client->connection, subscription);
+}
+
+gboolean
+client_is_connected (Client *client)
+{
+  return !g_dbus_connection_is_closed (client->connection) && (client->name == NULL || answers (client->connection, client->name, NULL));
+}
+
+GVariant *
 client_list (Client *client, const char *interface, const char *method, GError **error)
 {
   g_autoptr (GVariant) reply = client_call (client, interface, method, NULL, error);

@@ -23,6 +23,13 @@ gboolean client_get_uid (Client *client, guint32 *uid, GError **error);
 GVariant *client_call (Client *client, const char *interface, const char *method, GVariant *arguments, GError **error);
 /* The same for a method whose first handle is wanted, in *@fd; waits for ever: such methods have limits of their own. @type: of the answer. */
 GVariant *client_call_fd (Client *client, const char *interface, const char *method, GVariant *arguments, const char *type, int *fd, GError **error);
+/* The same without a limit of time; @fd >= 0: the descriptor that "h" 0 stands for. */
+GVariant *client_call_long (Client *client, const char *interface, const char *method, GVariant *arguments, int fd, GError **error);
+/* Calls @handler for a signal of the root object, while the caller iterates the main context. */
+guint client_subscribe (Client *client, const char *interface, const char *signal, GDBusSignalCallback handler, gpointer user_data);
+void client_unsubscribe (Client *client, guint subscription);
+/* FALSE when the daemon, or the bus, has gone. */
+gboolean client_is_connected (Client *client);
 /* The single aa{sv} or a{sv} a List method answers. */
 GVariant *client_list (Client *client, const char *interface, const char *method, GError **error);
 GVariant *client_get_property (Client *client, const char *interface, const char *property, GError **error);

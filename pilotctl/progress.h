@@ -10,6 +10,12 @@ typedef struct _Progress Progress;
 
 /* @total: bytes to come, 0 = not known. */
 Progress *progress_new (guint64 total);
+/* What stands in front of the line; outside text must be clean. NULL: nothing. */
+void progress_set_name (Progress *progress, const char *name);
+/* What is being done, in place of rate and time left. NULL: those. */
+void progress_set_note (Progress *progress, const char *note);
+void progress_set_total (Progress *progress, guint64 total);
+/* Bytes there were before count for no rate: it is that of the last seconds. */
 void progress_update (Progress *progress, guint64 done);
 /* Wipes the line away. */
 void progress_free (Progress *progress);

@@ -9,10 +9,12 @@ G_BEGIN_DECLS
 #define PILOT_BUS_ROOT "/network/pilotprotocol/Pilot1"
 
 typedef struct _PilotStreamsFace PilotStreamsFace;
+typedef struct _PilotMessagesFace PilotMessagesFace;
 
 struct _PilotBus {
   PilotNode *node;
   PilotGateway *gateway;
+  PilotExchange *exchange;
   PilotPluginLoader *loader;
 
   /* bus-server.c */
@@ -29,6 +31,7 @@ struct _PilotBus {
   PilotDBusGateway *gateway_face;
   PilotDBusPlugins *plugins_face;
   PilotStreamsFace *streams_face;
+  PilotMessagesFace *messages_face;
 };
 
 gboolean pilot_bus_server_start (PilotBus *bus, GError **error);
@@ -46,6 +49,9 @@ PilotDBusGateway *pilot_gateway_face_new (PilotBus *bus);
 PilotDBusPlugins *pilot_plugins_face_new (PilotBus *bus);
 PilotStreamsFace *pilot_streams_face_new (PilotBus *bus);
 void pilot_streams_face_free (PilotStreamsFace *face);
+PilotMessagesFace *pilot_messages_face_new (PilotBus *bus);
+GDBusInterfaceSkeleton *pilot_messages_face_get_skeleton (PilotMessagesFace *face);
+void pilot_messages_face_free (PilotMessagesFace *face);
 /* Mappings, peers and trust requests as objects of their own, kept in step by signals. */
 void pilot_object_faces_start (PilotBus *bus);
 void pilot_object_faces_stop (PilotBus *bus);

@@ -4,12 +4,13 @@
 #include "libpilot/pilot-error.h"
 
 PilotBus *
-pilot_bus_new (PilotNode *node, PilotGateway *gateway, PilotPluginLoader *loader)
+pilot_bus_new (PilotNode *node, PilotGateway *gateway, PilotExchange *exchange, PilotPluginLoader *loader)
 {
   PilotBus *bus = g_new0 (PilotBus, 1);
 
   bus->node = g_object_ref (node);
   bus->gateway = gateway != NULL ? g_object_ref (gateway) : NULL;
+  bus->exchange = g_object_ref (exchange);
   bus->loader = g_object_ref (loader);
   bus->connections = g_hash_table_new_full (NULL, NULL, g_object_unref, NULL);
   bus->faces = g_ptr_array_new_with_free_func (g_object_unref);
@@ -27,6 +28,8 @@ pilot_bus_start (PilotBus *bus, GError **error)
   g_ptr_array_add (bus->faces, g_object_ref (bus->node_face));
   g_ptr_array_add (bus->faces, g_object_ref (bus->gateway_face));
   g_ptr_array_add (bus->faces, g_object_ref (bus->plugins_face));
+  bus->messages_face = pilot_messages_face_new (bus);
+  g_ptr_array_add (bus->faces, g_object_ref (pilot_messages_face_get_skeleton (bus->messages_face)));
   pilot_object_faces_start (bus);
   return pilot_bus_server_start (bus, error);
 }
@@ -48,6 +51,7 @@ pilot_bus_stop (PilotBus *bus)
   g_clear_object (&bus->node_face);
   g_clear_object (&bus->gateway_face);
   g_clear_object (&bus->plugins_face);
+  g_clear_pointer (&bus->messages_face, pilot_messages_face_free);
 }
 
 void
@@ -60,6 +64,7 @@ pilot_bus_free (PilotBus *bus)
   g_hash_table_unref (bus->objects);
   g_ptr_array_unref (bus->faces);
   g_clear_object (&bus->gateway);
+  g_object_unref (bus->exchange);
   g_object_unref (bus->loader);
   g_object_unref (bus->node);
   g_free (bus);

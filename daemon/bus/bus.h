@@ -3,6 +3,7 @@
 
 #include "daemon/gateway/gateway.h"
 #include "daemon/node/node.h"
+#include "daemon/services/exchange.h"
 
 G_BEGIN_DECLS
 
@@ -12,7 +13,7 @@ G_BEGIN_DECLS
  */
 typedef struct _PilotBus PilotBus;
 
-PilotBus *pilot_bus_new (PilotNode *node, PilotGateway *gateway, PilotPluginLoader *loader);
+PilotBus *pilot_bus_new (PilotNode *node, PilotGateway *gateway, PilotExchange *exchange, PilotPluginLoader *loader);
 /* Serves the private socket, else fails. A missing message bus is no failure. */
 gboolean pilot_bus_start (PilotBus *bus, GError **error);
 void pilot_bus_stop (PilotBus *bus);

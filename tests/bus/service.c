@@ -70,7 +70,7 @@ service_start_bus (Service *service)
 {
   g_autoptr (GError) error = NULL;
 
-  service->bus = pilot_bus_new (service->world.hosts[0].node, service->gateway, service->world.hosts[0].plugins);
+  service->bus = pilot_bus_new (service->world.hosts[0].node, service->gateway, service->world.hosts[0].exchange, service->world.hosts[0].plugins);
   g_assert_true (pilot_bus_start (service->bus, &error));
   g_assert_no_error (error);
 }

@@ -245,7 +245,7 @@ static void
 assert_start_fails (Service *service, guint host, PilotError code)
 {
   Host *at = &service->world.hosts[host];
-  g_autoptr (PilotBus) bus = pilot_bus_new (at->node, service->gateway, at->plugins);
+  g_autoptr (PilotBus) bus = pilot_bus_new (at->node, service->gateway, at->exchange, at->plugins);
   g_autoptr (GError) error = NULL;
 
   g_assert_false (pilot_bus_start (bus, &error));

@@ -16,8 +16,9 @@ ARGUMENTS = {
     'find': ['anna'], 'set-hostname': ['anna'], 'ping': ['5'], 'gateway map': ['5'], 'gateway unmap': ['10.4.0.1'],
     'gateway start': ['5'], 'traceroute': ['5'], 'bench': ['5'], 'connect': ['5', '--message', 'x'], 'send': ['5', '1000', '--data', 'x'],
     'recv': ['1000'], 'dgram': ['5', '1000', '--data', 'x'], 'listen': ['1000'],
+    'send-message': ['5', '--data', 'hello'], 'send-file': ['5', '/etc/hostname'],
 }
-LOCAL = {'daemon start', 'daemon stop', 'daemon status', 'init', 'config'}
+LOCAL = {'daemon start', 'daemon stop', 'daemon status', 'init', 'config', 'inbox', 'received'}
 results = []
 
 
@@ -59,7 +60,7 @@ def check_documents(home, commands):
     for command in commands:
         check(f'{command}: completed', completes(command.split()), command)
         process = run(home, *command.split(), '--help')
-        options = set(re.findall(r'^ .*?(--[a-z][a-z-]*)', process.stdout + process.stderr, re.M)) - {'--json', '--bus', '--help'}
+        options = set(re.findall(r'^ .*?(--[a-z][a-z0-9-]*)', process.stdout + process.stderr, re.M)) - {'--json', '--bus', '--help'}
         offered = set(complete(['pilotctl', *command.split(), '--']))
         check(f'{command}: its options are completed', options <= offered, options - offered)
 
