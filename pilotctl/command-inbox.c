@@ -38,7 +38,7 @@ describe (const PilotMailboxMessage *message, gboolean full)
   g_variant_dict_init (&dict, NULL);
   insert_head (&dict, message);
   if (full)
-    mailbox_insert_data (&dict, data, length);
+    output_insert_bytes (&dict, "data", data, length);
   else
     g_variant_dict_insert (&dict, "preview", "s", preview);
   return g_variant_dict_end (&dict);
@@ -176,7 +176,7 @@ read_one (Invocation *invocation, const char *state, const char *id)
   g_variant_dict_init (&dict, NULL);
   insert_head (&dict, message);
   g_variant_dict_insert (&dict, "data_encoding", "s", message->encoding);
-  mailbox_insert_data (&dict, data, length);
+  output_insert_bytes (&dict, "data", data, length);
   return output_ok (invocation, g_variant_dict_end (&dict));
 }
 

@@ -212,18 +212,18 @@ int
 command_send_file (Invocation *invocation)
 {
   g_autofree char *timeout = NULL;
-  gboolean no_stream = FALSE, prefer_direct = FALSE, no_handshake = FALSE;
+  gboolean no_stream = FALSE, prefer_direct = FALSE, unchecked = FALSE;
   const GOptionEntry entries[] = {
     { "timeout", 0, 0, G_OPTION_ARG_STRING, &timeout, N_("Give up when nothing has moved for so long (default 90s)"), "D" },
     { "no-stream", 0, 0, G_OPTION_ARG_NONE, &no_stream, N_("As one frame, as to an old peer: not resumed, not verified, at most 16 MiB"), NULL },
-    { "no-auto-handshake", 0, 0, G_OPTION_ARG_NONE, &no_handshake, N_("Do not look whether the node is trusted, and do not ask it for trust"), NULL },
+    TRUST_UNCHECKED_ENTRY (&unchecked),
     { "prefer-direct", 0, G_OPTION_FLAG_HIDDEN, G_OPTION_ARG_NONE, &prefer_direct, NULL, NULL },
     { NULL }
   };
   g_autoptr (Client) client = NULL;
   g_autoptr (GVariant) transfer = NULL;
   GError *error = NULL;
-  PilotAddress address = { 0 };
+  guint32 node;
   char target[PILOT_ADDRESS_TEXT_SIZE];
   double seconds = 90;
   int exit_code, fd;
@@ -235,18 +235,17 @@ command_send_file (Invocation *invocation)
   if (!(seconds >= 1 && seconds <= MAX_SECONDS))
     return output_fail (invocation, PILOT_ERROR_INVALID_ARGUMENT, NULL, _("--timeout needs a time from 1s to a day"));
   client = client_new (invocation, &error);
-  if (client == NULL || !client_resolve (client, invocation->argv[1], &address.node, &error))
+  if (client == NULL)
     return output_error (invocation, error);
   /* Opened here: the daemon reads nothing that its caller may not. */
   fd = open (invocation->argv[2], O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
   if (fd < 0)
     return output_fail (invocation, errno == ENOENT ? PILOT_ERROR_NOT_FOUND : PILOT_ERROR_IO, NULL, _("cannot open \"%s\": %s"), invocation->argv[2], g_strerror (errno));
-  pilot_address_format (&address, target);
-  if (!no_handshake && !trust_check (client, address.node, &error)) {
+  if (!trust_reach (client, invocation->argv[1], unchecked, &node, target, &error)) {
     close (fd);
     return output_error (invocation, error);
   }
-  transfer = send_file (client, address.node, invocation->argv[2], fd, seconds, !no_stream, &error);
+  transfer = send_file (client, node, invocation->argv[2], fd, seconds, !no_stream, &error);
   close (fd);
   if (transfer == NULL)
     return output_error (invocation, error);

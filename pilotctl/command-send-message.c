@@ -17,7 +17,7 @@
 typedef struct {
   char *data, *data_file, *type, *wait, *timeout, *reply_to;
   int count;
-  gboolean reuse, trace, no_handshake, no_resend;
+  gboolean reuse, trace, unchecked, no_resend;
 } Options;
 
 static void
@@ -260,7 +260,7 @@ read_reply (Client *client, const char *id, Invocation *invocation, GError **err
   data = g_variant_get_child_value (reply, 1);
   bytes = g_variant_get_fixed_array (data, &length, 1);
   g_variant_dict_init (&dict, message);
-  mailbox_insert_data (&dict, bytes, length);
+  output_insert_bytes (&dict, "data", bytes, length);
   if (!invocation->json)
     mailbox_print_data (bytes, length);
   return g_variant_dict_end (&dict);
@@ -338,14 +338,14 @@ command_send_message (Invocation *invocation)
     { "reply-to", 0, 0, G_OPTION_ARG_STRING, &options.reply_to, N_("The message this one answers: its message_id, or its id in the inbox"), "ID" },
     { "timeout", 0, 0, G_OPTION_ARG_STRING, &options.timeout, N_("How long to wait for the receipt (default 30s)"), "D" },
     { "trace", 0, 0, G_OPTION_ARG_NONE, &options.trace, N_("Have the times of each step told"), NULL },
-    { "no-auto-handshake", 0, 0, G_OPTION_ARG_NONE, &options.no_handshake, N_("Do not look whether the node is trusted, and do not ask it for trust"), NULL },
+    TRUST_UNCHECKED_ENTRY (&options.unchecked),
     { "no-resend", 0, G_OPTION_FLAG_HIDDEN, G_OPTION_ARG_NONE, &options.no_resend, NULL, NULL },
     { NULL }
   };
   g_autoptr (Client) client = NULL;
   g_autoptr (GBytes) data = NULL;
   GError *error = NULL;
-  PilotAddress address = { 0 };
+  guint32 node;
   char target[PILOT_ADDRESS_TEXT_SIZE];
   double seconds = DEFAULT_TIMEOUT, wait_seconds = 0;
   int exit_code;
@@ -365,11 +365,10 @@ command_send_message (Invocation *invocation)
   if (data == NULL)
     return output_error (invocation, error);
   client = client_new (invocation, &error);
-  if (client == NULL || !client_resolve (client, invocation->argv[1], &address.node, &error) || !resolve_reply_to (client, &options, &error) ||
-      (wait_seconds > 0 && !check_receiving (client, &error)) || (!options.no_handshake && !trust_check (client, address.node, &error)))
+  if (client == NULL || !resolve_reply_to (client, &options, &error) || (wait_seconds > 0 && !check_receiving (client, &error)) ||
+      !trust_reach (client, invocation->argv[1], options.unchecked, &node, target, &error))
     return output_error (invocation, error);
-  pilot_address_format (&address, target);
   if (options.count > 1)
-    return send_many (invocation, client, address.node, target, &options, data, seconds);
-  return send_single (invocation, client, address.node, target, &options, data, seconds, wait_seconds);
+    return send_many (invocation, client, node, target, &options, data, seconds);
+  return send_single (invocation, client, node, target, &options, data, seconds, wait_seconds);
 }

@@ -50,21 +50,6 @@ mailbox_parse_time (const char *text, gint64 *time, GError **error)
 }
 
 void
-mailbox_insert_data (GVariantDict *dict, gconstpointer data, gsize length)
-{
-  g_autofree char *encoded = NULL;
-
-  if (g_utf8_validate_len (data, length, NULL)) {
-    g_autofree char *text = g_strndup (data, length);
-
-    g_variant_dict_insert (dict, "data", "s", text);
-    return;
-  }
-  encoded = g_base64_encode (data, length);
-  g_variant_dict_insert (dict, "data_b64", "s", encoded);
-}
-
-void
 mailbox_print_text (gconstpointer data, gsize length)
 {
   g_autofree char *text = NULL;

@@ -12,8 +12,6 @@ G_BEGIN_DECLS
 char *mailbox_find (Invocation *invocation, Client **client, GError **error);
 /* "5m" ago, or RFC 3339, as us since 1970. INVALID_ARGUMENT for anything else. */
 gboolean mailbox_parse_time (const char *text, gint64 *time, GError **error);
-/* "data" s for a text, else "data_b64" s. */
-void mailbox_insert_data (GVariantDict *dict, gconstpointer data, gsize length);
 /* To stdout: fit for a terminal, each line whole. */
 void mailbox_print_text (gconstpointer data, gsize length);
 /* To stdout: as it is, where that is no terminal; else as above. */
