@@ -1,0 +1,303 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "daemon/services/exchange-store.h"
+#include "libpilot/pilot-error.h"
+#include "protocol/json.h"
+#include "tests/daemon/exchange-play.h"
+
+/* Files: whole, in pieces, continued; and what there is room for. */
+
+static void
+raw_init (Raw *raw, const guint8 *data, gsize length, guint8 sha256[PILOT_SHA256_SIZE])
+{
+  pilot_crypto_sha256 (data, length, sha256);
+  pilot_exchange_append_stream_init (raw_out (raw), sha256, length, "blob.bin");
+}
+
+/* Leaves @length bytes of a file of @size behind, as host @from. */
+static void
+leave_partial (Play *play, guint from, const guint8 *data, gsize size, gsize length, const guint8 *content)
+{
+  Raw *raw = raw_new (play, from);
+  guint8 sha256[PILOT_SHA256_SIZE];
+
+  raw_init (raw, data, size, sha256);
+  pilot_exchange_append_stream_offset (raw_out (raw), PILOT_EXCHANGE_CHUNK, sha256, 0, content, length);
+  exchange_link_flush (raw->link);
+  raw_assert_stream_answer (raw, 0, "5 0");
+  {
+    g_autofree char *expected = g_strdup_printf ("3 %" G_GSIZE_FORMAT, length);
+
+    raw_assert_stream_answer (raw, 1, expected);
+  }
+  raw_free (raw);
+  /* The other side has to see the end. */
+  WAIT (10, play_is_over (play_transfer (play, 1, 1)));
+}
+
+static void
+test_files (void)
+{
+  static const gsize sizes[] = { 0, 1, PILOT_EXCHANGE_CHUNK_SIZE, PILOT_EXCHANGE_CHUNK_SIZE + 1, 20 * 1024 * 1024 + 7 };
+  Play play;
+
+  play_start (&play);
+  for (guint i = 0; i < G_N_ELEMENTS (sizes); i++) {
+    g_autofree guint8 *data = play_blob (sizes[i], i);
+    PilotTransfer *item = play_send_blob (&play, 0, data, sizes[i], TRUE);
+
+    g_assert_true (item->streamed);
+    g_assert_cmpuint (item->bytes, ==, sizes[i]);
+    g_assert_cmpuint (item->resumed, ==, 0);
+    play_assert_received (&play, i + 1, data, sizes[i]);
+  }
+  {
+    g_autofree guint8 *data = play_blob (300000, 77);
+    PilotTransfer *item = play_send_blob (&play, 0, data, 300000, FALSE);
+
+    g_assert_false (item->streamed);
+    g_assert_cmpstr (item->answer, ==, "ACK FILE 300000 bytes");
+    play_assert_received (&play, G_N_ELEMENTS (sizes) + 1, data, 300000);
+  }
+  g_assert_cmpuint (play_count_partials (&play), ==, 0);
+  play_stop (&play);
+}
+
+static void
+test_resume (void)
+{
+  const gsize size = 400000, half = 150001;
+  g_autofree guint8 *data = play_blob (size, 5);
+  PilotTransfer *item;
+  Play play;
+
+  play_start (&play);
+  leave_partial (&play, 0, data, size, half, data);
+  g_assert_cmpuint (play_count_partials (&play), ==, 1);
+  item = play_send_blob (&play, 0, data, size, TRUE);
+  g_assert_cmpuint (item->resumed, ==, half);
+  play_assert_received (&play, 1, data, size);
+  g_assert_cmpuint (play_count_partials (&play), ==, 0);
+  play_stop (&play);
+}
+
+/* A partial that is not the beginning of the file goes, and the file comes all the same. */
+static void
+test_spoiled (void)
+{
+  const gsize size = 400000, half = 150001;
+  g_autofree guint8 *data = play_blob (size, 5), *other = play_blob (size, 6);
+  PilotTransfer *item;
+  Play play;
+
+  play_start (&play);
+  leave_partial (&play, 0, data, size, half, other);
+  item = play_send_blob (&play, 0, data, size, TRUE);
+  g_assert_cmpuint (item->resumed, ==, 0);
+  play_assert_received (&play, 1, data, size);
+  play_stop (&play);
+}
+
+/* What another sender has begun is not touched. */
+static void
+test_senders (void)
+{
+  const gsize size = 400000, half = 150001;
+  g_autofree guint8 *data = play_blob (size, 5), *other = play_blob (size, 6);
+  PilotTransfer *item;
+  Play play;
+
+  play_start (&play);
+  play_start_host (&play, 2);
+  play_befriend (&play, 2, 1);
+  leave_partial (&play, 2, data, size, half, other);
+  item = play_send_blob (&play, 0, data, size, TRUE);
+  g_assert_cmpuint (item->resumed, ==, 0);
+  play_assert_received (&play, 1, data, size);
+  g_assert_cmpuint (play_count_partials (&play), ==, 1);
+  play_stop (&play);
+}
+
+static void
+test_stream_frames (void)
+{
+  g_autofree guint8 *data = play_blob (100, 9);
+  guint8 sha256[PILOT_SHA256_SIZE], wrong[PILOT_SHA256_SIZE];
+  Play play;
+  Raw *raw;
+
+  play_start (&play);
+  raw = raw_new (&play, 0);
+  pilot_crypto_sha256 (data, 100, sha256);
+  pilot_exchange_append_stream_offset (raw_out (raw), PILOT_EXCHANGE_CHUNK, sha256, 0, data, 10);
+  pilot_exchange_append_stream_done (raw_out (raw), sha256);
+  pilot_exchange_append (raw_out (raw), PILOT_EXCHANGE_FILESTREAM, "short", 5);
+  raw_init (raw, data, 100, sha256);
+  pilot_exchange_append_stream_offset (raw_out (raw), PILOT_EXCHANGE_CHUNK, sha256, 50, data + 50, 50); /* too early */
+  pilot_exchange_append_stream_offset (raw_out (raw), PILOT_EXCHANGE_CHUNK, sha256, 0, data, 60);
+  pilot_exchange_append_stream_offset (raw_out (raw), PILOT_EXCHANGE_CHUNK, sha256, 0, data, 60); /* again */
+  pilot_exchange_append_stream_done (raw_out (raw), sha256);
+  exchange_link_flush (raw->link);
+  raw_assert_stream_answer (raw, 0, "7 0 no active transfer (send INIT first)");
+  raw_assert_stream_answer (raw, 1, "6 1 no active transfer");
+  raw_assert_stream_answer (raw, 2, "6 1 malformed stream frame");
+  raw_assert_stream_answer (raw, 3, "5 0");
+  raw_assert_stream_answer (raw, 4, "3 0");
+  raw_assert_stream_answer (raw, 5, "3 60");
+  raw_assert_stream_answer (raw, 6, "3 60");
+  raw_assert_stream_answer (raw, 7, "6 1 incomplete: have 60 of 100 bytes");
+
+  /* Continued; then more than was announced. */
+  raw_init (raw, data, 100, sha256);
+  pilot_exchange_append_stream_offset (raw_out (raw), PILOT_EXCHANGE_CHUNK, sha256, 60, data, 41);
+  exchange_link_flush (raw->link);
+  raw_assert_stream_answer (raw, 8, "5 60");
+  raw_assert_stream_answer (raw, 9, "6 1 chunk at 60 of 41 bytes exceeds declared size 100");
+
+  /* An id that is not the beginning of the digest; a size that nobody has room for. */
+  memset (wrong, 1, sizeof wrong);
+  raw_init (raw, data, 100, sha256);
+  memset (raw_out (raw)->data + PILOT_EXCHANGE_HEADER_SIZE + 1, 7, PILOT_EXCHANGE_TRANSFER_ID_SIZE);
+  pilot_exchange_append_stream_init (raw_out (raw), wrong, G_MAXUINT64, "huge");
+  exchange_link_flush (raw->link);
+  raw_assert_stream_answer (raw, 10, "6 1 malformed INIT");
+  {
+    g_autofree char *got = raw_stream_answer (raw, 11);
+
+    g_assert_true (g_str_has_prefix (got, "6 1 receiver disk quota exceeded: need 18446744073709551615, "));
+  }
+  raw_free (raw);
+  play_stop (&play);
+}
+
+/* The same file twice at once: each arrives whole. */
+static void
+test_twice_at_once (void)
+{
+  const gsize size = 8 * 1024 * 1024;
+  g_autofree guint8 *data = play_blob (size, 11);
+  guint64 numbers[2];
+  Play play;
+
+  play_start (&play);
+  for (guint i = 0; i < 2; i++)
+    numbers[i] = play_begin_file (&play, 0, play_blob_file (&play, data, size), TRUE);
+  for (guint i = 0; i < 2; i++)
+    g_assert_no_error (play_finish_file (&play, 0, numbers[i])->error);
+  play_assert_received (&play, 2, data, size);
+  g_assert_cmpuint (play_count_partials (&play), ==, 0);
+  play_stop (&play);
+}
+
+/* The receiver goes away in the middle and comes back: the sender goes on by itself, where it was. */
+static void
+test_receiver_restarts (void)
+{
+  const gsize size = 40 * 1024 * 1024;
+  g_autofree guint8 *data = play_blob (size, 12);
+  PilotTransfer *item;
+  guint64 number;
+  Play play;
+
+  play_start (&play);
+  number = play_begin_file (&play, 0, play_blob_file (&play, data, size), TRUE);
+  item = play_transfer (&play, 0, number);
+  WAIT (30, item->bytes > 2 * 1024 * 1024);
+  g_assert_cmpint (item->state, ==, PILOT_TRANSFER_SENDING);
+  host_stop (&play.world.hosts[1]);
+  play_start_host (&play, 1);
+  WAIT (60, play_is_over (item));
+  g_assert_no_error (item->error);
+  g_assert_cmpuint (item->resumed, >, 0);
+  play_assert_received (&play, 1, data, size);
+  play_stop (&play);
+}
+
+static void
+test_cancel (void)
+{
+  const gsize size = 40 * 1024 * 1024;
+  g_autofree guint8 *data = play_blob (size, 13);
+  g_autoptr (GError) error = NULL;
+  PilotTransfer *item;
+  Play play;
+
+  play_start (&play);
+  item = play_transfer (&play, 0, play_begin_file (&play, 0, play_blob_file (&play, data, size), TRUE));
+  WAIT (30, item->bytes > 1024 * 1024);
+  g_assert_true (pilot_exchange_cancel (play.world.hosts[0].exchange, item->id, NULL));
+  g_assert_error (item->error, PILOT_ERROR, PILOT_ERROR_CANCELLED);
+  g_assert_false (pilot_exchange_cancel (play.world.hosts[0].exchange, item->id, &error));
+  g_assert_error (error, PILOT_ERROR, PILOT_ERROR_NOT_FOUND);
+  WAIT (10, play_is_over (play_transfer (&play, 1, 1)));
+  g_assert_cmpuint (play_count_partials (&play), ==, 1);
+  g_assert_cmpuint (play_count (&play, 1, "received"), ==, 0);
+  play_stop (&play);
+}
+
+/* A file of this size that takes no room on the disk. */
+static void
+sparse (Play *play, const char *folder, const char *name, guint64 size)
+{
+  g_autofree char *path = g_build_filename (play->world.hosts[1].folder, folder, name, NULL);
+  int fd = open (path, O_WRONLY | O_CREAT, 0600);
+
+  g_assert_cmpint (fd, >=, 0);
+  g_assert_cmpint (ftruncate (fd, (off_t) size), ==, 0);
+  close (fd);
+}
+
+static void
+test_quota (void)
+{
+  g_autofree guint8 *data = play_blob (100000, 3);
+  PilotTransfer *item;
+  Play play;
+  Raw *raw;
+
+  play_start (&play);
+  sparse (&play, "received", "large", PILOT_EXCHANGE_RECEIVED_BYTES - 50000);
+  item = play_finish_file (&play, 0, play_begin_file (&play, 0, play_blob_file (&play, data, 100000), TRUE));
+  g_assert_error (item->error, PILOT_ERROR, PILOT_ERROR_REFUSED);
+  g_assert_nonnull (strstr (item->error->message, "receiver disk quota exceeded: need 100000, 50000 of 2147483648 available"));
+  g_assert_cmpuint (play_count_partials (&play), ==, 0);
+  item = play_finish_file (&play, 0, play_begin_file (&play, 0, play_blob_file (&play, data, 100000), FALSE));
+  g_assert_error (item->error, PILOT_ERROR, PILOT_ERROR_REFUSED);
+  g_assert_nonnull (strstr (item->error->message, "received-files quota exceeded: 2147433648 + 100000"));
+  item = play_send_blob (&play, 0, data, 1000, TRUE);
+
+  /* The inbox makes room: the oldest goes. */
+  sparse (&play, "inbox", "TEXT-old.json", PILOT_EXCHANGE_INBOX_BYTES - 10);
+  raw = raw_new (&play, 0);
+  pilot_exchange_append (raw_out (raw), PILOT_EXCHANGE_TEXT, "hello", 5);
+  exchange_link_flush (raw->link);
+  WAIT (10, raw->texts->len > 0);
+  g_assert_cmpstr (raw->texts->str, ==, "ACK TEXT 5 bytes;");
+  g_assert_cmpuint (play_count (&play, 1, "inbox"), ==, 1);
+  {
+    g_autoptr (JsonObject) got = play_letter (&play);
+
+    g_assert_cmpstr (pilot_json_get_string (got, "data"), ==, "hello");
+  }
+  raw_free (raw);
+  play_stop (&play);
+}
+
+int
+main (int argc, char **argv)
+{
+  g_test_init (&argc, &argv, NULL);
+  g_test_add_func ("/daemon/exchange/files", test_files);
+  g_test_add_func ("/daemon/exchange/resume", test_resume);
+  g_test_add_func ("/daemon/exchange/spoiled", test_spoiled);
+  g_test_add_func ("/daemon/exchange/senders", test_senders);
+  g_test_add_func ("/daemon/exchange/stream-frames", test_stream_frames);
+  g_test_add_func ("/daemon/exchange/twice-at-once", test_twice_at_once);
+  g_test_add_func ("/daemon/exchange/receiver-restarts", test_receiver_restarts);
+  g_test_add_func ("/daemon/exchange/cancel", test_cancel);
+  g_test_add_func ("/daemon/exchange/quota", test_quota);
+  return g_test_run ();
+}
