@@ -180,7 +180,7 @@ letter_done (ExchangeLetter *letter, char *answer, gboolean duplicate, JsonObjec
 static GError *
 refused (ExchangeLetter *letter, const char *text)
 {
-  g_autofree char *quoted = pilot_error_quote (text, -1);
+  g_autofree char *quoted = exchange_link_quote ((const guint8 *) text, strlen (text));
 
   return g_error_new (PILOT_ERROR, PILOT_ERROR_REFUSED, "node %u did not take the message: %s", letter->node, quoted);
 }

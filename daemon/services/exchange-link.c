@@ -3,6 +3,7 @@
 
 /* Answers are short texts, but for those of a trace. */
 #define MAX_ANSWER (64 * 1024)
+#define MAX_QUOTED 300
 
 struct _ExchangeLink {
   PilotStreamUser user; /* first */
@@ -145,4 +146,20 @@ exchange_link_is_own_kind (ExchangeLink *link)
 
   pilot_stream_info (link->stream, &info);
   return info.own_kind;
+}
+
+char *
+exchange_link_quote (const guint8 *text, gsize length)
+{
+  g_autofree char *valid = g_utf8_make_valid ((const char *) text, (gssize) MIN (length, MAX_QUOTED));
+  GString *quoted = g_string_new (NULL);
+
+  for (const char *p = valid; *p != '\0'; p = g_utf8_next_char (p)) {
+    const gunichar c = g_utf8_get_char (p);
+
+    g_string_append_unichar (quoted, g_unichar_isprint (c) ? c : ' ');
+  }
+  if (length > MAX_QUOTED)
+    g_string_append (quoted, "…");
+  return g_string_free (quoted, FALSE);
 }

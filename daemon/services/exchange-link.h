@@ -26,6 +26,8 @@ void exchange_link_hand_over (ExchangeLink *link, const ExchangeLinkHandler *han
 /* What is appended here is sent with exchange_link_flush(); empty again when the stream has taken all of it. */
 GByteArray *exchange_link_get_out (ExchangeLink *link);
 void exchange_link_flush (ExchangeLink *link);
+/* (transfer full) What a peer has answered, fit for a message of ours: one line, not too long. */
+char *exchange_link_quote (const guint8 *text, gsize length);
 gboolean exchange_link_is_own_kind (ExchangeLink *link);
 
 G_END_DECLS

@@ -119,7 +119,7 @@ upload_done (ExchangeUpload *upload)
 static void
 refused (ExchangeUpload *upload, const guint8 *text, gsize length)
 {
-  g_autofree char *quoted = pilot_error_quote ((const char *) text, (gssize) length);
+  g_autofree char *quoted = exchange_link_quote (text, length);
 
   upload_fail (upload, g_error_new (PILOT_ERROR, PILOT_ERROR_REFUSED, "node %u did not take the file: %s", upload->transfer->node, quoted));
 }
