@@ -64,6 +64,7 @@ struct _ExchangeSession {
   PilotExchangeReader *reader;
   gboolean complete; /* a whole frame stands in the reader */
   gboolean busy;     /* a worker has something of this session */
+  gboolean closed;   /* over; what has come is still read */
   gsize held;        /* what is counted in exchange->held */
   GByteArray *out;
   gint64 moved_at;      /* the last whole frame */

@@ -442,7 +442,7 @@ pilot_exchange_session_pump (ExchangeSession *session)
 
   while (!session->busy) {
     flush (session);
-    if (session->out->len > MAX_BACKLOG)
+    if (session->out->len > MAX_BACKLOG && !session->closed)
       break; /* WRITE will be signalled; what is not read closes the peer's window */
     if (!pilot_trust_is_trusted (pilot_node_get_trust (exchange->node), session->peer)) {
       pilot_exchange_session_end (session, TRUE);
@@ -456,7 +456,7 @@ pilot_exchange_session_pump (ExchangeSession *session)
       }
       if (pilot_exchange_incoming_flush (session))
         break;
-      if (pilot_stream_is_eof (session->stream) && session->out->len == 0) {
+      if (session->closed || (pilot_stream_is_eof (session->stream) && session->out->len == 0)) {
         pilot_exchange_session_end (session, FALSE);
         return;
       }
@@ -476,9 +476,9 @@ session_ready (PilotStreamUser *user, PilotStream *stream, guint ready)
   ExchangeSession *session = (ExchangeSession *) user;
 
   if (ready & PILOT_STREAM_READY_CLOSED)
-    pilot_exchange_session_end (session, FALSE);
-  else
-    pilot_exchange_session_pump (session);
+    session->closed = TRUE;
+  /* A sender that goes away behind its last frame is heard to the end. */
+  pilot_exchange_session_pump (session);
 }
 
 static guint

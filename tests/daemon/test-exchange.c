@@ -145,6 +145,23 @@ test_frames (void)
   play_stop (&play);
 }
 
+/* A sender that waits for no answer. */
+static void
+test_unheard (void)
+{
+  Play play;
+  Raw *raw;
+
+  play_start (&play);
+  raw = raw_new (&play, 0);
+  for (guint i = 0; i < 5; i++)
+    pilot_exchange_append (raw_out (raw), PILOT_EXCHANGE_TEXT, "hello", 5);
+  exchange_link_flush (raw->link);
+  raw_free (raw);
+  WAIT (10, play_count (&play, 1, "inbox") == 5);
+  play_stop (&play);
+}
+
 /* Each of these ends the connection, and nothing is written. */
 static void
 test_hostile (void)
@@ -374,6 +391,7 @@ main (int argc, char **argv)
   g_test_add_func ("/daemon/exchange/messages", test_messages);
   g_test_add_func ("/daemon/exchange/reuse-and-trace", test_reuse_and_trace);
   g_test_add_func ("/daemon/exchange/frames", test_frames);
+  g_test_add_func ("/daemon/exchange/unheard", test_unheard);
   g_test_add_func ("/daemon/exchange/hostile", test_hostile);
   g_test_add_func ("/daemon/exchange/names", test_names);
   g_test_add_func ("/daemon/exchange/duplicates", test_duplicates);
