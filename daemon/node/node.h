@@ -30,10 +30,10 @@ gboolean pilot_node_start_finish (PilotNode *node, GAsyncResult *result, GError 
 void pilot_node_stop_async (PilotNode *node, GCancellable *cancellable, GAsyncReadyCallback callback, gpointer user_data);
 gboolean pilot_node_stop_finish (PilotNode *node, GAsyncResult *result, GError **error);
 
-guint32 pilot_node_get_id (PilotNode *node);               /* 0 until registered for the first time (remembered over restarts) */
-const char *pilot_node_get_hostname (PilotNode *node);     /* "" = none */
-const char *pilot_node_get_endpoint (PilotNode *node);     /* where the registry says we are; "" = not registered yet */
-const char *pilot_node_get_public_key (PilotNode *node);   /* base64 */
+guint32 pilot_node_get_id (PilotNode *node);             /* 0 until registered for the first time (remembered over restarts) */
+const char *pilot_node_get_hostname (PilotNode *node);   /* "" = none */
+const char *pilot_node_get_endpoint (PilotNode *node);   /* where the registry says we are; "" = not registered yet */
+const char *pilot_node_get_public_key (PilotNode *node); /* base64 */
 /* The registry in use: "host:port". */
 const char *pilot_node_get_registry_address (PilotNode *node);
 const char *pilot_node_get_state (PilotNode *node);        /* "connecting", "online" */
