@@ -12,7 +12,8 @@ import hashlib  # noqa: E402
 import subprocess  # noqa: E402
 
 from labkit import tap  # noqa: E402
-from labkit.player import BETA, address, curl, gateway_start, make_trust, mappings, pilotctl, serve, timed, write_file  # noqa: E402
+from labkit.namespace import run  # noqa: E402
+from labkit.player import BETA, address, curl, fetch_page, gateway_start, make_trust, mappings, pilotctl, restart_daemon, serve, timed, write_file  # noqa: E402
 from labkit.tap import expect, expect_equal  # noqa: E402
 
 suite = tap.Suite("bulk")
@@ -108,6 +109,55 @@ def lossy(world):
     finally:
         world.wire("beta", {}, clear=True)
     expect_equal(mappings(world)["10.4.0.1"]["path"], "direct", "the path")
+
+
+def set_mtu(world, mtu, names=None):
+    """The MTU of every device of these hosts and routers, or of all."""
+    for name in names or list(world.state["namespaces"]):
+        enter = world.namespace(name).enter("net")
+        listed = run(enter + ["ip", "-o", "link", "show"])
+        for device in (line.split(": ")[1].split("@")[0] for line in listed.splitlines()):
+            if device != "lo":
+                run(enter + ["ip", "link", "set", "dev", device, "mtu", str(mtu)])
+
+
+def mean_datagram(world, function):
+    """What the function answers, and how large the datagrams are that beta sent meanwhile."""
+    before = pilotctl(world, "beta", "info")["transports"]["transport-udp"]
+    answer = function()
+    after = pilotctl(world, "beta", "info")["transports"]["transport-udp"]
+    return answer, (after["bytes-sent"] - before["bytes-sent"]) / (after["datagrams-sent"] - before["datagrams-sent"])
+
+
+@suite.case("segments are as large as the path carries: Ethernet, jumbo frames, and Ethernet again")
+def path_mtu(world):
+    world.run("beta", "sh", "-c", "test -e www/sixty || head -c 60000000 /dev/urandom >www/sixty")
+    wanted = digest(world, "beta", "cat www/sixty")
+
+    def fetch():
+        return digest(world, "alpha", "curl -fsS --max-time 120 http://10.4.0.1:8080/sixty")
+
+    expect_equal(fetch(), wanted, "the digest")
+    got, size = mean_datagram(world, fetch)
+    expect_equal(got, wanted, "the digest")
+    expect(1350 < size <= 1472, f"on Ethernet datagrams have {size:.0f} bytes in the mean")
+    try:
+        set_mtu(world, 9000)
+        # A new path is measured; that an old one has grown is looked for every ten minutes.
+        restart_daemon(world, "beta")
+        fetch_page(world)
+        expect_equal(fetch(), wanted, "the digest")
+        got, size = mean_datagram(world, fetch)
+        expect_equal(got, wanted, "the digest")
+        expect(7000 < size <= 8972, f"with jumbo frames datagrams have {size:.0f} bytes in the mean")
+        # Only a router's far side shrinks: beta's own devices go on taking large ones.
+        set_mtu(world, 1500, ["router-beta"])
+        expect_equal(fetch(), wanted, "the digest")
+        got, size = mean_datagram(world, fetch)
+        expect_equal(got, wanted, "the digest")
+        expect(1100 < size <= 1472, f"after the path shrank datagrams have {size:.0f} bytes in the mean")
+    finally:
+        set_mtu(world, 1500)
 
 
 suite.main()
