@@ -84,6 +84,7 @@ static const GOptionEntry entries[] = {
   SWITCH ("no-echo", "Do not answer on pilot port 7"),
   SWITCH ("no-dataexchange", "Take no messages and files (pilot port 1001)"),
   SWITCH ("dataexchange-b64", "Keep every message as base64"),
+  SWITCH ("no-eventstream", "Offer no event stream on pilot port 1002"),
   G_OPTION_ENTRY_NULL
 };
 

@@ -4,6 +4,7 @@
 #include "daemon/core/plugin/loader.h"
 #include "daemon/core/transport-choice.h"
 #include "daemon/node/node.h"
+#include "daemon/services/broker.h"
 #include "daemon/services/echo.h"
 #include "daemon/services/exchange.h"
 #include "libpilot/pilot-error.h"
@@ -17,6 +18,7 @@ struct _PilotParts {
   PilotNode *node;
   PilotEcho *echo;
   PilotExchange *exchange;
+  PilotBroker *broker;
   PilotGateway *gateway;
   PilotBus *bus;
   PilotIpc *ipc;
@@ -181,6 +183,8 @@ start_services (gpointer part, GTask *task)
   gboolean ok = (pilot_config_get_boolean (parts->config, "no_echo") || pilot_echo_start (parts->echo, &error)) &&
                 pilot_exchange_start (parts->exchange, &error);
 
+  ok = ok && (pilot_config_get_boolean (parts->config, "no_eventstream") || pilot_broker_start (parts->broker, &error));
+
   return_boolean (task, ok, error);
 }
 
@@ -191,6 +195,7 @@ stop_services (gpointer part, GTask *task)
 
   pilot_exchange_stop (parts->exchange);
   pilot_echo_stop (parts->echo);
+  pilot_broker_stop (parts->broker);
   return_boolean (task, TRUE, NULL);
 }
 
@@ -229,6 +234,7 @@ start_bus (gpointer part, GTask *task)
   gboolean ok;
 
   parts->bus = pilot_bus_new (parts->node, parts->gateway, parts->exchange, parts->plugins);
+  pilot_bus_set_broker (parts->bus, parts->broker);
   ok = pilot_bus_start (parts->bus, &error);
   return_boolean (task, ok, error);
 }
@@ -270,6 +276,7 @@ pilot_parts_new (PilotConfig *config, PilotPoller *poller, PilotCore *core)
   parts->node = pilot_node_new (config, poller, parts->plugins);
   parts->echo = pilot_echo_new (parts->node);
   parts->exchange = pilot_exchange_new (parts->node);
+  parts->broker = pilot_broker_new (parts->node);
   pilot_core_add (core, "transport", start_transport, stop_transport, parts);
   pilot_core_add (core, "plugins", start_plugins, stop_plugins, parts);
   pilot_core_add (core, "node", start_node, stop_node, parts);
@@ -288,6 +295,7 @@ pilot_parts_free (PilotParts *parts)
   g_clear_object (&parts->gateway);
   g_object_unref (parts->exchange);
   pilot_echo_free (parts->echo);
+  pilot_broker_free (parts->broker);
   g_object_unref (parts->node);
   g_object_unref (parts->plugins);
   g_object_unref (parts->config);

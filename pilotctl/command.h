@@ -73,6 +73,8 @@ int command_send (Invocation *invocation);
 int command_recv (Invocation *invocation);
 int command_dgram (Invocation *invocation);
 int command_listen (Invocation *invocation);
+int command_subscribe (Invocation *invocation);
+int command_publish (Invocation *invocation);
 int command_bench (Invocation *invocation);
 int command_traceroute (Invocation *invocation);
 int command_plugins (Invocation *invocation);

@@ -29,6 +29,7 @@ static const char *const keys[] = {
   "log_level",
   "no_dataexchange",
   "no_echo",
+  "no_eventstream",
   "proxy",
   "public",
   "registry",

@@ -41,6 +41,8 @@ const Command commands[] = {
   { "send-file", "NODE FILE [--timeout D]", N_("Send a file to a node"), command_send_file },
   { "inbox", "[read ID] [--latest] [--from NODE]", N_("Show messages that came"), command_inbox },
   { "received", "[--limit N] [--clear]", N_("List files that came"), command_received },
+  { "subscribe", "NODE TOPIC [--count N] [--timeout D]", N_("Print the events of a topic at a node"), command_subscribe },
+  { "publish", "NODE TOPIC --data TEXT", N_("Publish an event at a node"), command_publish },
   { "plugins", "", N_("List plugins and their state"), command_plugins },
   { "gateway start", "[--ports LIST] [--subnet CIDR] [NODE…]", N_("Give nodes local IP addresses (with sudo)"), command_gateway_start },
   { "gateway stop", "", N_("Remove every address and rule, forget the mappings"), command_gateway_stop },

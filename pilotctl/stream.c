@@ -18,13 +18,12 @@
 
 /* --- opening and closing --- */
 
-static void
-take_fd (Stream *stream, int fd, gboolean half_close)
+void
+stream_take (Stream *stream, int fd, guint32 node, guint16 port, gboolean half_close)
 {
   int one = 1;
 
-  stream->fd = fd;
-  stream->half_close = half_close;
+  *stream = (Stream) { .fd = fd, .node = node, .port = port, .half_close = half_close };
   ioctl (fd, FIONBIO, &one);
 }
 
@@ -49,9 +48,7 @@ stream_dial (Client *client, guint32 node, guint16 port, double seconds, Stream 
   if (reply == NULL)
     return FALSE;
   g_variant_get (reply, "(hb)", NULL, &half_close);
-  stream->node = node;
-  stream->port = port;
-  take_fd (stream, fd, half_close);
+  stream_take (stream, fd, node, port, half_close);
   return TRUE;
 }
 
@@ -60,12 +57,14 @@ stream_accept (Client *client, guint16 port, double seconds, Stream *stream, GEr
 {
   int fd;
   g_autoptr (GVariant) reply = client_call_fd (client, "Streams", "Accept", g_variant_new ("(q@a{sv})", port, options (seconds)), "(uqhb)", &fd, error);
+  guint32 node;
+  guint16 remote_port;
   gboolean half_close;
 
   if (reply == NULL)
     return FALSE;
-  g_variant_get (reply, "(uqhb)", &stream->node, &stream->port, NULL, &half_close);
-  take_fd (stream, fd, half_close);
+  g_variant_get (reply, "(uqhb)", &node, &remote_port, NULL, &half_close);
+  stream_take (stream, fd, node, remote_port, half_close);
   return TRUE;
 }
 

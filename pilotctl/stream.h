@@ -21,6 +21,8 @@ typedef struct {
 
 /* Opens a stream to a port of a node. @seconds: for the dial; 0 = as long as it takes. */
 gboolean stream_dial (Client *client, guint32 node, guint16 port, double seconds, Stream *stream, GError **error);
+/* Takes a descriptor that the daemon handed out otherwise. */
+void stream_take (Stream *stream, int fd, guint32 node, guint16 port, gboolean half_close);
 /* The next stream to a port that was listened on. @seconds 0: for ever. */
 gboolean stream_accept (Client *client, guint16 port, double seconds, Stream *stream, GError **error);
 void stream_close (Stream *stream);

@@ -10,12 +10,14 @@ G_BEGIN_DECLS
 
 typedef struct _PilotStreamsFace PilotStreamsFace;
 typedef struct _PilotMessagesFace PilotMessagesFace;
+typedef struct _PilotEventsFace PilotEventsFace;
 
 struct _PilotBus {
   PilotNode *node;
   PilotGateway *gateway;
   PilotExchange *exchange;
   PilotPluginLoader *loader;
+  PilotBroker *broker; /* (nullable) */
 
   /* bus-server.c */
   GDBusServer *server;
@@ -32,6 +34,7 @@ struct _PilotBus {
   PilotDBusPlugins *plugins_face;
   PilotStreamsFace *streams_face;
   PilotMessagesFace *messages_face;
+  PilotEventsFace *events_face;
 };
 
 gboolean pilot_bus_server_start (PilotBus *bus, GError **error);
@@ -52,6 +55,8 @@ void pilot_streams_face_free (PilotStreamsFace *face);
 PilotMessagesFace *pilot_messages_face_new (PilotBus *bus);
 GDBusInterfaceSkeleton *pilot_messages_face_get_skeleton (PilotMessagesFace *face);
 void pilot_messages_face_free (PilotMessagesFace *face);
+PilotEventsFace *pilot_events_face_new (PilotBus *bus);
+void pilot_events_face_free (PilotEventsFace *face);
 /* Mappings, peers and trust requests as objects of their own, kept in step by signals. */
 void pilot_object_faces_start (PilotBus *bus);
 void pilot_object_faces_stop (PilotBus *bus);

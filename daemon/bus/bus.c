@@ -18,6 +18,12 @@ pilot_bus_new (PilotNode *node, PilotGateway *gateway, PilotExchange *exchange, 
   return bus;
 }
 
+void
+pilot_bus_set_broker (PilotBus *bus, PilotBroker *broker)
+{
+  bus->broker = broker;
+}
+
 gboolean
 pilot_bus_start (PilotBus *bus, GError **error)
 {
@@ -25,6 +31,7 @@ pilot_bus_start (PilotBus *bus, GError **error)
   bus->gateway_face = pilot_gateway_face_new (bus);
   bus->plugins_face = pilot_plugins_face_new (bus);
   bus->streams_face = pilot_streams_face_new (bus);
+  bus->events_face = pilot_events_face_new (bus);
   g_ptr_array_add (bus->faces, g_object_ref (bus->node_face));
   g_ptr_array_add (bus->faces, g_object_ref (bus->gateway_face));
   g_ptr_array_add (bus->faces, g_object_ref (bus->plugins_face));
@@ -46,6 +53,7 @@ pilot_bus_stop (PilotBus *bus)
   if (bus->gateway != NULL)
     g_signal_handlers_disconnect_by_data (bus->gateway, bus);
   g_clear_pointer (&bus->streams_face, pilot_streams_face_free);
+  g_clear_pointer (&bus->events_face, pilot_events_face_free);
   g_hash_table_remove_all (bus->objects);
   g_ptr_array_set_size (bus->faces, 0);
   g_clear_object (&bus->node_face);

@@ -3,6 +3,7 @@
 
 #include "daemon/gateway/gateway.h"
 #include "daemon/node/node.h"
+#include "daemon/services/broker.h"
 #include "daemon/services/exchange.h"
 
 G_BEGIN_DECLS
@@ -14,6 +15,8 @@ G_BEGIN_DECLS
 typedef struct _PilotBus PilotBus;
 
 PilotBus *pilot_bus_new (PilotNode *node, PilotGateway *gateway, PilotExchange *exchange, PilotPluginLoader *loader);
+/* What .Events shows; before the start. Outlives the bus. */
+void pilot_bus_set_broker (PilotBus *bus, PilotBroker *broker);
 /* Serves the private socket, else fails. A missing message bus is no failure. */
 gboolean pilot_bus_start (PilotBus *bus, GError **error);
 void pilot_bus_stop (PilotBus *bus);

@@ -43,6 +43,7 @@ static const struct {
   { "no_dataexchange", "false" },
   { "dataexchange_b64", "false" },
   { "dataexchange_max_frame", "67108864" },
+  { "no_eventstream", "false" },
   { "relay_only", "false" },
   { "extensions", "true" },
   { "congestion", "bbr" },

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Streams and datagrams for programs: connect, send, recv, dgram, listen, bench, traceroute, between two nodes behind NATs."""
+"""Streams and datagrams for programs: connect, send, recv, dgram, listen, bench, traceroute, subscribe, publish, between two nodes behind NATs."""
 
 import base64
 import json
@@ -43,6 +43,13 @@ def bound(world, host):
 
 def wait_bound(world, host, port, kind="stream"):
     wait_until(lambda: (kind, port) in bound(world, host), 20, f"{kind} port {port} of {host} is bound")
+
+
+def statistics(world, host="beta"):
+    """Counters of the event stream of a node."""
+    said = world.run(host, "dbus-send", "--peer=unix:path=/run/user/1000/pilot/bus", "--print-reply=literal", "/network/pilotprotocol/Pilot1",
+                     "network.pilotprotocol.Pilot1.Events.GetStatistics").stdout
+    return {name: int(value) for name, value in re.findall(r"\b(\w+)\s+variant\s+uint\d+ (\d+)", said)}
 
 
 def receive(world, name, port, *options):
@@ -182,6 +189,45 @@ def measure(world):
     expect_equal((data["target"], len(data["rtt_samples"]), data["path"] in ("direct", "relay")), (TO_BETA, 3, True), "traceroute")
     for words in (("bench", TO_BETA, "0"), ("bench", TO_BETA, "5000"), ("bench", TO_BETA, "x")):
         refused(world, "alpha", "invalid_argument", *words)
+
+
+@suite.case("events: a topic, every topic, none of another; the publisher may live at either end")
+def events(world):
+    background(world, "alpha", "alerts", f"pilotctl --json subscribe {TO_BETA} alerts --count 2 --timeout 60s")
+    background(world, "alpha", "all", f"pilotctl --json subscribe {TO_BETA} '*' --count 4 --timeout 60s")
+    background(world, "beta", "own", f"pilotctl --json subscribe {TO_BETA} alerts --count 2 --timeout 60s")
+    wait_until(lambda: statistics(world)["subscribers"] == 3, 20, "three subscribers")
+    expect_equal(pilotctl(world, "alpha", "publish", TO_BETA, "alerts", "--data", "fire"), {"target": TO_BETA, "topic": "alerts", "bytes": 4}, "publish")
+    pilotctl(world, "alpha", "publish", TO_BETA, "Alerts", "--data", "another topic")
+    pilotctl(world, "beta", "publish", TO_BETA, "alerts", "--data", "wäter")
+    pilotctl(world, "alpha", "publish", TO_BETA, "*", "--data", "to all")
+    for host, name, wanted in (("alpha", "alerts", ["fire", "wäter"]), ("beta", "own", ["fire", "wäter"]), ("alpha", "all", ["fire", "another topic", "wäter", "to all"])):
+        code, out, err = finished(world, host, name)
+        expect_equal((code, [event["data"] for event in json.loads(out)["data"]["events"]]), (0, wanted), f"{name}: {err}")
+    wait_until(lambda: statistics(world)["subscribers"] == 0, 20, "no subscriber is left")
+    expect_equal(pilotctl(world, "alpha", "subscribe", TO_BETA, "quiet", "--count", "1", "--timeout", "300ms"), {"events": [], "timeout": True}, "nothing comes")
+
+
+@suite.case("events: a subscriber that does not read stalls nobody; a large one arrives whole")
+def slow_subscriber(world):
+    background(world, "alpha", "stuck", f"(pilotctl subscribe {TO_BETA} big; true) | (sleep 3600)")
+    background(world, "alpha", "awake", f"pilotctl --json subscribe {TO_BETA} big --count 12 --timeout 60s")
+    wait_until(lambda: statistics(world)["subscribers"] == 2, 20, "two subscribers")
+    for _ in range(12):
+        done = world.run("beta", "sh", "-c", f'pilotctl publish {TO_BETA} big --data "$(head -c 100000 /dev/zero | tr "\\0" x)"')
+        expect_equal(done.returncode, 0, "publish")
+    code, out, err = finished(world, "alpha", "awake")
+    expect_equal((code, [event["bytes"] for event in json.loads(out)["data"]["events"]]), (0, [100000] * 12), f"awake: {err}")
+
+
+@suite.case("events: an untrusted or absent node, a daemon without an event stream")
+def no_events(world):
+    refused(world, "alpha", "trust_required", "publish", address(9), "x", "--data", "x")
+    refused(world, "alpha", "invalid_argument", "publish", TO_BETA, "x" * 1025, "--data", "x")
+    pilotctl(world, "alpha", "daemon", "stop")
+    world.start_daemon("alpha", "--no-eventstream")
+    refused(world, "beta", "refused", "publish", address(ALPHA), "x", "--data", "x")
+    refused(world, "alpha", "not_running", "subscribe", address(ALPHA), "x")
 
 
 @suite.case("the daemon ends in the middle: an error, no hanging program")

@@ -17,6 +17,7 @@ ARGUMENTS = {
     'gateway start': ['5'], 'traceroute': ['5'], 'bench': ['5'], 'connect': ['5', '--message', 'x'], 'send': ['5', '1000', '--data', 'x'],
     'recv': ['1000'], 'dgram': ['5', '1000', '--data', 'x'], 'listen': ['1000'],
     'send-message': ['5', '--data', 'hello'], 'send-file': ['5', '/etc/hostname'],
+    'subscribe': ['5', 'news'], 'publish': ['5', 'news', '--data', 'x'],
 }
 LOCAL = {'daemon start', 'daemon stop', 'daemon status', 'init', 'config', 'inbox', 'received'}
 results = []

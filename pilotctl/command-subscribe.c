@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <string.h>
+
+#include "pilotctl/arguments.h"
+#include "pilotctl/output.h"
+#include "pilotctl/stream.h"
+#include "pilotctl/trust-check.h"
+
+#define EVENTS_PORT 1002
+#define TOPIC_MAX 1024
+#define PAYLOAD_MAX (16 * 1024 * 1024)
+
+typedef struct {
+  char *topic;
+  guint8 *data;
+  gsize length;
+} Event;
+
+static void
+event_clear (Event *event)
+{
+  g_clear_pointer (&event->topic, g_free);
+  g_clear_pointer (&event->data, g_free);
+}
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Event, event_clear)
+
+/* The next frame: topic length u16, topic, payload length u32, payload. @seconds 0: for ever. TIMEOUT. */
+static gboolean
+read_event (Stream *stream, double seconds, Event *event, GError **error)
+{
+  guint16 topic_length;
+  guint32 length;
+
+  if (!stream_read_all (stream, &topic_length, sizeof topic_length, seconds, error))
+    return FALSE;
+  topic_length = GUINT16_FROM_BE (topic_length);
+  event->topic = g_malloc0 ((gsize) topic_length + 1);
+  if (topic_length > TOPIC_MAX || !stream_read_all (stream, event->topic, topic_length, seconds, error) ||
+      !stream_read_all (stream, &length, sizeof length, seconds, error))
+    goto corrupt;
+  length = GUINT32_FROM_BE (length);
+  if (length > PAYLOAD_MAX)
+    goto corrupt;
+  event->length = length;
+  event->data = g_malloc ((gsize) length + 1);
+  return stream_read_all (stream, event->data, length, seconds, error);
+corrupt:
+  if (error != NULL && *error == NULL)
+    g_set_error (error, PILOT_ERROR, PILOT_ERROR_CORRUPT, _("node %u sent something that is no event"), stream->node);
+  return FALSE;
+}
+
+static GVariant *
+describe (const Event *event)
+{
+  g_autofree char *topic = g_utf8_make_valid (event->topic, -1);
+  GVariantDict dict;
+
+  g_variant_dict_init (&dict, NULL);
+  g_variant_dict_insert (&dict, "topic", "s", topic);
+  output_insert_bytes (&dict, "data", event->data, event->length);
+  g_variant_dict_insert (&dict, "bytes", "t", (guint64) event->length);
+  return g_variant_dict_end (&dict);
+}
+
+/* FALSE when stdout takes no more. */
+static gboolean
+print (const Event *event)
+{
+  g_autofree char *topic = g_utf8_make_valid (event->topic, -1), *data = g_utf8_make_valid ((const char *) event->data, (gssize) event->length);
+  g_autofree char *clean_topic = output_clean (topic), *clean = output_clean (data);
+  g_autofree char *line = g_strdup_printf ("[%s] %s", clean_topic, clean);
+
+  return output_line (line, strlen (line));
+}
+
+static gboolean
+subscribe (Client *client, guint32 node, const char *topic, Stream *stream, GError **error)
+{
+  int fd;
+  g_autoptr (GVariant) reply = client_call_fd (client, "Events", "Subscribe", g_variant_new ("(us@a{sv})", node, topic, g_variant_new ("a{sv}", NULL)), "(hb)", &fd, error);
+
+  if (reply == NULL)
+    return FALSE;
+  stream_take (stream, fd, node, EVENTS_PORT, TRUE);
+  return TRUE;
+}
+
+/* The node, or this one, whose events need no tunnel. */
+static gboolean
+reach (Client *client, const char *name, gboolean unchecked, guint32 *node, char *address, GError **error)
+{
+  g_autoptr (GVariant) own = client_get_property (client, "Node", "NodeId", error);
+
+  if (own == NULL || !trust_reach (client, name, TRUE, node, address, error))
+    return FALSE;
+  return unchecked || *node == g_variant_get_uint32 (own) || trust_check (client, *node, error);
+}
+
+int
+command_subscribe (Invocation *invocation)
+{
+  g_autofree char *timeout = NULL;
+  int count = 0;
+  gboolean unchecked = FALSE;
+  const GOptionEntry entries[] = {
+    { "count", 0, 0, G_OPTION_ARG_INT, &count, N_("How many events to take (default: all that come)"), "N" },
+    { "timeout", 0, 0, G_OPTION_ARG_STRING, &timeout, N_("How long to wait in all (default: for ever)"), "D" },
+    TRUST_UNCHECKED_ENTRY (&unchecked),
+    { NULL }
+  };
+  g_autoptr (Client) client = NULL;
+  g_auto (Stream) stream = STREAM_NONE;
+  char address[PILOT_ADDRESS_TEXT_SIZE];
+  gboolean timed_out = FALSE, ok = TRUE;
+  GVariantBuilder events;
+  GError *error = NULL;
+  GVariantDict data;
+  gint64 deadline = G_MAXINT64;
+  double seconds;
+  guint32 node;
+  int exit_code;
+
+  if (!command_parse (invocation, entries, 2, 2, &exit_code))
+    return exit_code;
+  if (!seconds_parse (timeout, 0, &seconds, &error))
+    return output_error (invocation, error);
+  if (count < 0)
+    return output_fail (invocation, PILOT_ERROR_INVALID_ARGUMENT, NULL, _("--count needs a number from 0 up"));
+  client = client_new (invocation, &error);
+  if (client == NULL || !reach (client, invocation->argv[1], unchecked, &node, address, &error) ||
+      !subscribe (client, node, invocation->argv[2], &stream, &error))
+    return output_error (invocation, error);
+  if (seconds > 0)
+    deadline = g_get_monotonic_time () + (gint64) (seconds * G_USEC_PER_SEC);
+  g_variant_builder_init (&events, G_VARIANT_TYPE ("aa{sv}"));
+  for (int n = 0; ok && !timed_out && (count == 0 || n < count); n++) {
+    g_auto (Event) event = { NULL };
+    double left = deadline == G_MAXINT64 ? 0 : MAX ((double) (deadline - g_get_monotonic_time ()) / G_USEC_PER_SEC, 0.001);
+
+    if (!read_event (&stream, left, &event, &error)) {
+      timed_out = g_error_matches (error, PILOT_ERROR, PILOT_ERROR_TIMEOUT);
+      ok = timed_out;
+    } else if (!invocation->json)
+      ok = print (&event);
+    else if (count == 0)
+      ok = output_object (describe (&event));
+    else
+      g_variant_builder_add_value (&events, describe (&event));
+  }
+  if (!ok) {
+    g_variant_builder_clear (&events);
+    return error != NULL ? output_error (invocation, error) : EXIT_FAILED;
+  }
+  g_clear_error (&error);
+  if (timed_out && !invocation->json)
+    g_printerr (_("timeout\n"));
+  g_variant_dict_init (&data, NULL);
+  g_variant_dict_insert_value (&data, "events", g_variant_builder_end (&events));
+  g_variant_dict_insert (&data, "timeout", "b", timed_out);
+  if (count > 0)
+    return output_ok (invocation, g_variant_dict_end (&data));
+  g_variant_dict_clear (&data);
+  return EXIT_OK;
+}
+
+int
+command_publish (Invocation *invocation)
+{
+  g_autofree char *message = NULL;
+  gboolean unchecked = FALSE;
+  const GOptionEntry entries[] = {
+    { "data", 0, 0, G_OPTION_ARG_STRING, &message, N_("What the event says"), "TEXT" },
+    TRUST_UNCHECKED_ENTRY (&unchecked),
+    { NULL }
+  };
+  g_autoptr (Client) client = NULL;
+  g_autoptr (GVariant) reply = NULL;
+  char address[PILOT_ADDRESS_TEXT_SIZE];
+  const char *topic;
+  GError *error = NULL;
+  GVariantDict data;
+  guint32 node;
+  int exit_code;
+
+  if (!command_parse (invocation, entries, 2, 2, &exit_code))
+    return exit_code;
+  if (message == NULL)
+    return output_fail (invocation, PILOT_ERROR_INVALID_ARGUMENT, NULL, _("--data is missing"));
+  topic = invocation->argv[2];
+  client = client_new (invocation, &error);
+  if (client == NULL || !reach (client, invocation->argv[1], unchecked, &node, address, &error))
+    return output_error (invocation, error);
+  reply = client_call (client, "Events", "Publish",
+                       g_variant_new ("(us@ay@a{sv})", node, topic, g_variant_new_fixed_array (G_VARIANT_TYPE_BYTE, message, strlen (message), 1), g_variant_new ("a{sv}", NULL)),
+                       &error);
+  if (reply == NULL)
+    return output_error (invocation, error);
+  if (!invocation->json)
+    g_print (_("published %zu byte(s) to %s topic %s\n"), strlen (message), address, topic);
+  g_variant_dict_init (&data, NULL);
+  g_variant_dict_insert (&data, "target", "s", address);
+  g_variant_dict_insert (&data, "topic", "s", topic);
+  g_variant_dict_insert (&data, "bytes", "t", (guint64) strlen (message));
+  return output_ok (invocation, g_variant_dict_end (&data));
+}
