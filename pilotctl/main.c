@@ -157,22 +157,11 @@ take_global_options (Invocation *invocation, char **argv, int argc)
   return i;
 }
 
-int
-main (int argc, char **argv)
+static int
+run (Invocation *invocation, int argc, char **argv)
 {
-  Invocation invocation = { 0 };
-  int used = 0, first;
+  int used = 0, first = take_global_options (invocation, argv, argc);
 
-  setlocale (LC_ALL, "");
-  bindtextdomain (GETTEXT_PACKAGE, PILOT_LOCALE_DIR);
-  bind_textdomain_codeset (GETTEXT_PACKAGE, "UTF-8");
-  textdomain (GETTEXT_PACKAGE);
-  /* Registers the names of our errors, so that what the daemon sends is recognised. */
-  (void) PILOT_ERROR;
-
-  /* Debug messages are not part of the answer. */
-  g_log_writer_default_set_use_stderr (TRUE);
-  first = take_global_options (&invocation, argv, argc);
   if (first < argc && (g_str_equal (argv[first], "--version") || g_str_equal (argv[first], "version"))) {
     g_print ("pilotctl %s\n", PILOT_VERSION);
     return EXIT_OK;
@@ -183,18 +172,38 @@ main (int argc, char **argv)
     print_usage ();
     return EXIT_USAGE;
   }
-  invocation.command = find_command (argv + first, argc - first, &used);
-  if (invocation.command == NULL) {
+  invocation->command = find_command (argv + first, argc - first, &used);
+  if (invocation->command == NULL) {
     for (int i = first; i < argc; i++)
       if (g_str_equal (argv[i], "--json"))
-        invocation.json = TRUE;
-    if (invocation.json)
-      return output_fail (&invocation, PILOT_ERROR_INVALID_ARGUMENT, _("pilotctl --help lists the commands"), _("unknown command: %s"), argv[first]);
+        invocation->json = TRUE;
+    if (invocation->json)
+      return output_fail (invocation, PILOT_ERROR_INVALID_ARGUMENT, _("pilotctl --help lists the commands"), _("unknown command: %s"), argv[first]);
     g_printerr (_("unknown command: %s\n"), argv[first]);
     print_usage ();
     return EXIT_USAGE;
   }
-  invocation.argv = argv + first + used - 1;
-  invocation.argc = argc - first - used + 1;
-  return invocation.command->run (&invocation);
+  invocation->argv = argv + first + used - 1;
+  invocation->argc = argc - first - used + 1;
+  return invocation->command->run (invocation);
+}
+
+int
+main (int argc, char **argv)
+{
+  Invocation invocation = { 0 };
+  int exit_code;
+
+  setlocale (LC_ALL, "");
+  bindtextdomain (GETTEXT_PACKAGE, PILOT_LOCALE_DIR);
+  bind_textdomain_codeset (GETTEXT_PACKAGE, "UTF-8");
+  textdomain (GETTEXT_PACKAGE);
+  /* Registers the names of our errors, so that what the daemon sends is recognised. */
+  (void) PILOT_ERROR;
+
+  /* Debug messages are not part of the answer. */
+  g_log_writer_default_set_use_stderr (TRUE);
+  exit_code = run (&invocation, argc, argv);
+  g_free (invocation.bus);
+  return exit_code;
 }
