@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Streams and Events on D-Bus: what belongs to a caller goes with it; descriptors carry the stream. */
+#include <gio/gunixfdlist.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "tests/bus/service.h"
+
+static void
+on_done (GObject *source, GAsyncResult *result, gpointer user_data)
+{
+  *(GAsyncResult **) user_data = g_object_ref (result);
+}
+
+/* The answer's first descriptor, in *@fd; NULL with the error. */
+static GVariant *
+call_fd (Service *service, const char *method, GVariant *arguments, int *fd, GError **error)
+{
+  g_autoptr (GAsyncResult) result = NULL;
+  g_autoptr (GUnixFDList) list = NULL;
+  GVariant *reply;
+
+  g_dbus_connection_call_with_unix_fd_list (service->connection, service->name, ROOT, PREFIX "Streams", method, arguments, NULL, G_DBUS_CALL_FLAGS_NONE, G_MAXINT,
+                                            NULL, NULL, on_done, &result);
+  WAIT (20, result != NULL);
+  reply = g_dbus_connection_call_with_unix_fd_list_finish (service->connection, &list, result, error);
+  if (reply != NULL)
+    *fd = g_unix_fd_list_get (list, 0, error);
+  return reply;
+}
+
+static gboolean
+holds (Service *service, guint16 port)
+{
+  g_autoptr (GVariant) reply = service_ask (service, "", "Streams.ListPorts", "()");
+  g_autofree char *text = g_variant_print (reply, TRUE), *wanted = g_strdup_printf ("'port': <uint16 %u>", port);
+
+  return strstr (text, wanted) != NULL;
+}
+
+/* The echo of host 1, through a descriptor: bytes there and back, the end of one direction, the end of all. */
+static void
+test_dial (Service *service, gconstpointer via)
+{
+  g_autoptr (GVariant) reply = NULL;
+  g_autoptr (GError) error = NULL;
+  char buffer[16];
+  gssize got = -1;
+  int fd = -1;
+
+  service_befriend (service);
+  reply = call_fd (service, "Dial", g_variant_new ("(uq@a{sv})", service_id (service, 1), 7, g_variant_new ("a{sv}", NULL)), &fd, &error);
+  g_assert_no_error (error);
+  g_assert_cmpint (send (fd, "hello", 5, 0), ==, 5);
+  WAIT (LANDS, (got = recv (fd, buffer, sizeof buffer, MSG_DONTWAIT)) >= 0);
+  g_assert_cmpmem (buffer, got, "hello", 5);
+  g_assert_cmpint (shutdown (fd, SHUT_WR), ==, 0);
+  WAIT (LANDS, recv (fd, buffer, sizeof buffer, MSG_DONTWAIT) == 0);
+  close (fd);
+}
+
+static void
+test_dial_fails (Service *service, gconstpointer via)
+{
+  g_autofree char *options = NULL, *itself = NULL, *closed = NULL;
+
+  options = service_refused (service, "", "Streams.Dial", "InvalidArgument", "(uint32 %u, @q 7, {'timeout': <uint32 5>})", service_id (service, 1));
+  itself = service_refused (service, "", "Streams.Dial", "InvalidArgument", "(uint32 %u, @q 7, @a{sv} {})", service_id (service, 0));
+  service_befriend (service);
+  closed = service_refused (service, "", "Streams.Dial", "Refused", "(uint32 %u, @q 4444, @a{sv} {})", service_id (service, 1));
+  g_assert_nonnull (strstr (closed, "4444"));
+}
+
+/* A port belongs to who listens on it: others cannot accept there, and when he leaves it is free. */
+static void
+test_listen (Service *service, gconstpointer via)
+{
+  GDBusConnection *first = service->connection;
+  const char *name = service->name;
+  g_autoptr (GDBusConnection) second = service_connect (service, &service->name);
+  g_autoptr (GAsyncResult) closed = NULL;
+  g_autofree char *taken = NULL, *foreign = NULL, *nobody = NULL, *timeout = NULL;
+
+  g_variant_unref (service_ask (service, "", "Streams.Listen", "(@q 5000, @a{sv} {})"));
+  taken = service_refused (service, "", "Streams.Listen", "AlreadyExists", "(@q 5000, @a{sv} {})");
+  service->connection = second;
+  g_assert_true (holds (service, 5000));
+  foreign = service_refused (service, "", "Streams.Unlisten", "NotFound", "(@q 5000,)");
+  nobody = service_refused (service, "", "Streams.Accept", "NotFound", "(@q 5000, @a{sv} {})");
+  g_variant_unref (service_ask (service, "", "Streams.Listen", "(@q 5001, @a{sv} {})"));
+  timeout = service_refused (service, "", "Streams.Accept", "Timeout", "(@q 5001, {'timeout_ms': <uint32 50>})");
+  service->connection = first;
+  service->name = name;
+  g_dbus_connection_close (second, NULL, on_done, &closed);
+  WAIT (LANDS, closed != NULL);
+  WAIT (LANDS, !holds (service, 5001));
+  g_assert_true (holds (service, 5000));
+  g_variant_unref (service_ask (service, "", "Streams.Unlisten", "(@q 5000,)"));
+  g_assert_false (holds (service, 5000));
+}
+
+static void
+test_datagrams (Service *service, gconstpointer via)
+{
+  g_autoptr (GVariant) reply = NULL;
+  g_autoptr (GError) error = NULL;
+  g_autofree char *taken = NULL, *empty = NULL;
+  guint16 bound;
+  int fd = -1;
+
+  reply = call_fd (service, "OpenDatagrams", g_variant_new ("(q@a{sv})", 4000, g_variant_new ("a{sv}", NULL)), &fd, &error);
+  g_assert_no_error (error);
+  g_variant_get (reply, "(hq)", NULL, &bound);
+  g_assert_cmpuint (bound, ==, 4000);
+  taken = service_refused (service, "", "Streams.OpenDatagrams", "AlreadyExists", "(@q 4000, @a{sv} {})");
+  empty = service_refused (service, "", "Streams.SendDatagram", "InvalidArgument", "(uint32 %u, @q 4000, @ay [], @a{sv} {})", service_id (service, 1));
+  g_assert_true (holds (service, 4000));
+  close (fd);
+  WAIT (LANDS, !holds (service, 4000));
+}
+
+int
+main (int argc, char **argv)
+{
+  service_init (&argc, &argv);
+  service_add_test ("/bus/streams/dial", test_dial);
+  service_add_test ("/bus/streams/dial-fails", test_dial_fails);
+  service_add_test ("/bus/streams/listen", test_listen);
+  service_add_test ("/bus/streams/datagrams", test_datagrams);
+  return g_test_run ();
+}
