@@ -163,6 +163,13 @@ wait_drained (WssLink *self)
   g_source_attach (self->drain_source, g_main_context_get_thread_default ());
 }
 
+/* When the beacon has said goodbye libsoup takes nothing more; that the connection is over it says only when it is. */
+gboolean
+wss_link_is_open (WssLink *self)
+{
+  return self->state == STATE_OPEN && soup_websocket_connection_get_state (self->connection) == SOUP_WEBSOCKET_STATE_OPEN;
+}
+
 gboolean
 wss_link_is_full (WssLink *self)
 {
@@ -174,7 +181,7 @@ wss_link_send (WssLink *self,
                gconstpointer data,
                gsize length)
 {
-  if (self->state != STATE_OPEN)
+  if (!wss_link_is_open (self))
     return;
   soup_websocket_connection_send_binary (self->connection, data, length);
   self->sent += length;
@@ -484,12 +491,6 @@ wss_link_reconnect (WssLink *self)
   drop (self, SOUP_WEBSOCKET_CLOSE_GOING_AWAY, NULL);
   self->backoff = 0;
   dial (self);
-}
-
-gboolean
-wss_link_is_open (WssLink *self)
-{
-  return self->state == STATE_OPEN;
 }
 
 guint

@@ -79,7 +79,7 @@ on_message (SoupWebsocketConnection *connection,
     return;
   }
   for (guint i = 0; i < self->clients->len; i++)
-    if (self->clients->pdata[i] != connection)
+    if (self->clients->pdata[i] != connection && soup_websocket_connection_get_state (self->clients->pdata[i]) == SOUP_WEBSOCKET_STATE_OPEN)
       soup_websocket_connection_send_binary (self->clients->pdata[i], data, length);
 }
 
@@ -201,6 +201,13 @@ pipe_beacon_drop_all (PipeBeacon *self)
     g_object_unref (client); /* that of on_client() */
   }
   g_ptr_array_set_size (self->clients, 0);
+}
+
+void
+pipe_beacon_close_all (PipeBeacon *self)
+{
+  for (guint i = 0; i < self->clients->len; i++)
+    soup_websocket_connection_close (self->clients->pdata[i], 1001, "the server stops");
 }
 
 void

@@ -15,6 +15,8 @@ const gchar *pipe_beacon_get_url (PipeBeacon *beacon);
 const gchar *pipe_beacon_get_fingerprint (PipeBeacon *beacon);
 /* Ends every connection, as a restart does. */
 void pipe_beacon_drop_all (PipeBeacon *beacon);
+/* Says goodbye to every connection (RFC 6455 section 7), as a beacon does that is shut down in order. */
+void pipe_beacon_close_all (PipeBeacon *beacon);
 /* From now on every login is refused. */
 void pipe_beacon_set_refuse (PipeBeacon *beacon,
                              gboolean refuse);

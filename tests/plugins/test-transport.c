@@ -812,6 +812,25 @@ test_wss_lost (Fixture *f,
   assert_received (&f->b, 0, (const guint8 *) "here", 4);
 }
 
+/* The beacon has said goodbye, and the connection is not gone yet: what is sent then is lost too, and no fault of anybody. */
+static void
+test_wss_goodbye (Fixture *f,
+                  gconstpointer data)
+{
+  const gint64 deadline = g_get_monotonic_time () + 20 * G_USEC_PER_SEC;
+
+  pipe_beacon_close_all (beacon);
+  while (pilot_transport_get_trouble (f->a.transport) == NULL) {
+    send_all (f, &(PilotSendBatch) { f->b.endpoint, (const guint8 *) "lost", 4, 0 }, 1);
+    turn_context (100);
+    g_assert_cmpint (g_get_monotonic_time (), <, deadline);
+  }
+  g_assert_cmpuint (get_stat (f->a.transport, "dropped"), >, 0);
+  g_assert_nonnull (strstr (pilot_transport_get_trouble (f->a.transport), "1001 \"the server stops\""));
+  wait_trouble (f->a.transport, FALSE);
+  g_assert_cmpuint (get_stat (f->a.transport, "logins"), ==, 2);
+}
+
 static void
 expect_trouble (const gchar *settings,
                 const gchar *text)
@@ -969,6 +988,7 @@ main (int argc,
   add (&candidates[0], "any", test_any);
   add (&candidates[4], "full", test_wss_full);
   add (&candidates[4], "lost", test_wss_lost);
+  add (&candidates[4], "goodbye", test_wss_goodbye);
   add (&candidates[4], "trouble", test_wss_trouble);
   add (&candidates[4], "restless", test_wss_restless);
   g_test_add_func ("/transport-wss/bad-settings", test_wss_settings);
