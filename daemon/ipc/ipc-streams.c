@@ -196,7 +196,11 @@ conn_detach (PilotIpcConn *conn)
   g_queue_unlink (&client->conns, &conn->link);
   g_hash_table_remove (conn->ipc->conns, GUINT_TO_POINTER (conn->id));
   g_clear_handle_id (&conn->source, g_source_remove);
-  client->send_queued -= pending_length (conn);
+  if (pending_length (conn) > 0) {
+    client->send_queued -= pending_length (conn);
+    /* Frames behind that may have been left alone. */
+    pilot_ipc_client_wake (client);
+  }
   conn->client = NULL;
   if (conn->over || pending_length (conn) == 0) {
     conn_free (conn);

@@ -497,6 +497,27 @@ def stalled_writer(world):
         expect_equal(client.ask(ipc.HEALTH)["status"], "ok")
 
 
+@case("a question behind data that no stream has room for is answered when the stream is over")
+def stalled_then_over(world):
+    with world.to_b() as server, world.to_a() as client, world.to_a() as other:
+        server.bind(2010)
+        stalled = client.dial(world.b.id, 2010)
+        server.accept()
+        data = ipc.frame(ipc.SEND, node(stalled) + bytes(1 << 18))
+        try:
+            for _ in range(200):
+                client.socket.settimeout(ipc.SECONDS)
+                client.socket.sendall(data + ipc.frame(ipc.HEALTH))
+                expect_equal(client.get(3)[0], ipc.HEALTH_OK)
+            raise AssertionError("50 MiB went into a stream that nobody reads")
+        except TimeoutError:
+            pass
+        other.close(stalled)
+        while (opcode := client.get()[0]) == ipc.CLOSE_OK:
+            pass
+        expect_equal(opcode, ipc.HEALTH_OK)
+
+
 @case("a client that never reads keeps its connection, and delays nobody else")
 def never_reads(world):
     with world.to_a() as deaf, world.to_a() as client:
