@@ -102,6 +102,7 @@ typedef struct
   PilotPathState path;
   PilotPathMtu mtu;
   gint64 next_upgrade;
+  guint upgrades; /* attempts since the path changed last */
   guint probes_left;
   gint64 next_probe;
   gint64 last_probe_reply;
@@ -109,6 +110,10 @@ typedef struct
   gint64 last_receive, last_app, established_at;
   guint watch_probes;
   gint64 next_watch;
+  gint64 next_flow_look; /* while much arrives: when to look whether it still does; 0 = not watched */
+  guint64 flow_packets;  /* packets_received at the last look */
+  gboolean flow_busy;
+  guint flow_probes;
 
   PilotPing pings[PILOT_MAX_PENDING];
   guint n_queued_pings;
@@ -161,6 +166,7 @@ struct _PilotOverlay {
   guint discover_timer;
   gint64 discovered_at;      /* when the last discover was sent */
   guint discover_unanswered; /* since the last reply */
+  gint64 relay_silent_since; /* first frame relayed since the beacon was heard last; 0 = none */
   gint64 now;                /* of the last call */
 
   GHashTable *peers; /* guint32 -> PilotPeer */
@@ -281,5 +287,7 @@ void pilot_peer_flush_pings (PilotPeer *peer, gint64 now);
 void pilot_peer_pong (PilotPeer *peer, const PilotPacket *packet, gint64 now);
 void pilot_peer_fill_info (PilotPeer *peer, PilotPeerInfo *info);
 void pilot_peer_path_changed (PilotPeer *peer, gint64 now);
+/* So many frames left that way. */
+void pilot_peer_sent (PilotPeer *peer, PilotPath path, guint n_frames, gint64 now);
 
 G_END_DECLS

@@ -67,6 +67,7 @@ receive_beacon (PilotOverlay *self,
     self->stats.dropped_malformed++;
     return;
   }
+  self->relay_silent_since = 0;
   switch (message.type) {
   case PILOT_BEACON_DISCOVER_REPLY:
     self->discover_unanswered = 0;
@@ -218,7 +219,7 @@ accepted (PilotPeer *peer,
     gboolean on_relay = pilot_path_choose (&peer->path, self->have_beacon) == PILOT_PATH_RELAY;
 
     if (pilot_path_received (&peer->path, from, now)) {
-      pilot_overlay_emit_peer (peer, PILOT_EVENT_PEER_CHANGED);
+      pilot_peer_path_changed (peer, now);
       for (PilotStream *stream = peer->streams; stream != NULL; stream = pilot_stream_links (stream)->peer_next)
         pilot_overlay_activate (self, stream);
     }

@@ -145,8 +145,7 @@ pilot_overlay_queue_packet (PilotPeer *peer,
   queued (self, to, room, length);
   if (length == 0)
     return FALSE;
-  if (pilot_path_sent (&peer->path, path, 1, self->have_beacon, now))
-    pilot_peer_path_changed (peer, now);
+  pilot_peer_sent (peer, path, 1, now);
   return TRUE;
 }
 
@@ -366,8 +365,8 @@ batch_take (PilotOverlay *self,
     n++;
     n_full += segment.payload_length >= PILOT_SEGMENT_PAYLOAD;
   }
-  if (n > 0 && pilot_path_sent (&peer->path, path, n, self->have_beacon, now))
-    pilot_peer_path_changed (peer, now);
+  if (n > 0)
+    pilot_peer_sent (peer, path, n, now);
   if (n_full > 0 && path == PILOT_PATH_DIRECT && pilot_stream_answers_probes (stream) &&
       pilot_path_mtu_used (&peer->mtu, &peer->path.direct, n_full, now))
     pilot_peer_schedule (peer, now);

@@ -376,6 +376,24 @@ pilot_overlay_stats (PilotOverlay *self,
 }
 
 void
+pilot_overlay_announce (PilotOverlay *self,
+                        gint64 now)
+{
+  GHashTableIter iter;
+  PilotPeer *peer;
+
+  self->now = now;
+  pilot_overlay_discover (self, now);
+  g_hash_table_iter_init (&iter, self->peers);
+  while (g_hash_table_iter_next (&iter, NULL, (gpointer *) &peer)) {
+    if (peer->session == NULL || pilot_path_choose (&peer->path, self->have_beacon) != PILOT_PATH_RELAY)
+      continue;
+    pilot_peer_keepalive (peer, NULL, now);
+    pilot_peer_upgrade_soon (peer, now);
+  }
+}
+
+void
 pilot_overlay_network_changed (PilotOverlay *self,
                                gint64 now)
 {

@@ -218,6 +218,8 @@ void pilot_overlay_foreach_stream (PilotOverlay *overlay, void (*func) (const Pi
 /* Ends a stream by its number, whoever uses it: the peer gets RST, the user hears of a reset. FALSE when there is none. */
 gboolean pilot_overlay_reset_stream (PilotOverlay *overlay, guint32 id, gint64 now);
 void pilot_overlay_stats (PilotOverlay *overlay, PilotOverlayStats *stats);
+/* The registry has (again) taken us at the address we have: tells the beacon, and every peer that is reached by it. */
+void pilot_overlay_announce (PilotOverlay *overlay, gint64 now);
 /* Own address, network, or uplink changed: sessions stay, paths are proven again. */
 void pilot_overlay_network_changed (PilotOverlay *overlay, gint64 now);
 

@@ -8,6 +8,9 @@
 #define STALE_US (30 * G_USEC_PER_SEC)
 #define STALE_FRAMES 3
 #define STALE_HOLE_US (700 * 1000)
+/* The peer itself has left the direct way: what went unanswered so long is not merely late. */
+#define RELAYED_FRAMES 2
+#define RELAYED_HOLE_US (500 * 1000)
 #define SEND_ERRORS 3
 
 PilotPath
@@ -29,6 +32,21 @@ to_relay (PilotPathState *path)
   path->direct_frames = 0;
   path->unanswered = 0;
   path->send_errors = 0;
+  path->relayed = FALSE;
+}
+
+static gboolean
+is_black_hole (const PilotPathState *path,
+               gint64 now)
+{
+  gint64 silence = now - path->unanswered_since;
+
+  if (path->relayed && path->unanswered >= RELAYED_FRAMES && silence > RELAYED_HOLE_US)
+    return TRUE;
+  if (path->unanswered >= STALE_FRAMES && silence > STALE_HOLE_US &&
+      (path->last_direct_receive == 0 || now - path->last_direct_receive > STALE_US))
+    return TRUE;
+  return path->unanswered >= BLACK_HOLE_FRAMES && silence > BLACK_HOLE_US;
 }
 
 gboolean
@@ -38,24 +56,31 @@ pilot_path_sent (PilotPathState *path,
                  gboolean have_beacon,
                  gint64 now)
 {
-  gint64 silence;
-
   path->last_send = now;
-  if (used != PILOT_PATH_DIRECT)
+  /* Probes sent past the relay go unanswered until the way is open: they prove nothing. */
+  if (used != PILOT_PATH_DIRECT || path->relay)
     return FALSE;
   if (path->unanswered == 0)
     path->unanswered_since = now;
   path->unanswered += n_frames;
-  silence = now - path->unanswered_since;
-  if (!have_beacon)
+  if (!have_beacon || !is_black_hole (path, now))
     return FALSE;
-  if ((path->unanswered >= BLACK_HOLE_FRAMES && silence > BLACK_HOLE_US) ||
-      (path->unanswered >= STALE_FRAMES && silence > STALE_HOLE_US &&
-       (path->last_direct_receive == 0 || now - path->last_direct_receive > STALE_US))) {
-    to_relay (path);
-    return TRUE;
-  }
-  return FALSE;
+  to_relay (path);
+  return TRUE;
+}
+
+/* The peer sends by the relay while we send directly. For a moment that is so whenever two leave the relay. */
+static gboolean
+received_relayed (PilotPathState *path,
+                  gint64 now)
+{
+  if (path->relay || path->pinned || pilot_endpoint_is_none (&path->direct))
+    return FALSE;
+  path->relayed = TRUE;
+  if (!is_black_hole (path, now))
+    return FALSE;
+  to_relay (path);
+  return TRUE;
 }
 
 gboolean
@@ -66,11 +91,12 @@ pilot_path_received (PilotPathState *path,
   gboolean changed;
 
   if (from == NULL)
-    return FALSE;
+    return received_relayed (path, now);
   changed = !path->relay && !path->pinned && !pilot_endpoint_equal (&path->direct, from);
   path->direct = *from;
   path->proven = TRUE;
   path->last_direct_receive = now;
+  path->relayed = FALSE;
   path->unanswered = 0;
   path->send_errors = 0;
   if (path->relay && !path->pinned && ++path->direct_frames >= PILOT_PATH_DIRECT_FRAMES) {
@@ -138,6 +164,7 @@ pilot_path_reset (PilotPathState *path,
                   gboolean have_beacon)
 {
   path->proven = FALSE;
+  path->relayed = FALSE;
   path->unanswered = 0;
   path->send_errors = 0;
   path->direct_frames = 0;

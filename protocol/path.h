@@ -29,6 +29,7 @@ typedef struct
   gint64 last_send;
   gint64 unanswered_since; /* first direct send after the last direct receive */
   guint unanswered;
+  gboolean relayed; /* since the last direct receive an authenticated packet came by the relay */
   guint direct_frames;
   guint send_errors;
 } PilotPathState;
@@ -42,7 +43,7 @@ gboolean pilot_path_sent (PilotPathState *path,
                           guint n_frames,
                           gboolean have_beacon,
                           gint64 now);
-/* An authenticated PILS came from `from`, NULL when relayed. TRUE if the way out changed. */
+/* An authenticated PILS came from `from`, NULL when relayed; there is a beacon then. TRUE if the way out changed. */
 gboolean pilot_path_received (PilotPathState *path,
                               const PilotEndpoint *from,
                               gint64 now);

@@ -8,11 +8,17 @@
 #define WATCH_AFTER (55 * PILOT_SECOND)
 #define WATCH_STEP (10 * PILOT_SECOND)
 #define WATCH_PROBES 3
+#define FLOW_STEP (1 * PILOT_SECOND)
+#define FLOW_PACKETS 8
+#define FLOW_PROBES 4
 #define WATCH_REST (120 * PILOT_SECOND)
+/* Between attempts to leave the relay: soon at first, because both sides must be there for it, then the pace of the reference. */
+#define UPGRADE_AGAIN (1 * PILOT_SECOND)
 #define UPGRADE_EVERY (15 * PILOT_SECOND)
 #define UPGRADE_FIRST (300 * PILOT_MS)
 #define UPGRADE_PROBES 5
 #define PROBE_STEP (200 * PILOT_MS)
+#define BEACON_SILENCE (1 * PILOT_SECOND)
 #define PUNCH_SPACING (1 * PILOT_SECOND)
 #define ENDPOINTS_FRESH (60 * PILOT_SECOND)
 #define DOUBT_EVERY (2 * PILOT_SECOND)
@@ -182,6 +188,7 @@ pilot_peer_upgrade_soon (PilotPeer *peer,
                          gint64 now)
 {
   peer->next_upgrade = now + UPGRADE_FIRST;
+  peer->upgrades = 0;
   pilot_peer_schedule (peer, now);
 }
 
@@ -189,7 +196,8 @@ static void
 upgrade (PilotPeer *peer,
          gint64 now)
 {
-  peer->next_upgrade = now + UPGRADE_EVERY;
+  peer->next_upgrade = now + MIN (UPGRADE_AGAIN << MIN (peer->upgrades, 4), UPGRADE_EVERY);
+  peer->upgrades++;
   pilot_peer_need_endpoints (peer, now);
   pilot_peer_request_punch (peer, now);
   peer->probes_left = UPGRADE_PROBES;
@@ -200,9 +208,43 @@ void
 pilot_peer_path_changed (PilotPeer *peer,
                          gint64 now)
 {
+  PilotOverlay *self = peer->overlay;
+
   pilot_overlay_emit_peer (peer, PILOT_EVENT_PEER_CHANGED);
-  if (wants_upgrade (peer))
-    pilot_peer_upgrade_soon (peer, now);
+  if (peer->session == NULL)
+    return;
+  /* What a dead path has swallowed need not wait for the end of its back-off. */
+  pilot_overlay_tunnel_ready (peer, now);
+  if (!wants_upgrade (peer))
+    return;
+  /* Perhaps it is our own NAT that has given us another port: the beacon must see it before it can lead the peer to it. */
+  if (now - self->discovered_at >= PILOT_SECOND)
+    pilot_overlay_discover (self, now);
+  pilot_peer_upgrade_soon (peer, now);
+}
+
+/* Nothing comes back from the beacon: it may have started anew, or our NAT has given us another port. It relays for nobody
+ * whose place it does not know. */
+static void
+watch_beacon (PilotOverlay *self,
+              gint64 now)
+{
+  if (self->relay_silent_since == 0)
+    self->relay_silent_since = now;
+  else if (now - self->relay_silent_since >= BEACON_SILENCE && now - self->discovered_at >= BEACON_SILENCE)
+    pilot_overlay_discover (self, now);
+}
+
+void
+pilot_peer_sent (PilotPeer *peer,
+                 PilotPath path,
+                 guint n_frames,
+                 gint64 now)
+{
+  if (path == PILOT_PATH_RELAY)
+    watch_beacon (peer->overlay, now);
+  if (pilot_path_sent (&peer->path, path, n_frames, peer->overlay->have_beacon, now))
+    pilot_peer_path_changed (peer, now);
 }
 
 void
@@ -212,6 +254,12 @@ pilot_peer_alive (PilotPeer *peer,
   peer->last_receive = now;
   peer->watch_probes = 0;
   peer->kx.gave_up_until = 0;
+  if (peer->next_flow_look == 0 && peer->n_streams > 0) {
+    peer->next_flow_look = now + FLOW_STEP;
+    peer->flow_packets = peer->packets_received;
+    peer->flow_probes = 0;
+    pilot_peer_schedule (peer, now);
+  }
   if (peer->silent) {
     peer->silent = FALSE;
     pilot_overlay_emit_peer (peer, PILOT_EVENT_PEER_CHANGED);
@@ -245,6 +293,29 @@ watch (PilotPeer *peer,
   pilot_peer_need_endpoints (peer, now);
   pilot_key_exchange_start (peer, NULL, now);
   pilot_peer_upgrade_soon (peer, now);
+}
+
+/* Who only receives does not see that nothing reaches him any more, because his NAT has given him another port, say: neither the peer nor
+ * the beacon knows it until he sends. So a flow that stops is asked after, and the beacon is shown where we are. A pause of the
+ * sender costs one probe. */
+static void
+look_at_flow (PilotPeer *peer,
+              gint64 now)
+{
+  guint64 arrived = peer->packets_received - peer->flow_packets;
+
+  peer->flow_packets = peer->packets_received;
+  if (arrived > 0) {
+    peer->flow_busy = arrived >= FLOW_PACKETS || (peer->flow_busy && peer->flow_probes == 0);
+    peer->flow_probes = 0;
+  } else if (!peer->flow_busy || peer->n_streams == 0 || peer->flow_probes >= FLOW_PROBES)
+    peer->flow_busy = FALSE;
+  else {
+    if (peer->flow_probes++ == 0)
+      pilot_overlay_discover (peer->overlay, now);
+    watch_probe (peer, now);
+  }
+  peer->next_flow_look = peer->flow_busy ? now + FLOW_STEP : 0;
 }
 
 static gint64
@@ -295,6 +366,8 @@ pilot_peer_schedule (PilotPeer *peer,
   if (peer->session != NULL && !idle) {
     due = MIN (due, peer->path.last_send + KEEPALIVE);
     due = MIN (due, watch_due (peer));
+    if (peer->next_flow_look != 0)
+      due = MIN (due, peer->next_flow_look);
     if (wants_upgrade (peer))
       due = MIN (due, peer->next_upgrade);
     if (peer->n_streams == 0)
@@ -322,6 +395,8 @@ advance_session (PilotPeer *peer,
     pilot_peer_keepalive (peer, NULL, now);
   if (now >= watch_due (peer))
     watch (peer, now);
+  if (peer->next_flow_look != 0 && now >= peer->next_flow_look)
+    look_at_flow (peer, now);
   if (wants_upgrade (peer) && now >= peer->next_upgrade)
     upgrade (peer, now);
 }

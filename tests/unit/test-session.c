@@ -293,6 +293,35 @@ test_path_black_hole (void)
   g_assert_cmpint (pilot_path_choose (&path, FALSE), ==, PILOT_PATH_DIRECT);
 }
 
+/* The peer has gone to the relay: what went unanswered meanwhile is lost, not late. */
+static void
+test_path_peer_on_relay (void)
+{
+  PilotPathState path = { 0 };
+  PilotEndpoint one = endpoint (1);
+
+  pilot_path_received (&path, &one, 1000000);
+  g_assert_false (pilot_path_sent (&path, PILOT_PATH_DIRECT, 1, TRUE, 1000000));
+  g_assert_false (pilot_path_received (&path, NULL, 1100000));
+  g_assert_false (pilot_path_sent (&path, PILOT_PATH_DIRECT, 1, TRUE, 1400000));
+  /* It answers directly after all. */
+  pilot_path_received (&path, &one, 1450000);
+  g_assert_false (pilot_path_sent (&path, PILOT_PATH_DIRECT, 2, TRUE, 1500000));
+  g_assert_false (pilot_path_sent (&path, PILOT_PATH_DIRECT, 1, TRUE, 2100000));
+  g_assert_true (pilot_path_received (&path, NULL, 2200000));
+  g_assert_cmpint (pilot_path_choose (&path, TRUE), ==, PILOT_PATH_RELAY);
+}
+
+static void
+test_path_probes_past_relay (void)
+{
+  PilotPathState path = { .relay = TRUE };
+
+  for (guint i = 0; i < 20; i++)
+    g_assert_false (pilot_path_sent (&path, PILOT_PATH_DIRECT, 1, TRUE, i * 1000000));
+  g_assert_cmpuint (path.unanswered, ==, 0);
+}
+
 static void
 test_path_pinned (void)
 {
@@ -335,6 +364,8 @@ main (int argc,
   g_test_add_func ("/rate-limit", test_rate_limit);
   g_test_add_func ("/path/learns", test_path_learns);
   g_test_add_func ("/path/black-hole", test_path_black_hole);
+  g_test_add_func ("/path/peer-on-relay", test_path_peer_on_relay);
+  g_test_add_func ("/path/probes-past-relay", test_path_probes_past_relay);
   g_test_add_func ("/path/pinned", test_path_pinned);
   g_test_add_func ("/path/send-errors", test_path_send_errors);
   return g_test_run ();
