@@ -192,18 +192,25 @@ on_network_changed (gpointer user_data)
   PilotEndpoint source;
   gchar text[PILOT_ENDPOINT_TEXT_SIZE];
 
+  if (pilot_endpoint_is_none (&node->beacon))
+    return;
+  if (!pilot_network_source_address (&node->beacon, &source)) {
+    /* The same address may come back in another network. */
+    node->source = (PilotEndpoint) PILOT_ENDPOINT_INIT;
+    return;
+  }
   /* Routes come and go for many reasons, the gateway's own among them: ours is whether peers see us somewhere else. */
-  if (pilot_endpoint_is_none (&node->beacon) || !pilot_network_source_address (&node->beacon, &source) ||
-      pilot_endpoint_equal_host (&source, &node->source))
+  if (pilot_endpoint_equal_host (&source, &node->source))
     return;
   node->source = source;
   g_message ("the network has changed: sending from %s now", pilot_endpoint_format (&source, text));
   pilot_driver_reconnect (node->driver);
   pilot_overlay_network_changed (node->overlay, g_get_monotonic_time ());
   pilot_node_kick (node);
-  /* Addresses in the local network are registered too. */
-  if (node->register_source == 0)
-    node->register_source = g_timeout_add (100, on_register, node);
+  /* The old connection has an address that is gone, and the beacon believes us only when the registry knows the new one. */
+  pilot_registry_client_reconnect (node->registry);
+  g_clear_handle_id (&node->register_source, g_source_remove);
+  on_register (node);
 }
 
 void

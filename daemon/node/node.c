@@ -85,10 +85,20 @@ on_registered (PilotRegistrySession *session, guint id, PilotNode *node)
   /* With the id it had before a relay may be logged in already. */
   if (is_new || pilot_driver_get_trouble (node->driver) != NULL)
     pilot_driver_reconnect (node->driver);
-  pilot_overlay_discover (node->overlay, g_get_monotonic_time ());
+  pilot_overlay_announce (node->overlay, g_get_monotonic_time ());
   pilot_trust_registered (node->trust);
   pilot_node_kick (node);
   g_signal_emit (node, signals[SIGNAL_CHANGED], 0);
+}
+
+/* Its beacon starts anew with it more often than not, and knows nobody then. */
+static void
+on_link_changed (PilotRegistryClient *client, PilotNode *node)
+{
+  if (!pilot_registry_client_is_connected (client))
+    return;
+  pilot_overlay_announce (node->overlay, g_get_monotonic_time ());
+  pilot_node_kick (node);
 }
 
 static void
@@ -118,6 +128,7 @@ make_registry (PilotNode *node, GError **error)
     return FALSE;
   g_signal_connect_object (node->registry, "link-changed", G_CALLBACK (on_registry_link), node, 0);
   node->session = pilot_registry_session_new (node->registry, &node->identity, (keepalive > 0 ? CLAMP (keepalive, 1, 3600) : 60) * 1000);
+  g_signal_connect_object (node->registry, "link-changed", G_CALLBACK (on_link_changed), node, 0);
   g_signal_connect_object (node->session, "registered", G_CALLBACK (on_registered), node, 0);
   g_signal_connect_object (node->session, "state-changed", G_CALLBACK (on_state_changed), node, 0);
   return TRUE;
