@@ -15,6 +15,7 @@ from labkit import tap  # noqa: E402
 from labkit.player import (BETA, address, connect_refused, curl, fetch_page, gateway_start, kill, make_trust, mappings,  # noqa: E402
                            pilotctl, restart_daemon, serve, write_file)
 from labkit.tap import expect, expect_equal  # noqa: E402
+from labkit.world import wait_until  # noqa: E402
 
 suite = tap.Suite("outage")
 
@@ -81,7 +82,7 @@ def away(world):
     write_file(world, "beta", "www/index.html", "page")
     world.background("beta", "trickle.log", "python3", "-c", TRICKLE_SERVER)
     fetch_page(world)
-    expect_equal(mappings(world)["10.4.0.1"]["path"], "direct", "the path")
+    wait_until(lambda: mappings(world)["10.4.0.1"]["path"] == "direct", 20, "the path is direct")
     rendezvous = int(world.run("net", "pgrep", "-f", "pilot-rendezvous --registry").stdout.split()[0])
     with world.spawn("alpha", "python3", "-c", TRICKLE_CLIENT, "65", stdout=subprocess.PIPE, stderr=subprocess.PIPE) as client:
         expect_equal(client.stdout.readline(), b"on\n", "the client")

@@ -99,4 +99,4 @@ def rules(kind, outside):
 
 def rebind_rules(inside):
     """What makes the router forget which outside ports it gave to a host, and give others: to be followed by a flush of its connections."""
-    return (f'insert rule ip lab postrouting oifname "out0" ip saddr {inside} meta l4proto udp masquerade to :20000-60000\n')
+    return (f'insert rule ip lab postrouting oifname "out0" ip saddr {inside} meta l4proto udp masquerade to :2000-30000\n')

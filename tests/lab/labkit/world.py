@@ -242,7 +242,7 @@ class World:
         gateway, address, neighbour = (self.lan_address(host, n) for n in (1, 2, 9))
 
         router = Namespace.create(f"hostname router-{host}\n" + _NO_IPV6 + "echo 1 >/proc/sys/net/ipv4/ip_forward\n"
-                                  + "echo 0 >/proc/sys/net/ipv4/conf/all/send_redirects\n",
+                                  + "echo 0 >/proc/sys/net/ipv4/conf/all/send_redirects\n" + _NO_BRIDGE_FILTER,
                                   parent=self.namespace("internet"))
         self._remember(f"router-{host}", router)
         self._link(f"router-{host}", "out0", f"{outside}/24", None)
@@ -485,6 +485,9 @@ def worlds():
 _NO_IPV6 = "if [ -e /proc/sys/net/ipv6/conf/all/disable_ipv6 ]; then echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6; fi\n"
 # A host keeps ::1, because servers listen there.
 _NO_IPV6_LINKS = "if [ -e /proc/sys/net/ipv6/conf/default/disable_ipv6 ]; then echo 1 >/proc/sys/net/ipv6/conf/default/disable_ipv6; fi\n"
+
+# Where the module is loaded the rules of the router would also see what its switch carries, and do its translation in the switch.
+_NO_BRIDGE_FILTER = "if [ -e /proc/sys/net/bridge/bridge-nf-call-iptables ]; then echo 0 >/proc/sys/net/bridge/bridge-nf-call-iptables; fi\n"
 
 _HOST_SETUP = """hostname {name}
 {no_ipv6}echo '0 2147483647' >/proc/sys/net/ipv4/ping_group_range
