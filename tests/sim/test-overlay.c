@@ -440,30 +440,30 @@ static void
 test_rebind_in_transfer (void)
 {
   for (guint i = 0; i < 2; i++) {
-    World w = world (SIM_NAT_PORT_RESTRICTED, SIM_NAT_PORT_RESTRICTED);
+    Pair w = pair_new (SIM_NAT_PORT_RESTRICTED, SIM_NAT_PORT_RESTRICTED);
     SimHost *victim = i == 0 ? w.alpha : w.beta;
     SimFlow *flow;
     guint64 before;
 
-    start (&w);
+    pair_start (&w);
     w.beta->link.rate = 250000;
     w.beta->link.queue = 50000;
-    g_assert_true (ping (&w, w.alpha, w.beta, SIM_SECOND));
-    flow = dial (&w, SIM_FLOW_HALF_CLOSE, 100, 5000000);
-    run (&w, 5 * SIM_SECOND);
-    g_assert_cmpint (peer (w.alpha, w.beta).path, ==, PILOT_PATH_DIRECT);
+    g_assert_true (pair_ping (&w, w.alpha, w.beta, SIM_SECOND));
+    flow = pair_dial (&w, SIM_FLOW_HALF_CLOSE, 100, 5000000);
+    pair_run (&w, 5 * SIM_SECOND);
+    g_assert_cmpint (pair_peer (w.alpha, w.beta).path, ==, PILOT_PATH_DIRECT);
     before = flow->client.read;
     g_assert_cmpuint (before, >, 100000);
     sim_nat_rebind (&w.sim->nats[victim->nat]);
-    run (&w, 4 * SIM_SECOND);
+    pair_run (&w, 4 * SIM_SECOND);
     g_assert_cmpuint (flow->client.read, >, before + 50000);
-    run (&w, 3 * SIM_SECOND);
-    g_assert_cmpint (peer (w.alpha, w.beta).path, ==, PILOT_PATH_DIRECT);
-    g_assert_cmpint (peer (w.beta, w.alpha).path, ==, PILOT_PATH_DIRECT);
-    run (&w, 60 * SIM_SECOND);
+    pair_run (&w, 3 * SIM_SECOND);
+    g_assert_cmpint (pair_peer (w.alpha, w.beta).path, ==, PILOT_PATH_DIRECT);
+    g_assert_cmpint (pair_peer (w.beta, w.alpha).path, ==, PILOT_PATH_DIRECT);
+    pair_run (&w, 60 * SIM_SECOND);
     g_assert_true (flow->ended);
     g_assert_cmpint (flow->error, ==, PILOT_STREAM_ERROR_NONE);
-    end (&w);
+    pair_end (&w);
   }
 }
 
@@ -471,51 +471,51 @@ test_rebind_in_transfer (void)
 static void
 test_upgrade_pace (void)
 {
-  World w = world (SIM_NAT_SYMMETRIC, SIM_NAT_SYMMETRIC);
+  Pair w = pair_new (SIM_NAT_SYMMETRIC, SIM_NAT_SYMMETRIC);
   guint64 before;
   PilotOverlayStats stats;
 
-  start (&w);
-  g_assert_true (ping (&w, w.alpha, w.beta, SIM_SECOND));
-  run (&w, 40 * SIM_SECOND);
-  g_assert_cmpint (peer (w.alpha, w.beta).path, ==, PILOT_PATH_RELAY);
+  pair_start (&w);
+  g_assert_true (pair_ping (&w, w.alpha, w.beta, SIM_SECOND));
+  pair_run (&w, 40 * SIM_SECOND);
+  g_assert_cmpint (pair_peer (w.alpha, w.beta).path, ==, PILOT_PATH_RELAY);
   pilot_overlay_stats (w.alpha->overlay, &stats);
   before = stats.datagrams_sent;
-  run (&w, 60 * SIM_SECOND);
+  pair_run (&w, 60 * SIM_SECOND);
   pilot_overlay_stats (w.alpha->overlay, &stats);
   /* Four attempts of a punch request, punches and five probes to each place, and keepalives. */
   g_assert_cmpuint (stats.datagrams_sent - before, >, 10);
   g_assert_cmpuint (stats.datagrams_sent - before, <, 120);
-  end (&w);
+  pair_end (&w);
 }
 
 /* A stream that rests costs nothing: no probe goes out but after a burst. */
 static void
 test_pause_is_asked_after_once (void)
 {
-  World w = world (-1, -1);
+  Pair w = pair_new (-1, -1);
   SimFlow *flow;
   PilotOverlayStats stats;
   guint64 before;
 
-  start (&w);
-  g_assert_true (ping (&w, w.alpha, w.beta, SIM_SECOND));
-  flow = dial (&w, SIM_FLOW_HALF_CLOSE, 100, 100000000);
+  pair_start (&w);
+  g_assert_true (pair_ping (&w, w.alpha, w.beta, SIM_SECOND));
+  flow = pair_dial (&w, SIM_FLOW_HALF_CLOSE, 100, 100000000);
   w.beta->link.rate = 1000000;
   w.beta->link.queue = 50000;
-  run (&w, 100 * SIM_MS);
+  pair_run (&w, 100 * SIM_MS);
   g_assert_cmpuint (flow->server.written, <, flow->server.to_write);
   flow->server.to_write = flow->server.written; /* and no end: the rest never comes */
   flow->server.shut = TRUE;
-  run (&w, 20 * SIM_SECOND);
+  pair_run (&w, 20 * SIM_SECOND);
   g_assert_cmpuint (flow->client.read, ==, flow->server.written);
   g_assert_false (flow->ended);
   pilot_overlay_stats (w.alpha->overlay, &stats);
   before = stats.datagrams_sent;
-  run (&w, 20 * SIM_SECOND);
+  pair_run (&w, 20 * SIM_SECOND);
   pilot_overlay_stats (w.alpha->overlay, &stats);
   g_assert_cmpuint (stats.datagrams_sent - before, <=, 4);
-  end (&w);
+  pair_end (&w);
 }
 
 /* The budgets of what a local client may have to wait for. */
