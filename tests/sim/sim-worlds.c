@@ -326,6 +326,10 @@ check_flows (Sim *sim)
                 flow->client.read, flow->client.to_read);
     else if (sim->rebinds && (flow->error == PILOT_STREAM_ERROR_NO_KEY_EXCHANGE || flow->error == PILOT_STREAM_ERROR_TIMEOUT))
       continue;
+    else if (!sim->extensions && flow->client.host->link.loss > 50 &&
+             (flow->error == PILOT_STREAM_ERROR_LOST || flow->error == PILOT_STREAM_ERROR_RESET))
+      /* By the relay every fifth exchange is lost then, and the reference gives up after seven: once in 40 000 streams. */
+      continue;
     else if (!flow->may_fail && !is_expected (flow))
       sim_fail (sim, "flow %u of kind %u ended with \"%s\"", i, flow->kind, pilot_stream_error_to_string (flow->error));
   }
