@@ -440,6 +440,19 @@ forget_sacks (PilotStream *self)
   self->n_sacked = 0;
 }
 
+/* What was sent so long ago that it would have been heard of (RFC 8985 section 6.3). The answer to the head alone may tell nothing:
+ * it can come faster than any before, when the queue on the way has emptied meanwhile, and then passes for one to the first copy. */
+static void
+mark_overdue (PilotStream *self,
+              gint64 now)
+{
+  gint64 patience = self->rack_rtt + self->srtt / 4;
+
+  for (guint64 id = self->records.head; id != self->records.head + self->records.n_records; id++)
+    if (pilot_stream_records_get (&self->records, id)->sent + patience <= now)
+      stream_mark_lost (self, id);
+}
+
 void
 stream_retransmit_expired (PilotStream *self,
                            gint64 now)
@@ -464,8 +477,8 @@ stream_retransmit_expired (PilotStream *self,
   self->recovery_end = self->snd_nxt;
   if (head->flags & PILOT_SEGMENT_SACKED)
     forget_sacks (self);
-  /* The answer to this one tells by RACK what became of the others. */
   stream_mark_lost (self, self->records.head);
+  mark_overdue (self, now);
   self->loss_probe_due = TRUE;
   stream_arm_retransmit (self, now);
 }

@@ -423,9 +423,8 @@ pilot_stream_tunnel_ready (PilotStream *self,
   if (first && self->state == PILOT_STREAM_STATE_SYN_SENT)
     self->syn_due = TRUE;
   else if (!first && self->rto_backoff > 0 && self->records.n_records > 0) {
-    /* The path is back: ask at once instead of at the end of a long back-off, and take what the other path had swallowed for lost. */
+    /* The path is back: ask at once instead of at the end of a long back-off. */
     self->rto_backoff = 0;
-    stream_mark_all_lost (self);
     stream_timer_set (self, STREAM_TIMER_RETRANSMIT, now);
   }
   stream_flush (self);
