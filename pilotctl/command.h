@@ -67,6 +67,7 @@ int command_set_public (Invocation *invocation);
 int command_set_private (Invocation *invocation);
 int command_peers (Invocation *invocation);
 int command_connections (Invocation *invocation);
+int command_netcheck (Invocation *invocation);
 int command_ping (Invocation *invocation);
 int command_connect (Invocation *invocation);
 int command_send (Invocation *invocation);

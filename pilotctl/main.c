@@ -14,6 +14,7 @@ const Command commands[] = {
   { "init", "[--registry A] [--beacon A] [--hostname H]", N_("Write the first configuration"), command_init },
   { "config", "[--set KEY=VALUE]", N_("Show or change the configuration"), command_config },
   { "info", "", N_("Show this node: address, state, counters"), command_info },
+  { "netcheck", "", N_("Look at the network: UDP, NAT, addresses, round trips, and what to do"), command_netcheck },
   { "handshake", "NODE [JUSTIFICATION] [--ports LIST]", N_("Ask a node for trust"), command_handshake },
   { "pending", "[--outgoing]", N_("List requests for trust"), command_pending },
   { "approve", "NODE [--ports LIST]", N_("Trust a node that asked"), command_approve },

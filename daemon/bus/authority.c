@@ -14,6 +14,7 @@ static const struct {
   PilotAuthority authority;
 } table[] = {
   { "Node", "GetStatistics", PILOT_AUTHORITY_ANYONE },
+  { "Node", "NetCheck", PILOT_AUTHORITY_OWNER },
   { "Node", "ListPeers", PILOT_AUTHORITY_ANYONE },
   { "Node", "Resolve", PILOT_AUTHORITY_OWNER },
   { "Node", "Lookup", PILOT_AUTHORITY_OWNER },

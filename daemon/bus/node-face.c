@@ -5,6 +5,7 @@
 
 #include <unistd.h>
 
+#include "daemon/node/netcheck.h"
 #include "libpilot/pilot-error.h"
 
 /* What an asynchronous method needs to answer. */
@@ -61,6 +62,26 @@ static gboolean
 on_get_statistics (PilotDBusNode *face, GDBusMethodInvocation *invocation, PilotBus *bus)
 {
   pilot_dbus_node_complete_get_statistics (face, invocation, pilot_node_get_statistics (bus->node));
+  return TRUE;
+}
+
+static void
+on_net_checked (GObject *source, GAsyncResult *result, gpointer user_data)
+{
+  g_autoptr (Call) call = user_data;
+  g_autoptr (GError) error = NULL;
+  g_autoptr (GVariant) facts = pilot_netcheck_finish (PILOT_NODE (source), result, &error);
+
+  if (facts == NULL)
+    call_fail (call, g_steal_pointer (&error));
+  else
+    pilot_dbus_node_complete_net_check (call->face, call->invocation, facts);
+}
+
+static gboolean
+on_net_check (PilotDBusNode *face, GDBusMethodInvocation *invocation, PilotBus *bus)
+{
+  pilot_netcheck_async (bus->node, on_net_checked, call_new (bus, face, invocation));
   return TRUE;
 }
 
@@ -360,6 +381,7 @@ pilot_node_face_new (PilotBus *bus)
     GCallback handler;
   } handlers[] = {
     { "handle-get-statistics", G_CALLBACK (on_get_statistics) },
+    { "handle-net-check", G_CALLBACK (on_net_check) },
     { "handle-resolve", G_CALLBACK (on_resolve) },
     { "handle-lookup", G_CALLBACK (on_lookup) },
     { "handle-set-hostname", G_CALLBACK (on_set_hostname) },

@@ -51,6 +51,7 @@ struct _PilotNode {
   char *hostname;
   gboolean is_public;
   gboolean running;
+  gboolean checking_network; /* netcheck.c */
   gint64 started;
 
   PilotOverlay *overlay;

@@ -4,6 +4,7 @@
 
 `test_nat.py --table` plays the matrix and writes what it saw into docs/nat.md."""
 
+import json
 import os
 import re
 import sys
@@ -15,7 +16,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from labkit import tap  # noqa: E402
 from labkit.player import address, curl, gateway_start, pending_ids, pilotctl, serve, trusted_ids, write_file  # noqa: E402
 from labkit.tap import expect, expect_equal  # noqa: E402
-from labkit.world import SOURCE, wait_until  # noqa: E402
+from labkit.world import BEACON, SOURCE, wait_until  # noqa: E402
 
 # Kind of the router → how its hosts are called in the lab, and in the table.
 KINDS = {
@@ -24,16 +25,15 @@ KINDS = {
     "restricted": ("addr", "address-restricted"),
     "port-restricted": ("port", "port-restricted"),
     "symmetric": ("sym", "symmetric"),
+    # Nothing leaves such a network by UDP: these nodes find that out and use the beacon over WebSocket.
+    "udp-blocked": ("wall", "UDP blocked"),
 }
-# Nothing of ours leaves such a network by UDP: its row and column wait for transport-wss. Set this to True to have them played.
-UDP_BLOCKED = False
-if UDP_BLOCKED:
-    KINDS["udp-blocked"] = ("wall", "UDP blocked")
 
 # The mapping of a symmetric NAT toward a peer is not the one that the beacon sees, and it goes by port: who lets in only the port he wrote to
 # (or has no port at all to be told) cannot be met by it.
 RELAYED = {frozenset(("symmetric",)), frozenset(("symmetric", "port-restricted"))}
 DIRECT_SECONDS = 20
+SECOND_BEACON = "192.0.2.1:9101"
 SESSION_BUS = "unix:path=/run/user/1000/bus"
 DOCUMENT = os.path.join(SOURCE, "docs", "nat.md")
 
@@ -46,6 +46,15 @@ suite = tap.Suite("nat", hosts=(*ROWS.values(), *COLUMNS.values()), daemons=Fals
 ids = {}
 # (row, column) → how long the first page took, whether it is direct, and after how long
 results = {}
+
+
+def start_rendezvous(world):
+    """With everything on the TLS port too; answers what a daemon needs to use that."""
+    world.run("net", "sh", "-c", "echo 0 >/proc/sys/net/ipv4/ip_unprivileged_port_start", user="root")
+    world.start_rendezvous("--registry-addr", "192.0.2.1:9443", "--registry-plain-addr", "192.0.2.1:9000", "--compat-addr", "192.0.2.1:443",
+                           "--tls-cert", "cert.pem", "--tls-key", "key.pem", "--tls-generate")
+    ready = wait_until(lambda: re.search(r"\(tls ([0-9a-f]{64})\)", world.run("net", "cat", "rendezvous.log").stdout), 10, "the ready line")
+    return ("--transport", "auto", "--compat-beacon", "wss://net/v1/compat", "--registry-fingerprint", ready.group(1))
 
 
 def can_be_direct(row, column):
@@ -75,14 +84,14 @@ def expect_bus_paths(world, pairs, wanted):
     expect_equal(seen, [wanted] * len(pairs), f"on D-Bus: {pairs}")
 
 
-@suite.case("ten nodes behind five kinds of NAT register and trust each other, each row each column")
+@suite.case("twelve nodes behind six kinds of NAT register and trust each other, each row each column")
 def trust(world):
-    world.start_rendezvous()
+    compat = start_rendezvous(world)
 
     def start(host):
         if host in ROWS.values():
             world.run(host, "dbus-daemon", "--session", "--fork", "--address=" + SESSION_BUS)
-        world.start_daemon(host, environment=(f"DBUS_SESSION_BUS_ADDRESS={SESSION_BUS}",) if host in ROWS.values() else ())
+        world.start_daemon(host, *compat if world.state["nats"][host] == "udp-blocked" else (), environment=(f"DBUS_SESSION_BUS_ADDRESS={SESSION_BUS}",) if host in ROWS.values() else ())
         return host, pilotctl(world, host, "info")["node_id"]
 
     ids.update(world.in_parallel(start, [*ROWS.values(), *COLUMNS.values()]))
@@ -152,6 +161,44 @@ def relayed(world):
     expect_bus_paths(world, pairs, "relay")
 
 
+# Kind → what netcheck says of the mapping when two beacons answer.
+MAPPINGS = {"none": "none", "full-cone": "endpoint-independent", "restricted": "endpoint-independent", "port-restricted": "endpoint-independent",
+            "symmetric": "address-and-port-dependent"}
+
+
+@suite.case("netcheck: the mapping of each NAT, addresses, round trips, and when it is wrong")
+def netcheck(world):
+    def check(host):
+        return pilotctl(world, host, "netcheck")
+
+    def ask_two(host):
+        pilotctl(world, host, "daemon", "stop")
+        world.start_daemon(host, "--beacon", f"{BEACON},{SECOND_BEACON}")
+        return check(host)
+
+    columns = {kind: host for kind, host in COLUMNS.items() if kind != "udp-blocked"}
+    hosts = list(columns.values())
+    for kind, facts in zip(columns, world.in_parallel(check, hosts)):
+        expect_equal((facts["udp"], facts["nat"], facts["beacons_asked"]), ("open", kind != "none", 1), kind)
+        wanted = {"none": ("none",), "symmetric": ("unknown",)}.get(kind, ("port-preserving", "unknown"))
+        expect(facts["mapping"] in wanted, f"{kind} with one beacon: {facts['mapping']}")
+        expect(facts["outside"].startswith(world.outside_address(COLUMNS[kind]) if kind != "none" else world.lan_address(COLUMNS[kind], 2)), str(facts))
+        expect(0 <= facts["beacon_rtt_ms"] < 1000 and 0 <= facts["registry_rtt_ms"] < 8000 and facts["mtu"] == 1500, str(facts))
+    world.background("net", "beacon.log", "pilot-rendezvous", "--registry-addr", "192.0.2.1:9100", "--beacon-addr", SECOND_BEACON, "--store", "/home/user/second.db")
+    for kind, facts in zip(columns, world.in_parallel(ask_two, hosts)):
+        expect_equal((facts["beacons_asked"], facts["mapping"]), (2, MAPPINGS[kind]), kind)
+        expect_equal(facts["relay"], "some" if kind == "symmetric" else "no", f"{kind}: relay needed")
+    facts = check(COLUMNS["udp-blocked"])
+    expect_equal((facts["transport"], facts["udp"], facts["relay"], facts["problems"]), ("compat", "not-tried", "always", []), "UDP blocked")
+    # Nothing gets out any more: exit status 1, and it says so.
+    host = COLUMNS["port-restricted"]
+    world.namespace(f"router-{host}").nft("table ip wall {\n chain wall {\n type filter hook forward priority 20;\n meta l4proto udp drop\n }\n}\n")
+    done = world.run(host, "pilotctl", "netcheck", check=False)
+    expect(done.returncode == 1 and "! no UDP comes back" in done.stdout, f"exit {done.returncode}: {done.stdout}")
+    data = json.loads(world.run(host, "pilotctl", "--json", "netcheck", check=False).stdout)["data"]
+    expect_equal((data["udp"], data["relay"], len(data["problems"])), ("no-answer", "always", 1), str(data))
+
+
 def cell(result):
     if result is None:
         return "–"
@@ -161,9 +208,8 @@ def cell(result):
 
 
 def table():
-    """The matrix as Markdown; a kind that is not played yet has its place all the same."""
+    """The matrix as Markdown."""
     names = {kind: name for kind, (_, name) in KINDS.items()}
-    names.setdefault("udp-blocked", "UDP blocked")
     lines = ["| from \\ to | " + " | ".join(names.values()) + " |", "|---" * (len(names) + 1) + "|"]
     for row, name in names.items():
         lines.append(f"| **{name}** | " + " | ".join(cell(results.get((row, column))) for column in names) + " |")
