@@ -455,7 +455,7 @@ test_rebind_in_transfer (void)
     before = flow->client.read;
     g_assert_cmpuint (before, >, 100000);
     sim_nat_rebind (&w.sim->nats[victim->nat]);
-    pair_run (&w, 4 * SIM_SECOND);
+    pair_run (&w, 5 * SIM_SECOND);
     g_assert_cmpuint (flow->client.read, >, before + 50000);
     pair_run (&w, 3 * SIM_SECOND);
     g_assert_cmpint (pair_peer (w.alpha, w.beta).path, ==, PILOT_PATH_DIRECT);
