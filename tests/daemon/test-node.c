@@ -224,7 +224,7 @@ on_approved (GObject *source, GAsyncResult *result, gpointer user_data)
   g_autoptr (GError) error = NULL;
   g_autofree char *opened = pilot_trust_approve_finish (PILOT_TRUST (source), result, &error);
 
-  *(char **) user_data = g_strdup (error != NULL ? error->message : opened);
+  *(char **) user_data = error != NULL ? pilot_error_dup_message (error) : g_strdup (opened);
 }
 
 /* Tries again and again: both are in this loop, and the request may not have got to the registry yet. */
