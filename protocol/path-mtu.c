@@ -61,7 +61,7 @@ pilot_path_mtu_used (PilotPathMtu *self,
   if (!pilot_endpoint_equal (&self->to, to)) {
     guint32 number = self->number;
 
-    *self = (PilotPathMtu){ .to = *to, .number = number + 1 };
+    *self = (PilotPathMtu) { .to = *to, .number = number + 1 };
   }
   self->sent = MIN (self->sent + n, BULK_SEGMENTS);
   if (self->phase == PILOT_MTU_IDLE ? self->sent < BULK_SEGMENTS : self->phase != PILOT_MTU_DONE || now - self->settled_at < RAISE_AFTER)
