@@ -106,7 +106,8 @@ void
 pilot_exchange_reader_get (PilotExchangeReader *reader, PilotExchangeFrame *frame)
 {
   frame->type = pilot_bytes_get_u32 (reader->header);
-  frame->payload = reader->payload->data;
+  /* Never NULL: of an array that nothing has been put into GLib has no data. */
+  frame->payload = reader->payload->len > 0 ? reader->payload->data : (const guint8 *) "";
   frame->length = reader->payload->len;
 }
 

@@ -284,7 +284,7 @@ typedef struct {
   PilotStreamUser user;
   PilotStream *stream;
   PilotExchangeReader *reader;
-  GString *seen;
+  GString *seen; /* NULL: every answer is an empty frame */
 } Old;
 
 static void
@@ -307,8 +307,9 @@ old_ready (PilotStreamUser *user, PilotStream *stream, guint ready)
 
       pilot_exchange_reader_get (old->reader, &frame);
       name = frame.type <= PILOT_EXCHANGE_FILE ? pilot_exchange_type_to_string (frame.type) : g_strdup_printf ("UNKNOWN(%u)", frame.type);
-      text = g_strdup_printf ("ACK %s %" G_GSIZE_FORMAT " bytes", name, frame.length);
-      g_string_append_printf (old->seen, "%s;", name);
+      text = old->seen != NULL ? g_strdup_printf ("ACK %s %" G_GSIZE_FORMAT " bytes", name, frame.length) : g_strdup ("");
+      if (old->seen != NULL)
+        g_string_append_printf (old->seen, "%s;", name);
       pilot_exchange_append (out, PILOT_EXCHANGE_TEXT, text, strlen (text));
       pilot_stream_write (stream, out->data, out->len, now);
       pilot_exchange_reader_next (old->reader);
@@ -332,7 +333,8 @@ on_old_stream (PilotNode *node, PilotStream *stream, guint32 peer, gpointer user
   old->seen = user_data;
   pilot_stream_set_user_data (stream, &old->user);
   pilot_stream_accept (stream, g_get_monotonic_time ());
-  g_string_append (old->seen, "connection;");
+  if (old->seen != NULL)
+    g_string_append (old->seen, "connection;");
 }
 
 static void
@@ -357,6 +359,27 @@ test_old_peer (void)
   item = play_send_blob (&play, 0, data, 100000, TRUE);
   g_assert_false (item->streamed);
   g_assert_cmpstr (seen->str, ==, "connection;UNKNOWN(7);connection;FILE;");
+  play_stop (&play);
+}
+
+/* An answer without a byte is no consent, and nothing to fall over. */
+static void
+test_empty_answers (void)
+{
+  g_autofree guint8 *data = play_blob (1000, 3);
+  g_autoptr (PilotExchangeReceipt) receipt = NULL;
+  g_autoptr (GError) error = NULL;
+  PilotTransfer *item;
+  Play play;
+
+  play_start (&play);
+  pilot_node_unbind (play.world.hosts[1].node, PILOT_EXCHANGE_PORT);
+  g_assert_true (pilot_node_bind (play.world.hosts[1].node, PILOT_EXCHANGE_PORT, FALSE, on_old_stream, NULL, NULL));
+  receipt = send_message (&play, PILOT_EXCHANGE_TEXT, "hello", 5, NULL, FALSE, FALSE, &error);
+  g_assert_null (receipt);
+  g_assert_error (error, PILOT_ERROR, PILOT_ERROR_REFUSED);
+  item = play_finish_file (&play, 0, play_begin_file (&play, 0, play_blob_file (&play, data, 1000), FALSE));
+  g_assert_error (item->error, PILOT_ERROR, PILOT_ERROR_REFUSED);
   play_stop (&play);
 }
 
@@ -396,6 +419,7 @@ main (int argc, char **argv)
   g_test_add_func ("/daemon/exchange/names", test_names);
   g_test_add_func ("/daemon/exchange/duplicates", test_duplicates);
   g_test_add_func ("/daemon/exchange/old-peer", test_old_peer);
+  g_test_add_func ("/daemon/exchange/empty-answers", test_empty_answers);
   g_test_add_func ("/daemon/exchange/trust", test_trust);
   return g_test_run ();
 }
