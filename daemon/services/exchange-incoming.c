@@ -96,10 +96,14 @@ void
 pilot_exchange_incoming_free (gpointer data)
 {
   ExchangeIncoming *incoming = data;
+  ExchangeSession *session = incoming->session;
 
   incoming_fail (incoming, PILOT_ERROR_CONNECTION_FAILED, "the sender went away; what came is kept for the next attempt");
+  /* Gathered and not written yet: not acknowledged either. */
+  if (session->batch != NULL && session->batch->incoming == incoming)
+    g_clear_pointer (&session->batch, pilot_exchange_batch_free);
   if (incoming->key != NULL)
-    g_hash_table_remove (incoming->session->exchange->open, incoming->key);
+    g_hash_table_remove (session->exchange->open, incoming->key);
   pilot_partial_close (incoming->partial);
   g_bytes_unref (incoming->id);
   g_free (incoming->key);

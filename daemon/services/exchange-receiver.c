@@ -29,7 +29,7 @@ static void
 session_free (ExchangeSession *session)
 {
   session_account (session, 0);
-  pilot_exchange_batch_free (session->batch);
+  g_clear_pointer (&session->batch, pilot_exchange_batch_free);
   g_hash_table_unref (session->incoming);
   pilot_exchange_reader_free (session->reader);
   g_byte_array_unref (session->out);
