@@ -192,6 +192,87 @@ test_twice_at_once (void)
   play_stop (&play);
 }
 
+/* A connection that says one byte of a file, then four pieces of a file nobody has announced, and so on, and reads no answer until it is told to. */
+typedef struct {
+  PilotStreamUser user; /* first */
+  PilotStream *stream;
+  GByteArray *out;
+  guint8 sha256[PILOT_SHA256_SIZE];
+  guint64 offset, written;
+  gboolean reads;
+} Deaf;
+
+static void
+deaf_ready (PilotStreamUser *user, PilotStream *stream, guint ready)
+{
+  static const guint8 unknown[PILOT_EXCHANGE_TRANSFER_ID_SIZE] = { 9 };
+  Deaf *deaf = (Deaf *) user;
+  struct iovec vectors[2];
+  gint64 now = g_get_monotonic_time ();
+
+  while (deaf->reads && pilot_stream_read_vectors (stream, vectors) > 0)
+    pilot_stream_read_consume (stream, vectors[0].iov_len, now);
+  for (;;) {
+    gsize taken;
+
+    if (deaf->out->len == 0) {
+      pilot_exchange_append_stream_offset (deaf->out, PILOT_EXCHANGE_CHUNK, deaf->sha256, deaf->offset++, (const guint8 *) "x", 1);
+      for (guint i = 0; i < 4; i++)
+        pilot_exchange_append_stream_offset (deaf->out, PILOT_EXCHANGE_CHUNK, unknown, 0, (const guint8 *) "", 0);
+    }
+    taken = pilot_stream_write (stream, deaf->out->data, deaf->out->len, now);
+    if (taken == 0)
+      return;
+    deaf->written += taken;
+    g_byte_array_remove_range (deaf->out, 0, (guint) taken);
+  }
+}
+
+static void
+deaf_pause (guint64 *before, const Deaf *deaf)
+{
+  gint64 end = g_get_monotonic_time () + 3 * G_USEC_PER_SEC;
+
+  *before = deaf->written;
+  WAIT (10, g_get_monotonic_time () > end);
+}
+
+/* What a connection had gathered when it was not served any more, because it reads no answers, and its file was taken over by another. */
+static void
+test_taken_over (void)
+{
+  const guint64 size = 256 * 1024 * 1024;
+  Deaf deaf = { .user.ready = deaf_ready, .out = g_byte_array_new (), .sha256 = { 1, 2, 3 } };
+  g_autofree char *answer = NULL;
+  guint64 before;
+  Play play;
+  Raw *raw;
+
+  play_start (&play);
+  pilot_exchange_append_stream_init (deaf.out, deaf.sha256, size, "one.bin");
+  deaf.stream = pilot_node_connect (play.world.hosts[0].node, play_id (&play, 1), PILOT_EXCHANGE_PORT, &deaf.user, NULL);
+  g_assert_nonnull (deaf.stream);
+  do
+    deaf_pause (&before, &deaf);
+  while (deaf.written == 0 || deaf.written > before);
+  raw = raw_new (&play, 0);
+  pilot_exchange_append_stream_init (raw_out (raw), deaf.sha256, size, "one.bin");
+  exchange_link_flush (raw->link);
+  answer = raw_stream_answer (raw, 0);
+  g_assert_true (g_str_has_prefix (answer, "5 ") && !g_str_equal (answer, "5 0"));
+  g_assert_error (play_transfer (&play, 1, 1)->error, PILOT_ERROR, PILOT_ERROR_BUSY);
+  deaf.reads = TRUE;
+  deaf_ready (&deaf.user, deaf.stream, 0);
+  pilot_node_kick (play.world.hosts[0].node);
+  WAIT (20, deaf.written > before + 1024 * 1024);
+  pilot_stream_set_user_data (deaf.stream, NULL);
+  pilot_stream_reset (deaf.stream, g_get_monotonic_time ());
+  pilot_stream_release (deaf.stream, g_get_monotonic_time ());
+  g_byte_array_unref (deaf.out);
+  raw_free (raw);
+  play_stop (&play);
+}
+
 /* The receiver goes away in the middle and comes back: the sender goes on by itself, where it was. */
 static void
 test_receiver_restarts (void)
@@ -296,6 +377,7 @@ main (int argc, char **argv)
   g_test_add_func ("/daemon/exchange/senders", test_senders);
   g_test_add_func ("/daemon/exchange/stream-frames", test_stream_frames);
   g_test_add_func ("/daemon/exchange/twice-at-once", test_twice_at_once);
+  g_test_add_func ("/daemon/exchange/taken-over", test_taken_over);
   g_test_add_func ("/daemon/exchange/receiver-restarts", test_receiver_restarts);
   g_test_add_func ("/daemon/exchange/cancel", test_cancel);
   g_test_add_func ("/daemon/exchange/quota", test_quota);
