@@ -18,7 +18,7 @@
 #define PUBLISH_INTERVAL_US 10000
 #define PUBLISH_BURST 200
 #define MAX_WAITING (4 * 1024 * 1024)
-/* Frames that come in pieces, of all connections together: what is above waits in its stream. */
+/* Frames that come in pieces, of all connections together: above that who holds most of it is closed. */
 #define MAX_ASSEMBLING (64 * 1024 * 1024)
 #define KEPT_INPUT (64 * 1024)
 #define FIRST_FRAME_SECONDS 30
@@ -289,6 +289,34 @@ take_frames (Session *session)
   return status != PILOT_TOPIC_MESSAGE_INVALID;
 }
 
+static Session *
+find_largest (PilotBroker *broker)
+{
+  Session *largest = broker->sessions.head->data;
+
+  for (GList *item = broker->sessions.head; item != NULL; item = item->next)
+    if (((Session *) item->data)->input->len > largest->input->len)
+      largest = item->data;
+  return largest;
+}
+
+/* FALSE when @session had to go itself. */
+static gboolean
+make_room (Session *session, gsize length)
+{
+  PilotBroker *broker = session->broker;
+
+  while (broker->assembling + length > MAX_ASSEMBLING) {
+    Session *largest = find_largest (broker);
+
+    g_message ("event stream: too many large events at once: node %u is closed", largest->peer);
+    session_end (largest, TRUE);
+    if (largest == session)
+      return FALSE;
+  }
+  return TRUE;
+}
+
 /* FALSE when it is gone. */
 static gboolean
 session_read (Session *session)
@@ -299,11 +327,8 @@ session_read (Session *session)
   while (pilot_stream_read_vectors (session->stream, vectors) > 0) {
     gsize length = vectors[0].iov_len;
 
-    if (broker->assembling + length > MAX_ASSEMBLING) {
-      g_message ("event stream: too many large events at once: node %u is closed", session->peer);
-      session_end (session, TRUE);
+    if (!make_room (session, length))
       return FALSE;
-    }
     g_byte_array_append (session->input, vectors[0].iov_base, (guint) length);
     broker->assembling += length;
     pilot_stream_read_consume (session->stream, length, g_get_monotonic_time ());

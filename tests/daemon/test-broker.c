@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "daemon/services/broker.h"
+#include "protocol/bytes.h"
 #include "protocol/topic-message.h"
 #include "world.h"
 
@@ -214,6 +215,45 @@ test_slow (Fixture *fixture, gconstpointer data)
   peer_close (fixture, &awake);
 }
 
+/* All but the end of an event of the largest kind. */
+static void
+hoard (Fixture *fixture, Peer *peer)
+{
+  const gsize length = PILOT_TOPIC_PAYLOAD_MAX - 4096;
+  g_autofree guint8 *data = g_malloc0 (length);
+  PilotStreamInfo info;
+  gsize at = 0;
+
+  peer_open (fixture, peer, "hoard");
+  pilot_bytes_put_u32 (data + 2, PILOT_TOPIC_PAYLOAD_MAX);
+  WAIT (4 * LANDS, (at += pilot_stream_write (peer->stream, data + at, length - at, g_get_monotonic_time ()), pilot_node_kick (fixture->world.hosts[0].node),
+                    pilot_stream_info (peer->stream, &info), at == length && info.send_buffered == 0));
+}
+
+/* Who fills what there is for unfinished events goes, not who comes then with an event of his own. */
+static void
+test_hoarder (Fixture *fixture, gconstpointer data)
+{
+  g_autofree char *text = g_strnfill (32 * 1024, 'x'), *expected = g_strdup_printf ("news=%s;", text);
+  Peer hoarders[4], publisher, subscriber;
+  guint n_closed = 0;
+
+  peer_open (fixture, &publisher, "news");
+  peer_open (fixture, &subscriber, "news");
+  for (guint i = 0; i < G_N_ELEMENTS (hoarders); i++)
+    hoard (fixture, &hoarders[i]);
+  say (fixture, &publisher, "news", text);
+  WAIT (LANDS, has (&subscriber, expected) || publisher.closed);
+  g_assert_false (publisher.closed);
+  for (guint i = 0; i < G_N_ELEMENTS (hoarders); i++) {
+    n_closed += hoarders[i].closed;
+    peer_close (fixture, &hoarders[i]);
+  }
+  g_assert_cmpuint (n_closed, ==, 1);
+  peer_close (fixture, &publisher);
+  peer_close (fixture, &subscriber);
+}
+
 static void
 test_local (Fixture *fixture, gconstpointer data)
 {
@@ -245,6 +285,7 @@ main (int argc, char **argv)
   ADD ("/daemon/broker/rate", test_rate);
   ADD ("/daemon/broker/invalid", test_invalid);
   ADD ("/daemon/broker/slow", test_slow);
+  ADD ("/daemon/broker/hoarder", test_hoarder);
   ADD ("/daemon/broker/local", test_local);
   return g_test_run ();
 }
