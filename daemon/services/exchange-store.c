@@ -17,8 +17,8 @@
 #define PARTIALS ".partial"
 #define TEMPORARY_PREFIX ".tmp-"
 #define PARTIAL_DAYS 7
-/* With the stamp a name stays below what every file system takes. */
-#define MAX_STEM 200
+/* With the stamp, and while it is written with the prefix, a name stays below what every file system takes: 255 bytes. */
+#define MAX_STEM 180
 #define MAX_EXTENSION 32
 /* After room was made, so that it is not made for each message. */
 #define INBOX_FILES_AFTER (PILOT_EXCHANGE_INBOX_FILES - 64)

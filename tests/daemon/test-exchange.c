@@ -216,6 +216,9 @@ test_names (void)
     { "esc\033[2J\n.sh", "esc_[2J_-", ".sh" },
     { "a..b.tar.gz", "a..b.tar-", ".gz" },
     { "Grüße", "Grüße-", "" },
+    { "a-name-that-is-as-long-as-a-name-may-be-and-has-a-long-extension-----------------------------------------------------------------------------"
+      "---------------------------------------------------------------------------------.an-extension-of-thirty-two-byte",
+      "a-name-that-is-", ".an-extension-of-thirty-two-byte" },
     { "tail.this-is-an-extension-that-is-far-too-long-for-one", "tail.this-is", "-for-one-" },
   };
   Play play;
