@@ -8,7 +8,7 @@
 
 #define MAX_SESSIONS 256
 #define MAX_SESSIONS_OF_PEER 32
-/* Bytes of unfinished frames in all sessions; a session that takes more ends. */
+/* Bytes of unfinished frames in all sessions; above that the session ends that has most of them. */
 #define MAX_HELD ((guint64) 256 * 1024 * 1024)
 /* Answers the peer does not read: no further frame is looked at meanwhile. */
 #define MAX_BACKLOG (64 * 1024)
@@ -414,6 +414,36 @@ handle_frame (ExchangeSession *session)
   return TRUE;
 }
 
+/* What a worker has cannot be taken back. @session, which is being read, has none. */
+static ExchangeSession *
+find_largest (ExchangeSession *session)
+{
+  ExchangeSession *largest = session;
+
+  for (GList *item = session->exchange->sessions.head; item != NULL; item = item->next) {
+    ExchangeSession *other = item->data;
+
+    if (!other->busy && other->held > largest->held)
+      largest = other;
+  }
+  return largest;
+}
+
+/* FALSE when @session is to end itself. */
+static gboolean
+make_room (ExchangeSession *session)
+{
+  while (session->exchange->held > MAX_HELD && session->held > PILOT_EXCHANGE_LEAST_LIMIT) {
+    ExchangeSession *largest = find_largest (session);
+
+    if (largest == session)
+      return FALSE;
+    g_message ("connection of %s ended: too much is under way", largest->from);
+    pilot_exchange_session_end (largest, TRUE);
+  }
+  return TRUE;
+}
+
 /* FALSE: nothing to read. */
 static gboolean
 read_some (ExchangeSession *session, GError **error)
@@ -427,7 +457,7 @@ read_some (ExchangeSession *session, GError **error)
     return FALSE;
   pilot_stream_read_consume (session->stream, used, g_get_monotonic_time ());
   session_account (session, pilot_exchange_reader_held (session->reader));
-  if (session->exchange->held > MAX_HELD && session->held > PILOT_EXCHANGE_LEAST_LIMIT) {
+  if (!make_room (session)) {
     g_set_error_literal (error, PILOT_ERROR, PILOT_ERROR_EXHAUSTED, "too much is under way");
     return FALSE;
   }

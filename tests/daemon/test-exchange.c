@@ -386,6 +386,48 @@ test_empty_answers (void)
   play_stop (&play);
 }
 
+/* All but the end of a message of the largest kind. */
+static void
+hoard (Raw *raw, const guint8 *block, gsize length)
+{
+  pilot_exchange_append_header (raw_out (raw), PILOT_EXCHANGE_TEXT, PILOT_EXCHANGE_DEFAULT_LIMIT);
+  for (gsize at = 0; at < PILOT_EXCHANGE_DEFAULT_LIMIT; at += length) {
+    g_byte_array_append (raw_out (raw), block, (guint) (at + length < PILOT_EXCHANGE_DEFAULT_LIMIT ? length : length - 4096));
+    exchange_link_flush (raw->link);
+    WAIT (20, raw_out (raw)->len == 0);
+  }
+}
+
+/* Who fills what there is for unfinished messages goes, not who comes then with one of his own. */
+static void
+test_hoarder (void)
+{
+  const gsize length = 1024 * 1024;
+  g_autofree guint8 *block = g_malloc (length);
+  Raw *hoarders[4], *raw;
+  guint n_ended = 0;
+  Play play;
+
+  memset (block, 'x', length);
+  play_start (&play);
+  raw = raw_new (&play, 0);
+  for (guint i = 0; i < G_N_ELEMENTS (hoarders); i++) {
+    hoarders[i] = raw_new (&play, 0);
+    hoard (hoarders[i], block, length);
+  }
+  pilot_exchange_append (raw_out (raw), PILOT_EXCHANGE_TEXT, block, length);
+  exchange_link_flush (raw->link);
+  WAIT (20, raw->texts->len > 0 || raw->ended);
+  g_assert_cmpstr (raw->texts->str, ==, "ACK TEXT 1048576 bytes;");
+  for (guint i = 0; i < G_N_ELEMENTS (hoarders); i++) {
+    n_ended += hoarders[i]->ended;
+    raw_free (hoarders[i]);
+  }
+  g_assert_cmpuint (n_ended, ==, 1);
+  raw_free (raw);
+  play_stop (&play);
+}
+
 /* Strangers reach nothing; a peer whose trust is taken away loses his connection. */
 static void
 test_trust (void)
@@ -423,6 +465,7 @@ main (int argc, char **argv)
   g_test_add_func ("/daemon/exchange/duplicates", test_duplicates);
   g_test_add_func ("/daemon/exchange/old-peer", test_old_peer);
   g_test_add_func ("/daemon/exchange/empty-answers", test_empty_answers);
+  g_test_add_func ("/daemon/exchange/hoarder", test_hoarder);
   g_test_add_func ("/daemon/exchange/trust", test_trust);
   return g_test_run ();
 }
