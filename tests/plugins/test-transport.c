@@ -827,11 +827,11 @@ test_wss_goodbye (Fixture *f,
   }
   g_assert_cmpuint (get_stat (f->a.transport, "dropped"), >, 0);
   g_assert_nonnull (strstr (pilot_transport_get_trouble (f->a.transport), "1001 \"the server stops\""));
-  wait_trouble (f->b.transport, TRUE);
-  /* Both: the server's library waits for ever when it is closed in the middle of a handshake with a client of its own thread. */
-  wait_trouble (f->a.transport, FALSE);
-  wait_trouble (f->b.transport, FALSE);
-  g_assert_cmpuint (get_stat (f->a.transport, "logins"), ==, 2);
+  /* Both come back. The server's library waits for ever when it is closed in the middle of a handshake with a client of its own thread. */
+  while (get_stat (f->a.transport, "logins") < 2 || get_stat (f->b.transport, "logins") < 2) {
+    turn_context (100);
+    g_assert_cmpint (g_get_monotonic_time (), <, deadline);
+  }
 }
 
 static void
