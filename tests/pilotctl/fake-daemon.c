@@ -4,8 +4,10 @@
  * it gets to its standard output. Knows no interface of its own: those of the XML file stand on the root object, so the answers are checked against it.
  */
 #include <gio/gio.h>
+#include <gio/gunixfdlist.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "libpilot/pilot-error.h"
 
@@ -77,6 +79,42 @@ emit_signals (GDBusConnection *connection, const char *interface)
   }
 }
 
+/* What "\\x00\\x04news" says. */
+static GByteArray *
+unescape (const char *text)
+{
+  GByteArray *bytes = g_byte_array_new ();
+
+  while (*text != '\0') {
+    guint8 byte = (guint8) *text;
+
+    if (g_str_has_prefix (text, "\\x") && g_ascii_isxdigit (text[2]) && g_ascii_isxdigit (text[3])) {
+      byte = (guint8) (g_ascii_xdigit_value (text[2]) << 4 | g_ascii_xdigit_value (text[3]));
+      text += 3;
+    }
+    g_byte_array_append (bytes, &byte, 1);
+    text++;
+  }
+  return bytes;
+}
+
+/* "Interface.Member@" -> what can be read from descriptor 0 of the answer; this end stays open until the process ends. NULL: there is no such line. */
+static GUnixFDList *
+make_descriptor (const char *interface, const char *method)
+{
+  g_autofree char *member = g_strconcat (method, "@", NULL);
+  const char *content = next_answer (interface, member);
+  g_autoptr (GByteArray) bytes = NULL;
+  int ends[2];
+
+  if (content == NULL)
+    return NULL;
+  bytes = unescape (content);
+  if (socketpair (AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0 || send (ends[0], bytes->data, bytes->len, 0) != (gssize) bytes->len)
+    g_error ("%s.%s: %m", interface, method);
+  return g_unix_fd_list_new_from_array (&ends[1], 1);
+}
+
 static void
 on_call (GDBusConnection *connection, const char *sender, const char *path, const char *interface, const char *method,
          GVariant *arguments, GDBusMethodInvocation *invocation, gpointer user_data)
@@ -84,6 +122,7 @@ on_call (GDBusConnection *connection, const char *sender, const char *path, cons
   const char *answer = next_answer (interface, method);
   g_autofree char *text = g_variant_print (arguments, FALSE);
   g_autofree GVariantType *type = out_type (invocation);
+  g_autoptr (GUnixFDList) descriptors = NULL;
   g_autoptr (GError) error = NULL;
   GVariant *value;
 
@@ -100,7 +139,8 @@ on_call (GDBusConnection *connection, const char *sender, const char *path, cons
   value = g_variant_parse (type, answer, NULL, NULL, &error);
   if (value == NULL)
     g_error ("%s.%s: %s", interface, method, error->message);
-  g_dbus_method_invocation_return_value (invocation, value);
+  descriptors = make_descriptor (interface, method);
+  g_dbus_method_invocation_return_value_with_unix_fd_list (invocation, value, descriptors);
   emit_signals (connection, interface);
 }
 
@@ -136,7 +176,7 @@ on_new_connection (GDBusServer *server, GDBusConnection *connection, gpointer us
   return TRUE;
 }
 
-/* "Interface.Member: answer", "Interface.Member! Error: message | hint", "Interface.Member~ arguments" */
+/* "Interface.Member: answer", "Interface.Member! Error: message | hint", "Interface.Member~ arguments", "Interface.Member@ bytes" */
 static void
 read_script (void)
 {
@@ -144,9 +184,9 @@ read_script (void)
 
   script = g_hash_table_new (g_str_hash, g_str_equal);
   while (fgets (line, sizeof line, stdin) != NULL) {
-    gsize length = strcspn (g_strchomp (line), ":!~");
+    gsize length = strcspn (g_strchomp (line), ":!~@");
     char kind = line[length];
-    g_autofree char *name = g_strndup (line, kind == '~' ? length + 1 : length);
+    g_autofree char *name = g_strndup (line, kind == '~' || kind == '@' ? length + 1 : length);
     GPtrArray *answers = g_hash_table_lookup (script, name);
 
     if (*line == '\0' || *line == '#')

@@ -21,7 +21,7 @@ TABLE = r'^  ((?:daemon|gateway) \w+|[a-z][a-z-]*) {2,}\S'   # a line of the lis
 RESULT = ('|', '!', '>', '=')
 # Commands that do not talk to a daemon that runs: tests/pilotctl/test-pilotctl.py and the lab have them. Their help is here all the same.
 NO_CASE = {'daemon start', 'daemon stop', 'daemon status', 'init', 'config'}
-# What these are about goes through descriptors and signals, which a script of answers is no good for: tests/lab/test_streams.py has them.
+# What these are about goes to and fro through descriptors, which a script of answers is no good for: tests/lab/test_streams.py has them.
 NO_CASE |= {'traceroute', 'bench', 'connect', 'send', 'recv', 'dgram', 'listen'}
 
 
@@ -54,7 +54,7 @@ def base_script():
 
 
 def member(line):
-    return re.match(r'[A-Za-z0-9]+\.[A-Za-z0-9]+~?', line)[0]
+    return re.match(r'[A-Za-z0-9]+\.[A-Za-z0-9]+[~@]?', line)[0]
 
 
 def with_overrides(overrides):
