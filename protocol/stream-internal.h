@@ -91,6 +91,7 @@ struct _PilotStream {
   guint reorder_window_mult;
   guint32 sacked_end; /* highest byte known to be received */
   gint64 pace_at_ns;
+  guint64 pace_rate; /* at which pace_at_ns was counted */
   guint64 burst_left;
 
   /* Delivery. */

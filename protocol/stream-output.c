@@ -13,6 +13,7 @@
 #define DIAL_FIRST (250 * STREAM_MS)
 #define PACING_MIN_RTT 500
 #define PACING_SLACK_NS (2 * 1000 * 1000)
+#define PACING_OWED_MAX_NS (100 * (gint64) 1000000000)
 
 static gboolean
 finish (PilotStream *self,
@@ -155,6 +156,20 @@ output_counted_ack (PilotStream *self,
   return output_ack (self, segment, FALSE, now);
 }
 
+/* What was sent at a rate that turned out too low is not waited for at that rate: the first answers to a few bytes say little of what a path
+ * carries, and a burst counted by them would hold the stream up for seconds. */
+static void
+pacing_rescale (PilotStream *self,
+                gint64 now_ns)
+{
+  const guint64 rate = self->congestion.pacing_rate;
+  gint64 owed = MIN (self->pace_at_ns - now_ns, PACING_OWED_MAX_NS);
+
+  if (owed > 0 && self->pace_rate > 0 && rate > self->pace_rate)
+    self->pace_at_ns = now_ns + (gint64) ((guint64) owed / 1000 * self->pace_rate / rate * 1000);
+  self->pace_rate = rate;
+}
+
 /* Bursts of a quantum; what the clock of the caller came late is made good up to 2 ms. */
 static gboolean
 pacing_allows (PilotStream *self,
@@ -166,6 +181,7 @@ pacing_allows (PilotStream *self,
     return TRUE;
   if (self->burst_left > 0)
     return TRUE;
+  pacing_rescale (self, now_ns);
   if (self->pace_at_ns > now_ns) {
     stream_timer_set (self, STREAM_TIMER_PACE, (self->pace_at_ns + 999) / 1000);
     return FALSE;
@@ -183,6 +199,7 @@ pacing_spend (PilotStream *self,
     return;
   self->burst_left -= MIN (self->burst_left, length);
   self->pace_at_ns += (gint64) (length * 1000000000u / self->congestion.pacing_rate);
+  self->pace_rate = self->congestion.pacing_rate;
 }
 
 static void

@@ -122,6 +122,10 @@ record_delivered (PilotStream *self,
   rack_update (self, record, gathered->now);
   if (!(record->flags & PILOT_SEGMENT_RETRANSMITTED) && (gathered->rtt < 0 || rtt < gathered->rtt))
     gathered->rtt = rtt;
+  /* Sooner than the path allows: an earlier transmission has arrived, and what was so when it left is not known any more (as RFC 8985 section 6.2 has
+   * it for round trips). Taken for the later one it would begin a round too early, and tell a rate that never was. */
+  if (record->flags & PILOT_SEGMENT_RETRANSMITTED && self->min_rtt >= 0 && rtt < self->min_rtt)
+    return;
   if (gathered->sampled && record->delivered < gathered->prior_delivered)
     return;
   gathered->sampled = TRUE;

@@ -190,6 +190,46 @@ test_short_path (void)
   g_assert_cmpfloat (rate, >=, 8000);
 }
 
+/* A question and its answer first, then bulk: the few bytes of the question must not set the pace of what follows. */
+static gboolean
+has_question (gpointer user_data)
+{
+  Transfer *transfer = user_data;
+
+  return transfer->received == 79;
+}
+
+static void
+test_question_then_bulk (void)
+{
+  WireConfig config = { .delay = 1500 };
+  Transfer transfer = { .wire = wire_new (&config, 9), .to_send = 79 };
+  Wire *wire = transfer.wire;
+  guint8 question[79];
+  gint64 started;
+
+  wire_open (wire, 0, TRUE, BUFFER);
+  wire_open (wire, 1, TRUE, BUFFER);
+  wire->ends[1].on_turn = read_more;
+  wire->ends[0].user_data = wire->ends[1].user_data = &transfer;
+  for (guint i = 0; i < sizeof question; i++)
+    question[i] = pattern (i);
+  wire_run (wire, wire->now + 100 * G_TIME_SPAN_MILLISECOND, NULL, NULL);
+  g_assert_cmpuint (pilot_stream_write (wire->ends[0].stream, question, sizeof question, wire->now), ==, sizeof question);
+  g_assert_true (wire_run (wire, wire->now + G_USEC_PER_SEC, has_question, &transfer));
+  wire_run (wire, wire->now + 20 * G_TIME_SPAN_MILLISECOND, NULL, NULL);
+  transfer.sent = 79;
+  transfer.to_send = 4000000;
+  wire->ends[0].on_turn = write_more;
+  started = wire->now;
+  g_assert_true (wire_run (wire, wire->now + 60 * G_USEC_PER_SEC, is_complete, &transfer));
+  g_assert_false (transfer.bad);
+  g_test_message ("4 MB after a question: %" G_GINT64_FORMAT " us", wire->now - started);
+  /* Six or so round trips of 3 ms. */
+  g_assert_cmpint (wire->now - started, <, 50 * G_TIME_SPAN_MILLISECOND);
+  wire_free (wire);
+}
+
 static void
 test_slow_reader (void)
 {
@@ -349,6 +389,7 @@ main (int argc,
   g_test_add_func ("/stream/pair/long-path", test_long_path);
   g_test_add_func ("/stream/pair/short-path", test_short_path);
   g_test_add_func ("/stream/pair/slow-reader", test_slow_reader);
+  g_test_add_func ("/stream/pair/question-then-bulk", test_question_then_bulk);
   g_test_add_func ("/stream/pair/half-close", test_half_close);
   g_test_add_func ("/stream/pair/idle", test_idle);
   g_test_add_func ("/stream/pair/outage", test_outage);
