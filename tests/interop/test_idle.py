@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""A connection that nobody uses for three minutes, longer than Go lets one of its own live, and then is used again."""
+"""A connection that nobody uses for five minutes, longer than Go lets one of its own live, and then is used again."""
 
 import json
 import os
@@ -17,10 +17,10 @@ from labkit.tap import expect_equal  # noqa: E402
 from node import Go, Ours, ask_and_approve  # noqa: E402
 
 suite = tap.Suite("idle", hosts=("alpha", "beta"), daemons=False)
-IDLE_SECONDS = 180
+IDLE_SECONDS = 300
 
 
-@suite.case("an echo from either side answers after three minutes of silence")
+@suite.case("an echo from either side answers after five minutes of silence")
 def idle(world):
     world.start_rendezvous()
     ours, go = Ours(world, "alpha").start(), Go(world, "beta").start()
