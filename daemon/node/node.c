@@ -91,11 +91,12 @@ on_registered (PilotRegistrySession *session, guint id, PilotNode *node)
   g_signal_emit (node, signals[SIGNAL_CHANGED], 0);
 }
 
-/* Its beacon starts anew with it more often than not, and knows nobody then. */
+/* A registry that was away has often been restarted, and the beacon beside it with it, which then knows nobody: it shall not take until the next
+ * discover is due. */
 static void
 on_link_changed (PilotRegistryClient *client, PilotNode *node)
 {
-  if (!pilot_registry_client_is_connected (client))
+  if (!node->running || !pilot_registry_client_is_connected (client))
     return;
   pilot_overlay_announce (node->overlay, g_get_monotonic_time ());
   pilot_node_kick (node);
@@ -107,17 +108,6 @@ on_state_changed (PilotRegistrySession *session, PilotNode *node)
   g_signal_emit (node, signals[SIGNAL_CHANGED], 0);
 }
 
-static void
-on_registry_link (PilotRegistryClient *registry, PilotNode *node)
-{
-  /* A registry that was away has often been restarted, and the beacon beside it with it, which then knows nobody: it shall not take until the next
-   * discover is due. */
-  if (!node->running || !pilot_registry_client_is_connected (registry))
-    return;
-  pilot_overlay_discover (node->overlay, g_get_monotonic_time ());
-  pilot_node_kick (node);
-}
-
 static gboolean
 make_registry (PilotNode *node, GError **error)
 {
@@ -126,7 +116,6 @@ make_registry (PilotNode *node, GError **error)
   node->registry = pilot_node_make_registry_client (node->config, &node->registry_address, error);
   if (node->registry == NULL)
     return FALSE;
-  g_signal_connect_object (node->registry, "link-changed", G_CALLBACK (on_registry_link), node, 0);
   node->session = pilot_registry_session_new (node->registry, &node->identity, (keepalive > 0 ? CLAMP (keepalive, 1, 3600) : 60) * 1000);
   g_signal_connect_object (node->registry, "link-changed", G_CALLBACK (on_link_changed), node, 0);
   g_signal_connect_object (node->session, "registered", G_CALLBACK (on_registered), node, 0);

@@ -57,7 +57,9 @@ pilot_trust_stop_revocation (PilotTrust *trust, guint32 peer)
 {
   g_autoptr (GError) error = NULL;
 
-  g_hash_table_remove (trust->revoking, GUINT_TO_POINTER (peer));
+  /* A revocation that has not left yet would undo what comes now. */
+  if (g_hash_table_remove (trust->revoking, GUINT_TO_POINTER (peer)))
+    pilot_trust_direct_cancel (trust->direct, peer);
   if (!pilot_node_state_set_revocation (trust->node->state, peer, FALSE, &error))
     g_warning ("node.json: %s", error->message);
 }
