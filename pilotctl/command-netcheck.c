@@ -56,7 +56,8 @@ judge_relay (GVariant *facts)
 
   if (g_str_equal (dict_string (facts, "transport"), "compat") || dict_boolean (facts, "relay_only") || !g_str_equal (dict_string (facts, "udp"), "open"))
     return "always";
-  return is_symmetric (mapping) ? "some" : g_str_equal (mapping, "unknown") ? "unknown" : "no";
+  return is_symmetric (mapping) ? "some" : g_str_equal (mapping, "unknown") ? "unknown"
+                                                                            : "no";
 }
 
 static void
@@ -122,7 +123,8 @@ print_text (GVariant *facts, const char *relay)
   const char *udp = dict_string (facts, "udp");
   gboolean known, gso = has_offload (facts, "segmentation-offload", &known), gro = has_offload (facts, "receive-offload", &known);
 
-  g_print ("  %-11s %s\n", _("UDP:"), g_str_equal (udp, "open") ? _("gets out and back") : g_str_equal (udp, "no-answer") ? _("no answer") : _("not tried"));
+  g_print ("  %-11s %s\n", _("UDP:"), g_str_equal (udp, "open") ? _("gets out and back") : g_str_equal (udp, "no-answer") ? _("no answer")
+                                                                                                                            : _("not tried"));
   print_time (_("Registry:"), dict_string (facts, "registry"), dict_double (facts, "registry_rtt_ms"));
   if (!g_str_equal (udp, "not-tried"))
     print_time (_("Beacon:"), dict_string (facts, "beacon"), dict_double (facts, "beacon_rtt_ms"));

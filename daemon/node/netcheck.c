@@ -83,9 +83,9 @@ judge_mapping (const Check *check, const PilotEndpoint *local, gboolean translat
   if (!translated)
     return "none";
   if (check->n_probes > 1 && answered (second))
-    return pilot_endpoint_equal (&first->outside, &second->outside)          ? "endpoint-independent"
+    return pilot_endpoint_equal (&first->outside, &second->outside)      ? "endpoint-independent"
            : pilot_endpoint_equal_host (&first->beacon, &second->beacon) ? "address-and-port-dependent"
-                                                                             : "address-dependent";
+                                                                         : "address-dependent";
   /* Only who gives ports at random would meet the same one by chance. */
   return first->outside.port == local->port ? "port-preserving" : "unknown";
 }
@@ -108,7 +108,8 @@ add_nat (GVariantDict *dict, Check *check)
       local.port = bound.port;
   }
   translated = answered (first) && !pilot_endpoint_equal (&first->outside, &local);
-  g_variant_dict_insert (dict, "udp", "s", check->n_probes == 0 ? "not-tried" : answered (first) ? "open" : "no-answer");
+  g_variant_dict_insert (dict, "udp", "s", check->n_probes == 0 ? "not-tried" : answered (first) ? "open"
+                                                                                                 : "no-answer");
   g_variant_dict_insert (dict, "beacon_rtt_ms", "d", answered (first) ? first->rtt / 1000.0 : -1.0);
   g_variant_dict_insert (dict, "beacons_asked", "u", check->n_probes);
   g_variant_dict_insert (dict, "nat", "b", translated);
