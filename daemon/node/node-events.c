@@ -275,6 +275,23 @@ stream_incoming (PilotNode *node, const PilotEvent *event)
 /* --- events --- */
 
 static void
+ignore_key (PilotNode *node, guint32 peer, const guint8 *key, gpointer user_data)
+{
+  if (node->running)
+    pilot_node_emit_peer_changed (node, peer);
+}
+
+/* The key of a trusted peer is on file, so after a restart nothing else would ask the registry who it is by name. Asked once for each run. */
+static void
+learn_hostname (PilotNode *node, PilotNodePeer *peer)
+{
+  if (peer->hostname != NULL || peer->looking_up || node->id == 0 || !pilot_trust_is_trusted (node->trust, peer->node))
+    return;
+  peer->hostname = g_strdup ("");
+  pilot_node_lookup_key (node, peer->node, ignore_key, NULL);
+}
+
+static void
 peer_changed (PilotNode *node, guint32 id)
 {
   PilotNodePeer *peer = pilot_node_peer (node, id);
@@ -287,6 +304,7 @@ peer_changed (PilotNode *node, guint32 id)
              pilot_endpoint_format (&info.endpoint, text));
     peer->unreachable = FALSE;
     pilot_trust_heard (node->trust, id);
+    learn_hostname (node, peer);
   }
   pilot_node_emit_peer_changed (node, id);
 }

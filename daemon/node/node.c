@@ -69,7 +69,7 @@ pilot_node_security_event (PilotNode *node, const char *kind, guint32 peer, cons
 /* --- the registry session --- */
 
 static void
-on_registered (PilotRegistrySession *session, guint id, PilotNode *node)
+on_registered (PilotRegistrySession *session, guint id, const char *hostname, PilotNode *node)
 {
   g_autoptr (GError) error = NULL;
   gboolean is_new = id != node->id;
@@ -81,6 +81,12 @@ on_registered (PilotRegistrySession *session, guint id, PilotNode *node)
     pilot_overlay_set_node_id (node->overlay, id, g_get_monotonic_time ());
     if (!pilot_node_state_set_node (node->state, id, &error))
       g_warning ("the node id is not remembered: %s", error->message);
+  }
+  /* A name given in an earlier run is ours still: said as such, and kept through the next registration. */
+  if (*node->hostname == '\0' && pilot_node_is_hostname (hostname)) {
+    g_free (node->hostname);
+    node->hostname = g_strdup (hostname);
+    pilot_node_update_profile (node);
   }
   /* With the id it had before a relay may be logged in already. */
   if (is_new || pilot_driver_get_trouble (node->driver) != NULL)

@@ -158,7 +158,7 @@ on_registered (GObject *source, GAsyncResult *result, gpointer user_data)
   g_message ("registered as node %u", node);
   restore (session);
   set_state (session, TRUE, "");
-  g_signal_emit (session, signals[SIGNAL_REGISTERED], 0, node);
+  g_signal_emit (session, signals[SIGNAL_REGISTERED], 0, node, pilot_json_get_string (answer, "hostname"));
   if (session->register_again)
     send_register (session);
   else
@@ -326,7 +326,7 @@ pilot_registry_session_class_init (PilotRegistrySessionClass *klass)
 {
   G_OBJECT_CLASS (klass)->dispose = pilot_registry_session_dispose;
   G_OBJECT_CLASS (klass)->finalize = pilot_registry_session_finalize;
-  signals[SIGNAL_REGISTERED] = g_signal_new ("registered", G_TYPE_FROM_CLASS (klass), G_SIGNAL_RUN_LAST, 0, NULL, NULL, NULL, G_TYPE_NONE, 1, G_TYPE_UINT);
+  signals[SIGNAL_REGISTERED] = g_signal_new ("registered", G_TYPE_FROM_CLASS (klass), G_SIGNAL_RUN_LAST, 0, NULL, NULL, NULL, G_TYPE_NONE, 2, G_TYPE_UINT, G_TYPE_STRING);
   signals[SIGNAL_STATE_CHANGED] = g_signal_new ("state-changed", G_TYPE_FROM_CLASS (klass), G_SIGNAL_RUN_LAST, 0, NULL, NULL, NULL, G_TYPE_NONE, 0);
 }
 

@@ -10,7 +10,7 @@ G_BEGIN_DECLS
  * PilotRegistrySession: keeps this node registered, for ever. Registers, restores visibility and host name, sends heartbeats; a registry that
  * forgot us, or was away, is registered with again.
  *
- * Signals: "registered" (guint node): after every registration, the first included; "state-changed" ()
+ * Signals: "registered" (guint node, string hostname): after every registration, the first included; the name is the one the registry has for us, or ""; "state-changed" ()
  */
 #define PILOT_TYPE_REGISTRY_SESSION (pilot_registry_session_get_type ())
 G_DECLARE_FINAL_TYPE (PilotRegistrySession, pilot_registry_session, PILOT, REGISTRY_SESSION, GObject)

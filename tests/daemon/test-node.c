@@ -432,6 +432,43 @@ test_names (void)
   world_clear (&world);
 }
 
+static gboolean
+sees_as (World *world, guint host, guint peer, const char *hostname)
+{
+  PilotPeerView *view = pilot_node_get_peer (world->hosts[host].node, id (world, peer));
+  gboolean same = view != NULL && strcmp (view->hostname, hostname) == 0;
+
+  g_clear_pointer (&view, pilot_peer_view_free);
+  return same;
+}
+
+/* A name given by a flag once is the registry's, not the configuration's: after a restart without the flag both ends still know it. */
+static void
+test_name_kept (void)
+{
+  World world;
+  Wait wait = { NULL };
+  g_autoptr (GError) error = NULL;
+  g_autofree char *path = NULL;
+
+  start_two (&world);
+  pilot_node_set_hostname_async (world.hosts[1].node, "agent-beta", NULL, on_done, &wait);
+  WAIT (LANDS, wait.result != NULL);
+  g_assert_true (pilot_node_set_hostname_finish (world.hosts[1].node, wait.result, &error));
+  g_clear_object (&wait.result);
+  befriend (&world);
+  host_stop (&world.hosts[0]);
+  host_stop (&world.hosts[1]);
+  path = g_build_filename (world.hosts[1].folder, "config.json", NULL);
+  g_assert_cmpint (g_unlink (path), ==, 0);
+  host_start (&world, 1);
+  g_assert_cmpstr (pilot_node_get_hostname (world.hosts[1].node), ==, "agent-beta");
+  host_start (&world, 0);
+  assert_ping (&world, 0, 1, "");
+  WAIT (LANDS, sees_as (&world, 0, 1, "agent-beta"));
+  world_clear (&world);
+}
+
 static void
 test_corrupt_trust (void)
 {
@@ -764,6 +801,7 @@ main (int argc, char **argv)
   g_test_add_func ("/daemon/node/starts-without-registry", test_starts_without_registry);
   g_test_add_func ("/daemon/node/datagrams", test_datagrams);
   g_test_add_func ("/daemon/node/names", test_names);
+  g_test_add_func ("/daemon/node/name-kept", test_name_kept);
   g_test_add_func ("/daemon/node/corrupt-trust", test_corrupt_trust);
   g_test_add_func ("/daemon/node/strangers", test_strangers);
   g_test_add_func ("/daemon/node/forged", test_forged);

@@ -320,7 +320,7 @@ test_bad_address (void)
 /* --- session --- */
 
 static void
-on_registered (PilotRegistrySession *session, guint node, guint32 *out)
+on_registered (PilotRegistrySession *session, guint node, const char *hostname, guint32 *out)
 {
   *out = node;
 }
