@@ -392,14 +392,16 @@ stranger_pila (PilotOverlay *self,
   pilot_overlay_emit (self, &event);
 }
 
-/* The key in the frame is not the one expected. Ask the registry once: a rotation, a lie, or a forgery. */
+/* The key in the frame is not the one expected. Ask the registry once: a rotation, a lie, or a forgery. Who cannot even sign with
+ * the key that he shows is not worth a question. */
 static void
 mismatched_pila (PilotPeer *peer,
+                 const PilotKeyExchange *exchange,
                  const PilotEndpoint *from,
                  const guint8 *frame,
                  gint64 now)
 {
-  if (now < peer->key_refused_until) {
+  if (now < peer->key_refused_until || !pilot_frame_verify_pila (exchange)) {
     peer->overlay->stats.dropped_unauthenticated++;
     return;
   }
@@ -419,7 +421,7 @@ judge_pila (PilotPeer *peer,
   if (!pilot_frame_parse_key_exchange (&exchange, frame, PILOT_FRAME_PILA_SIZE))
     return;
   if (!peer->has_key || memcmp (peer->key, exchange.ed25519_public, sizeof peer->key) != 0) {
-    mismatched_pila (peer, from, frame, now);
+    mismatched_pila (peer, &exchange, from, frame, now);
     return;
   }
   if (!pilot_frame_verify_pila (&exchange)) {
@@ -563,6 +565,17 @@ refuse_parked (PilotPeer *peer,
   peer->key_refused_until = now + REFUSED_FOR;
 }
 
+/* Whether somebody holds `key` and speaks in the peer's name: the registry's word alone, or a forged frame alone, is no news. */
+static gboolean
+is_presented (PilotPeer *peer,
+              const guint8 *key)
+{
+  PilotKeyExchange exchange;
+
+  return peer->parked.present && pilot_frame_parse_key_exchange (&exchange, peer->parked.frame, sizeof peer->parked.frame) &&
+         memcmp (exchange.ed25519_public, key, PILOT_ED25519_PUBLIC_SIZE) == 0 && pilot_frame_verify_pila (&exchange);
+}
+
 static void
 report_mismatch (PilotPeer *peer,
                  gint64 now)
@@ -656,14 +669,12 @@ pilot_key_exchange_key (PilotOverlay *self,
     refuse_parked (peer, now);
     return;
   }
-  if (peer->has_pin) {
-    if (memcmp (peer->pin, key, sizeof peer->pin) != 0)
-      report_mismatch (peer, now);
-    else
-      refuse_parked (peer, now);
+  if (peer->has_pin && memcmp (peer->pin, key, sizeof peer->pin) != 0 && is_presented (peer, key)) {
+    report_mismatch (peer, now);
     return;
   }
-  learn_key (peer, key, now);
+  if (!peer->has_pin)
+    learn_key (peer, key, now);
   if (peer->parked.present) {
     PilotParkedPila parked = peer->parked;
 

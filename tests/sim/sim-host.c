@@ -194,6 +194,22 @@ ask (SimHost *host,
   sim_at (host->sim, host->sim->now + host->sim->registry_delay, answer, question);
 }
 
+/* With a pin nothing but the key of that pin makes a session, whatever the registry says; and a key is another only when it is. */
+static void
+check_keys (SimHost *host,
+            const PilotEvent *event,
+            const PilotPeerInfo *info)
+{
+  SimHost *other = sim_host_by_node (host->sim, event->node);
+
+  if (!host->sim->watch_keys)
+    return;
+  if (info->session && memcmp (info->key, other->trusted_key, sizeof info->key) != 0)
+    sim_fail (host->sim, "host %u has a session with host %u under a key that it does not trust", host->index, other->index);
+  if (event->type == PILOT_EVENT_KEY_MISMATCH && memcmp (other->identity.public_key, other->trusted_key, sizeof info->key) == 0)
+    sim_fail (host->sim, "host %u calls the key of host %u another, and nobody holds one", host->index, other->index);
+}
+
 static void
 handle_event (SimHost *host,
               const PilotEvent *event)
@@ -209,6 +225,8 @@ handle_event (SimHost *host,
     ask (host, event->node, FALSE);
     break;
   case PILOT_EVENT_KEY_MISMATCH:
+    if (pilot_overlay_peer_info (host->overlay, event->node, &peer))
+      check_keys (host, event, &peer);
     host->key_events++;
     break;
   case PILOT_EVENT_STREAM_INCOMING:
@@ -220,8 +238,10 @@ handle_event (SimHost *host,
     break;
   case PILOT_EVENT_PEER_CHANGED:
     host->rekeyed += event->rekeyed;
-    if (pilot_overlay_peer_info (host->overlay, event->node, &peer) && peer.session)
+    if (pilot_overlay_peer_info (host->overlay, event->node, &peer) && peer.session) {
+      check_keys (host, event, &peer);
       host->established++;
+    }
     break;
   case PILOT_EVENT_PONG:
     host->pongs++;
@@ -300,6 +320,12 @@ sim_host_receive (SimHost *host,
   sim_host_run (host);
 }
 
+static const guint8 *
+trusted_key (const SimHost *host)
+{
+  return host->incarnation == 0 ? host->identity.public_key : host->trusted_key;
+}
+
 void
 sim_host_start (SimHost *host)
 {
@@ -308,14 +334,15 @@ sim_host_start (SimHost *host)
   PilotOverlayHost callbacks = { host_random, host_admit, host, host_admit_datagram };
 
   memcpy (config.ed25519_seed, host->identity.seed, sizeof config.ed25519_seed);
-  host->incarnation++;
+  if (host->incarnation++ == 0)
+    memcpy (host->trusted_key, host->identity.public_key, sizeof host->trusted_key);
   host->wake_at = G_MAXINT64;
   host->overlay = pilot_overlay_new (&config, &callbacks, sim->now);
   pilot_overlay_set_beacon (host->overlay, &sim->beacon, sim->now);
   for (guint i = 0; i < sim->n_hosts; i++)
     if (&sim->hosts[i] != host)
       pilot_overlay_set_trusted (host->overlay, sim->hosts[i].node, TRUE,
-                                 sim->pins ? sim->hosts[i].identity.public_key : NULL, sim->now);
+                                 sim->pins ? trusted_key (&sim->hosts[i]) : NULL, sim->now);
   sim_host_run (host);
 }
 

@@ -31,6 +31,9 @@ enum {
   FAULT_MOVE,
   N_FAULTS,
   FAULT_MTU,
+  FAULT_IDENTITY,
+  FAULT_REGISTRY,
+  FAULT_REPEAT,
 };
 
 typedef struct
@@ -81,6 +84,20 @@ noise (Sim *sim)
   }
 }
 
+/* It starts anew as somebody else under its old number, and the registry says so. Who trusted the former trusts nobody there. */
+static void
+change_identity (SimHost *host)
+{
+  guint8 seed[PILOT_ED25519_SEED_SIZE];
+
+  sim_host_stop (host);
+  memcpy (seed, host->identity.seed, sizeof seed);
+  seed[0]++;
+  pilot_identity_clear (&host->identity);
+  pilot_identity_init (&host->identity, seed);
+  sim_host_start (host);
+}
+
 static void
 run_fault (Sim *sim,
            gpointer data)
@@ -108,6 +125,15 @@ run_fault (Sim *sim,
     break;
   case FAULT_MTU:
     host->link.mtu = call->fault.length;
+    break;
+  case FAULT_IDENTITY:
+    change_identity (host);
+    break;
+  case FAULT_REGISTRY:
+    sim->registry_delay = call->fault.length;
+    break;
+  case FAULT_REPEAT:
+    host->link.duplicate = (guint) (call->fault.length / SIM_MS);
     break;
   case FAULT_MOVE:
     host->endpoint.port++;
@@ -246,6 +272,41 @@ make_mtus (Sim *sim)
   }
 }
 
+static void
+add_fault (Sim *sim,
+           SimRandom *random,
+           guint kind,
+           guint host,
+           gint64 length)
+{
+  FaultCall *call = g_new (FaultCall, 1);
+
+  *call = (FaultCall) { sim, { sim_random_range (random, SIM_SECOND, 45 * SIM_SECOND), kind, host, length } };
+  sim_at (sim, call->fault.at, run_fault, call);
+}
+
+/* Whose key is whose: a node id with another key behind it, answers of the registry that come late, datagrams that come twice.
+ * Only the first two may keep a stream from coming about. */
+static void
+make_doubts (Sim *sim)
+{
+  SimRandom random = { sim->seed ^ 0x646f756274 };
+  guint host = (guint) (sim_random (&random) % sim->n_hosts);
+
+  if (sim_random_chance (&random, 150)) {
+    add_fault (sim, &random, FAULT_IDENTITY, host, 0);
+    for (guint i = 0; i < sim->n_flows; i++)
+      sim->flows[i].may_fail |= sim->flows[i].client.host->index == host || sim->flows[i].server.host->index == host;
+  }
+  if (sim_random_chance (&random, 150)) {
+    add_fault (sim, &random, FAULT_REGISTRY, 0, sim_random_range (&random, SIM_SECOND, 12 * SIM_SECOND));
+    for (guint i = 0; i < sim->n_flows; i++)
+      sim->flows[i].may_fail = TRUE;
+  }
+  if (sim_random_chance (&random, 150))
+    add_fault (sim, &random, FAULT_REPEAT, host, sim_random_range (&random, 0, 900 * SIM_MS));
+}
+
 static Sim *
 world_new (guint64 seed)
 {
@@ -262,6 +323,7 @@ world_new (guint64 seed)
     sim->lie[i] = (guint8) sim_random (&sim->random);
   sim->extensions = sim_random_chance (&sim->random, 700);
   sim->pins = sim_random_chance (&sim->random, 500);
+  sim->watch_keys = sim->pins;
   sim->registry_delay = sim_random_range (&sim->random, SIM_MS, 300 * SIM_MS);
   make_hosts (sim);
   /* A registry that lies about a pinned key is never believed: all goes on as if it told the truth. */
@@ -272,6 +334,7 @@ world_new (guint64 seed)
   faults = make_faults (sim) || sim->registry_failures > 0;
   make_flows (sim, faults);
   make_mtus (sim);
+  make_doubts (sim);
   for (guint i = 0; i < sim->n_hosts; i++)
     sim_host_start (&sim->hosts[i]);
   return sim;

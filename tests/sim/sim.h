@@ -79,8 +79,9 @@ struct _SimHost {
   guint index;
   guint32 node;
   PilotIdentity identity;
-  PilotEndpoint endpoint; /* on its own interface */
-  gint nat;               /* -1: on the internet */
+  guint8 trusted_key[PILOT_ED25519_PUBLIC_SIZE]; /* that of its first start: what the others have in their records of trust */
+  PilotEndpoint endpoint;                        /* on its own interface */
+  gint nat;                                      /* -1: on the internet */
   SimLink link;
   PilotOverlay *overlay; /* NULL while it is down */
   SimRandom random;
@@ -166,8 +167,9 @@ struct _Sim {
   guint8 lie[32];
   gint lie_about; /* host whose key the registry misstates; -1 */
   gboolean extensions;
-  gboolean rebinds; /* a NAT box changes its mappings */
-  gboolean pins;    /* trust records hold keys */
+  gboolean rebinds;    /* a NAT box changes its mappings */
+  gboolean pins;       /* trust records hold keys */
+  gboolean watch_keys; /* nothing but those keys is ever used or complained of, unless a host has another */
   GHashTable *nonces;
   SimPasses passes; /* NULL: all */
   gpointer passes_data;

@@ -422,6 +422,39 @@ test_wrong_key (void)
   pair_end (&p);
 }
 
+/* The registry lies about a peer that is there, and somebody speaks in its name, but not with the key that the registry names: by a key of his own,
+ * or without being able to sign. That is no other key of the peer: nothing to tell, and a dial goes on until the peer answers. */
+static void
+test_unproven_key (void)
+{
+  PilotIdentity impostor, named;
+  guint8 seed[PILOT_ED25519_SEED_SIZE] = { 99 }, key[32] = { 6 }, frames[2][PILOT_FRAME_PILA_SIZE];
+
+  pilot_identity_init (&impostor, seed);
+  seed[0]++;
+  pilot_identity_init (&named, seed);
+  for (guint i = 0; i < G_N_ELEMENTS (frames); i++) {
+    Pair p = pair_new (-1, -1);
+    SimFlow *flow;
+
+    memcpy (p.sim->lie, named.public_key, sizeof p.sim->lie);
+    p.sim->lie_about = 1;
+    pilot_frame_build_pila (frames[i], p.beta->node, key, i == 0 ? &impostor : &named);
+    if (i == 1)
+      frames[i][PILOT_FRAME_PILA_SIZE - 1] ^= 1;
+    pair_start (&p);
+    p.beta->link.down_until = p.sim->now + 2 * SIM_SECOND;
+    flow = pair_dial (&p, SIM_FLOW_BOTH, 1000, 1000);
+    pair_inject (&p, frames[i], PILOT_FRAME_PILA_SIZE);
+    pair_run (&p, 15 * SIM_SECOND);
+    g_assert_cmpuint (p.alpha->key_events, ==, 0);
+    g_assert_false (pair_peer (p.alpha, p.beta).key_mismatch);
+    g_assert_true (flow->ended);
+    g_assert_cmpint (flow->error, ==, PILOT_STREAM_ERROR_NONE);
+    pair_end (&p);
+  }
+}
+
 typedef struct
 {
   guint32 prefix;
@@ -504,6 +537,7 @@ main (int argc,
   g_test_add_func ("/key-exchange/half-session/unopened", test_half_session_unopened);
   g_test_add_func ("/key-exchange/duplicated", test_duplicated);
   g_test_add_func ("/key-exchange/wrong-key", test_wrong_key);
+  g_test_add_func ("/key-exchange/unproven-key", test_unproven_key);
   g_test_add_func ("/key-exchange/counters", test_counters);
   return g_test_run ();
 }
