@@ -7,11 +7,17 @@ print_request (GVariant *request, gboolean outgoing)
 {
   g_autofree char *age = output_age (g_get_real_time () / G_USEC_PER_SEC - dict_int (request, outgoing ? "sent_at" : "received_at"));
   g_autofree char *justification = output_clean (dict_string (request, "justification"));
+  g_autofree char *detail = output_clean (dict_string (request, "detail"));
+  const char *state = dict_string (request, "state");
 
   g_print (outgoing ? _("node %u  %s  asked %s ago\n") : _("node %u  %s  received %s ago\n"),
            (guint) dict_int (request, "node_id"), dict_string (request, "address"), age);
   if (*justification != '\0')
     g_print ("  \"%s\"\n", justification);
+  if (g_str_equal (state, "undelivered"))
+    g_print (_("  not delivered: %s\n"), detail);
+  else if (g_str_equal (state, "sending"))
+    g_print (_("  not delivered yet\n"));
 }
 
 int

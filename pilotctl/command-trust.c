@@ -94,7 +94,7 @@ command_untrust (Invocation *invocation)
   if (reply == NULL)
     return output_error (invocation, error);
   if (!invocation->json)
-    g_print (_("trust revoked for node %u; it is told\n"), node);
+    g_print (_("trust revoked for node %u; it is told as soon as it is reached\n"), node);
   g_variant_dict_init (&data, NULL);
   g_variant_dict_insert (&data, "node_id", "u", node);
   return output_ok (invocation, g_variant_dict_end (&data));

@@ -46,6 +46,7 @@ describe_record (PilotNode *node, const PilotTrustRecord *record)
   g_autofree char *address = pilot_describe_node (record->node);
   g_autofree char *key = record->has_key ? pilot_describe_key (record->key) : g_strdup ("");
   g_autofree char *opened = NULL;
+  const char *delivery;
   PilotPeerView *view;
   GVariantDict dict;
 
@@ -73,7 +74,10 @@ describe_record (PilotNode *node, const PilotTrustRecord *record)
     break;
   default:
     g_variant_dict_insert (&dict, "sent_at", "x", record->time);
-    g_variant_dict_insert (&dict, "state", "s", "waiting");
+    delivery = pilot_trust_get_delivery (pilot_node_get_trust (node), record->node);
+    g_variant_dict_insert (&dict, "state", "s", delivery == NULL ? "sending" : *delivery == '\0' ? "waiting"
+                                                                                                 : "undelivered");
+    g_variant_dict_insert (&dict, "detail", "s", delivery != NULL ? delivery : "");
     break;
   }
   return g_variant_dict_end (&dict);

@@ -22,9 +22,10 @@ struct _PilotTrust {
   GHashTable *tables[PILOT_TRUST_N_KINDS]; /* node -> PilotTrustRecord: what the store has, for quick looks */
   PilotTrustDirect *direct;
   PilotTrustRelay *relay;
-  GHashTable *revoking; /* node -> Revoking: revocations under way */
-  GHashTable *anew;     /* node: asked after a revocation of our own, so that the peer's may still be on its way */
-  GHashTable *heard;    /* node: to be told again; handled from the loop */
+  GHashTable *deliveries; /* node -> what became of our request to it, as pilot_trust_get_delivery() tells */
+  GHashTable *revoking;   /* node -> Revoking: revocations under way */
+  GHashTable *anew;       /* node: asked after a revocation of our own, so that the peer's may still be on its way */
+  GHashTable *heard;      /* node: to be told again; handled from the loop */
   guint heard_source;
   gboolean running;
 };
@@ -51,6 +52,8 @@ void pilot_trust_emit_removed (PilotTrust *trust, guint32 peer, gboolean pending
 void pilot_trust_tell_engine (PilotTrust *trust, guint32 peer);
 /* Sends our request for trust again, by every way there is; nothing when there is none. */
 void pilot_trust_send_request (PilotTrust *trust, guint32 peer);
+/* The request to @peer is in the hands of the peer or of the registry (@error NULL), or the registry does not take it. */
+void pilot_trust_note_delivery (PilotTrust *trust, guint32 peer, const GError *error);
 /* Is this a node that a user may name here, and is the node running? */
 gboolean pilot_trust_check_peer (PilotTrust *trust, guint32 peer, GError **error);
 

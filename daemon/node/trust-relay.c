@@ -56,6 +56,7 @@ typedef struct {
   PilotTrust *trust;
   guint32 peer;
   const char *what;
+  gboolean is_request; /* for trust: its user is told what became of it */
 } Note;
 
 static void
@@ -68,6 +69,8 @@ on_noted (GObject *source, GAsyncResult *result, gpointer user_data)
 
   if (answer == NULL)
     g_debug ("%s, node %u: %s", note->what, note->peer, error->message);
+  if (note->is_request)
+    pilot_trust_note_delivery (trust, note->peer, error);
   g_free (note);
 }
 
@@ -84,6 +87,7 @@ call (PilotTrustRelay *relay, guint32 peer, GBytes *request, const char *type)
   note->trust = g_object_ref (relay->trust);
   note->peer = peer;
   note->what = type;
+  note->is_request = strcmp (type, "request_handshake") == 0;
   pilot_registry_client_call_async (relay->trust->node->registry, request, type, NULL, on_noted, note);
 }
 

@@ -97,13 +97,21 @@ pilot_trust_commit (PilotTrust *trust, guint32 peer, guint remove, const PilotTr
 
 #define ALL_KINDS (PILOT_TRUST_KIND_BIT (PILOT_TRUST_TRUSTED) | PILOT_TRUST_KIND_BIT (PILOT_TRUST_PENDING) | PILOT_TRUST_KIND_BIT (PILOT_TRUST_OUTGOING) | PILOT_TRUST_KIND_BIT (PILOT_TRUST_REVOKED))
 
+/* A request of ours came or went: what became of an earlier one says nothing any more. */
+static void
+outgoing_changed (PilotTrust *trust, guint32 peer)
+{
+  g_hash_table_remove (trust->deliveries, GUINT_TO_POINTER (peer));
+  g_signal_emit (trust, signals[SIGNAL_OUTGOING_CHANGED], 0, peer);
+}
+
 void
 pilot_trust_emit_removed (PilotTrust *trust, guint32 peer, gboolean pending, gboolean outgoing)
 {
   if (pending)
     g_signal_emit (trust, signals[SIGNAL_REQUEST_REMOVED], 0, peer);
   if (outgoing)
-    g_signal_emit (trust, signals[SIGNAL_OUTGOING_CHANGED], 0, peer);
+    outgoing_changed (trust, peer);
 }
 
 void
@@ -316,7 +324,7 @@ pilot_trust_handle_reject (PilotTrust *trust, guint32 peer)
     g_warning ("the request to node %u cannot be forgotten: %s", peer, error->message);
     return;
   }
-  g_signal_emit (trust, signals[SIGNAL_OUTGOING_CHANGED], 0, peer);
+  outgoing_changed (trust, peer);
 }
 
 static gboolean
@@ -376,6 +384,32 @@ pilot_trust_check_peer (PilotTrust *trust, guint32 peer, GError **error)
 }
 
 void
+pilot_trust_note_delivery (PilotTrust *trust, guint32 peer, const GError *error)
+{
+  const char *known = pilot_trust_get_delivery (trust, peer);
+
+  /* "Already pending": an earlier run had it delivered. */
+  if (g_error_matches (error, PILOT_ERROR, PILOT_ERROR_ALREADY_EXISTS))
+    error = NULL;
+  if (!pilot_trust_has (trust, PILOT_TRUST_OUTGOING, peer) || (error != NULL && known != NULL && *known == '\0'))
+    return;
+  g_hash_table_insert (trust->deliveries, GUINT_TO_POINTER (peer), error == NULL ? g_strdup ("") : pilot_error_dup_message (error));
+}
+
+const char *
+pilot_trust_get_delivery (PilotTrust *trust, guint32 peer)
+{
+  return g_hash_table_lookup (trust->deliveries, GUINT_TO_POINTER (peer));
+}
+
+static void
+on_request_sent (PilotTrust *trust, guint32 peer, gboolean sent, gpointer user_data)
+{
+  if (sent)
+    pilot_trust_note_delivery (trust, peer, NULL);
+}
+
+void
 pilot_trust_send_request (PilotTrust *trust, guint32 peer)
 {
   const PilotTrustRecord *record = pilot_trust_peek (trust, PILOT_TRUST_OUTGOING, peer);
@@ -386,7 +420,7 @@ pilot_trust_send_request (PilotTrust *trust, guint32 peer)
   justification = record->justification != NULL ? record->justification : "";
   /* Both ways: a private node cannot be reached directly, a Go node may look into its inbox once a minute only. */
   pilot_trust_relay_request (trust->relay, peer, justification);
-  pilot_trust_direct_send (trust->direct, peer, PILOT_TRUST_MESSAGE_REQUEST, justification, NULL, NULL);
+  pilot_trust_direct_send (trust->direct, peer, PILOT_TRUST_MESSAGE_REQUEST, justification, on_request_sent, NULL);
 }
 
 static void
@@ -459,7 +493,7 @@ pilot_trust_handshake (PilotTrust *trust, guint32 peer, const char *justificatio
     return FALSE;
   if (revoked)
     g_hash_table_add (trust->anew, GUINT_TO_POINTER (peer));
-  g_signal_emit (trust, signals[SIGNAL_OUTGOING_CHANGED], 0, peer);
+  outgoing_changed (trust, peer);
   /* A revocation on its way has to arrive first, or it would take back what this brings; it sends the request when it is done. */
   if (!g_hash_table_contains (trust->revoking, GUINT_TO_POINTER (peer))) {
     pilot_trust_stop_revocation (trust, peer);
@@ -733,6 +767,7 @@ pilot_trust_finalize (GObject *object)
   g_clear_handle_id (&trust->heard_source, g_source_remove);
   g_clear_pointer (&trust->direct, pilot_trust_direct_free);
   g_clear_pointer (&trust->relay, pilot_trust_relay_free);
+  g_hash_table_unref (trust->deliveries);
   g_hash_table_unref (trust->revoking);
   g_hash_table_unref (trust->anew);
   g_hash_table_unref (trust->heard);
@@ -759,6 +794,7 @@ pilot_trust_init (PilotTrust *trust)
 {
   for (guint kind = 0; kind < PILOT_TRUST_N_KINDS; kind++)
     trust->tables[kind] = g_hash_table_new_full (NULL, NULL, NULL, (GDestroyNotify) pilot_trust_record_free);
+  trust->deliveries = g_hash_table_new_full (NULL, NULL, NULL, g_free);
   trust->revoking = g_hash_table_new_full (NULL, NULL, NULL, pilot_trust_revoking_free);
   trust->anew = g_hash_table_new (NULL, NULL);
   trust->heard = g_hash_table_new (NULL, NULL);

@@ -32,6 +32,8 @@ gboolean pilot_trust_untrust (PilotTrust *trust, guint32 node, GError **error);
 gboolean pilot_trust_is_trusted (PilotTrust *trust, guint32 node);
 /* PilotTrustRecord* elements, transfer full; kind TRUSTED, PENDING or OUTGOING. */
 GPtrArray *pilot_trust_list (PilotTrust *trust, PilotTrustKind kind);
+/* What became of a request of ours, in this run: NULL = on its way, "" = it waits for its answer, else why the registry did not take it. */
+const char *pilot_trust_get_delivery (PilotTrust *trust, guint32 node);
 PilotTrustRecord *pilot_trust_lookup (PilotTrust *trust, PilotTrustKind kind, guint32 node);
 /* Polls the registry now if allowed to (a local client asks for pending or trust); completes within 3 s. */
 void pilot_trust_refresh_async (PilotTrust *trust, GCancellable *cancellable, GAsyncReadyCallback callback, gpointer user_data);

@@ -300,6 +300,37 @@ test_untrust_at_once (void)
   world_clear (&world);
 }
 
+static const char *
+delivery (World *world, guint32 peer)
+{
+  return pilot_trust_get_delivery (pilot_node_get_trust (world->hosts[0].node), peer);
+}
+
+/* Whoever asked is told whether his request is anywhere. */
+static void
+test_delivery (void)
+{
+  World world;
+  const char *status;
+  g_autoptr (GError) error = NULL;
+
+  start_two (&world);
+  g_assert_true (pilot_trust_handshake (pilot_node_get_trust (world.hosts[0].node), 153, "hello", NULL, &status, &error));
+  g_assert_no_error (error);
+  g_assert_null (delivery (&world, 153));
+  WAIT (LANDS, delivery (&world, 153) != NULL);
+  g_assert_nonnull (strstr (delivery (&world, 153), "not found"));
+  handshake (&world, 0, 1, "none", "sent");
+  WAIT (LANDS, g_strcmp0 (delivery (&world, id (&world, 1)), "") == 0);
+  /* The next run finds its request with the registry already. */
+  host_stop (&world.hosts[0]);
+  host_start (&world, 0);
+  WAIT (LANDS, g_strcmp0 (delivery (&world, id (&world, 1)), "") == 0 && delivery (&world, 153) != NULL);
+  g_assert_true (pilot_trust_untrust (pilot_node_get_trust (world.hosts[0].node), 153, &error));
+  g_assert_null (delivery (&world, 153));
+  world_clear (&world);
+}
+
 /* An approval long after the asking, with the asking node restarted in between. */
 static void
 test_late_approval (void)
@@ -802,6 +833,7 @@ main (int argc, char **argv)
   g_test_add_func ("/daemon/node/datagrams", test_datagrams);
   g_test_add_func ("/daemon/node/names", test_names);
   g_test_add_func ("/daemon/node/name-kept", test_name_kept);
+  g_test_add_func ("/daemon/node/delivery", test_delivery);
   g_test_add_func ("/daemon/node/corrupt-trust", test_corrupt_trust);
   g_test_add_func ("/daemon/node/strangers", test_strangers);
   g_test_add_func ("/daemon/node/forged", test_forged);
