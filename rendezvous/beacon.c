@@ -1,21 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "rendezvous/beacon.h"
 
-#include <errno.h>
-#include <netinet/in.h>
-#include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
-
-#include "libpilot/pilot-error.h"
 #include "protocol/beacon-message.h"
 #include "protocol/bytes.h"
+#include "rendezvous/beacon-socket.h"
 #include "rendezvous/socket.h"
 
-#define BATCH 64
-#define BATCHES_PER_TURN 16 /* then the registry gets a turn */
-#define DATAGRAM_SIZE 65536
-#define SOCKET_BUFFER (16 * 1024 * 1024)
+#define BATCHES_PER_TURN 4 /* some milliseconds; then the registry gets a turn */
 #define DISCOVER_SPACING (30 * G_USEC_PER_SEC)
 #define NOTIFY_SPACING G_USEC_PER_SEC
 #define PUNCH_BURST 10
@@ -43,15 +34,10 @@ typedef struct
   PilotBeaconLink *link;
 } Source;
 
-typedef union {
-  struct cmsghdr header;
-  guint8 space[CMSG_SPACE (sizeof (struct in6_pktinfo))];
-} Control;
-
 struct _PilotBeacon {
   PilotReactorWatch watch; /* first: the watch is the beacon */
   PilotReactor *reactor;
-  gboolean is_ipv6;
+  PilotBeaconSocket *socket;
   PilotBeaconLimits limits;
   PilotBeaconPolicy policy;
   gboolean has_policy;
@@ -59,61 +45,24 @@ struct _PilotBeacon {
   GHashTable *nodes; /* id -> Registration */
   PilotBeaconStatistics statistics;
   gint64 now; /* of this batch */
-
-  guint8 *buffers; /* BATCH datagrams */
-  struct mmsghdr in[BATCH];
-  struct iovec in_vec[BATCH];
-  struct sockaddr_storage in_name[BATCH];
-  Control in_control[BATCH];
-
-  /* What goes out, at most two messages for one that came in; a batch that does not fit into the socket is kept, and nothing
-   * more is read until it is gone. */
-  struct mmsghdr out[2 * BATCH];
-  struct iovec out_vec[2 * BATCH];
-  struct sockaddr_storage out_name[2 * BATCH];
-  Control out_control[2 * BATCH];
-  guint8 out_small[2 * BATCH][PILOT_BEACON_ENDPOINT_MAX_SIZE];
-  guint n_out;
-  guint n_sent;
-  gboolean is_blocked; /* while a link's message is handled: a batch waits for the socket, nothing more can be queued */
+  /* A batch that does not fit into the socket is kept, and nothing more is read until it is gone. While a link's message is handled then,
+   * nothing can be queued. */
+  gboolean is_blocked;
 };
 
 /* Sending */
 
-static void
-set_local_address (PilotBeacon *self,
-                   struct msghdr *message,
-                   Control *control,
-                   const PilotEndpoint *local)
+/* TRUE when everything is gone. What is left waits for the socket, and so does what was received and not yet looked at. */
+static gboolean
+flush (PilotBeacon *self)
 {
-  struct cmsghdr *header = &control->header;
+  const PilotBeaconSocketStatistics *statistics = pilot_beacon_socket_get_statistics (self->socket);
+  guint64 before = statistics->refused;
+  gboolean done = pilot_beacon_socket_flush (self->socket);
 
-  message->msg_control = NULL;
-  message->msg_controllen = 0;
-  if (local == NULL || pilot_endpoint_is_none (local))
-    return;
-  message->msg_control = control;
-  if (self->is_ipv6) {
-    struct in6_pktinfo info = { .ipi6_ifindex = local->scope };
-    struct sockaddr_storage address;
-
-    pilot_endpoint_to_sockaddr (local, TRUE, &address);
-    info.ipi6_addr = ((struct sockaddr_in6 *) &address)->sin6_addr;
-    header->cmsg_level = IPPROTO_IPV6;
-    header->cmsg_type = IPV6_PKTINFO;
-    header->cmsg_len = CMSG_LEN (sizeof info);
-    memcpy (CMSG_DATA (header), &info, sizeof info);
-    message->msg_controllen = CMSG_SPACE (sizeof info);
-  } else {
-    struct in_pktinfo info = { 0 };
-
-    memcpy (&info.ipi_spec_dst, local->address, sizeof info.ipi_spec_dst);
-    header->cmsg_level = IPPROTO_IP;
-    header->cmsg_type = IP_PKTINFO;
-    header->cmsg_len = CMSG_LEN (sizeof info);
-    memcpy (CMSG_DATA (header), &info, sizeof info);
-    message->msg_controllen = CMSG_SPACE (sizeof info);
-  }
+  self->statistics.dropped_send += statistics->refused - before;
+  pilot_reactor_modify (self->reactor, &self->watch, done && !pilot_beacon_socket_has_next (self->socket) ? EPOLLIN : EPOLLOUT);
+  return done;
 }
 
 /* Queues a datagram. `data` must stay until the batch is sent. */
@@ -124,42 +73,10 @@ queue (PilotBeacon *self,
        guint8 *data,
        gsize length)
 {
-  guint i = self->n_out;
-  struct msghdr *message = &self->out[i].msg_hdr;
-
-  if (self->is_blocked) {
+  if (self->is_blocked)
     self->statistics.dropped_send++;
-    return;
-  }
-  g_assert (i < G_N_ELEMENTS (self->out));
-  self->n_out++;
-  self->out_vec[i] = (struct iovec) { data, length };
-  *message = (struct msghdr) { .msg_name = &self->out_name[i], .msg_iov = &self->out_vec[i], .msg_iovlen = 1 };
-  message->msg_namelen = pilot_endpoint_to_sockaddr (to, self->is_ipv6, &self->out_name[i]);
-  set_local_address (self, message, &self->out_control[i], local);
-}
-
-/* TRUE when everything is gone. */
-static gboolean
-flush (PilotBeacon *self)
-{
-  while (self->n_sent < self->n_out) {
-    int n = sendmmsg (self->watch.fd, self->out + self->n_sent, self->n_out - self->n_sent, MSG_DONTWAIT);
-
-    if (n > 0)
-      self->n_sent += (guint) n;
-    else if (errno == EAGAIN) {
-      pilot_reactor_modify (self->reactor, &self->watch, EPOLLOUT);
-      return FALSE;
-    } else if (errno != EINTR) {
-      /* This one destination: unreachable, too big, an ICMP error of an earlier one. The others shall not suffer. */
-      self->statistics.dropped_send++;
-      self->n_sent++;
-    }
-  }
-  self->n_out = self->n_sent = 0;
-  pilot_reactor_modify (self->reactor, &self->watch, EPOLLIN);
-  return TRUE;
+  else
+    pilot_beacon_socket_queue (self->socket, to, local, data, length);
 }
 
 /* To an address, or by a link: that goes at once. */
@@ -170,15 +87,15 @@ queue_message (PilotBeacon *self,
                const PilotEndpoint *local,
                const PilotBeaconMessage *message)
 {
-  guint8 small[PILOT_BEACON_ENDPOINT_MAX_SIZE];
-  guint8 *buffer = link != NULL || self->is_blocked ? small : self->out_small[self->n_out];
-  gsize length = pilot_beacon_message_encode (message, buffer, sizeof small);
+  guint8 data[PILOT_BEACON_ENDPOINT_MAX_SIZE];
+  gsize length = pilot_beacon_message_encode (message, data, sizeof data);
 
+  G_STATIC_ASSERT (sizeof data <= PILOT_BEACON_SOCKET_SMALL);
   if (length == 0)
     return;
-  if (link == NULL)
-    queue (self, to, local, buffer, length);
-  else if (!link->deliver (link, buffer, length))
+  if (link == NULL && !self->is_blocked)
+    pilot_beacon_socket_queue_small (self->socket, to, local, data, length);
+  else if (link == NULL || !link->deliver (link, data, length))
     self->statistics.dropped_send++;
 }
 
@@ -394,56 +311,21 @@ take_message (PilotBeacon *self,
     self->statistics.dropped_malformed++;
 }
 
-/* The address the datagram was sent to, as a source for the answer: newer daemons take nothing from another (notes, 3). */
-static void
-get_local_address (struct msghdr *message,
-                   PilotEndpoint *local)
-{
-  *local = (PilotEndpoint) PILOT_ENDPOINT_INIT;
-  for (struct cmsghdr *header = CMSG_FIRSTHDR (message); header != NULL; header = CMSG_NXTHDR (message, header)) {
-    if (header->cmsg_level == IPPROTO_IPV6 && header->cmsg_type == IPV6_PKTINFO) {
-      struct sockaddr_in6 address = { .sin6_family = AF_INET6 };
-      struct in6_pktinfo info;
-
-      memcpy (&info, CMSG_DATA (header), sizeof info);
-      address.sin6_addr = info.ipi6_addr;
-      if (IN6_IS_ADDR_LINKLOCAL (&info.ipi6_addr))
-        address.sin6_scope_id = info.ipi6_ifindex;
-      pilot_endpoint_from_sockaddr (local, (struct sockaddr *) &address, sizeof address);
-    } else if (header->cmsg_level == IPPROTO_IP && header->cmsg_type == IP_PKTINFO) {
-      struct sockaddr_in address = { .sin_family = AF_INET };
-      struct in_pktinfo info;
-
-      memcpy (&info, CMSG_DATA (header), sizeof info);
-      address.sin_addr = info.ipi_addr;
-      pilot_endpoint_from_sockaddr (local, (struct sockaddr *) &address, sizeof address);
-    }
-  }
-}
-
+/* What is left of a batch. FALSE when it has to wait for the socket. */
 static gboolean
-receive_batch (PilotBeacon *self)
+take_batch (PilotBeacon *self)
 {
-  int n;
+  Source source = { .link = NULL };
+  guint8 *data;
+  gsize length;
 
-  for (guint i = 0; i < BATCH; i++) {
-    self->in_vec[i] = (struct iovec) { self->buffers + (gsize) i * DATAGRAM_SIZE, DATAGRAM_SIZE };
-    self->in[i].msg_hdr = (struct msghdr) { .msg_name = &self->in_name[i], .msg_namelen = sizeof self->in_name[i], .msg_iov = &self->in_vec[i], .msg_iovlen = 1, .msg_control = &self->in_control[i], .msg_controllen = sizeof self->in_control[i] };
-  }
-  n = recvmmsg (self->watch.fd, self->in, BATCH, MSG_DONTWAIT, NULL);
-  if (n <= 0)
-    return FALSE;
-  self->now = g_get_monotonic_time ();
-  for (int i = 0; i < n; i++) {
-    Source source = { .link = NULL };
-
-    if (self->in[i].msg_len == 0 ||
-        !pilot_endpoint_from_sockaddr (&source.from, (struct sockaddr *) &self->in_name[i], self->in[i].msg_hdr.msg_namelen))
-      continue;
-    get_local_address (&self->in[i].msg_hdr, &source.local);
-    take_message (self, &source, self->buffers + (gsize) i * DATAGRAM_SIZE, self->in[i].msg_len);
-  }
-  return flush (self) && n == BATCH;
+  do {
+    while (pilot_beacon_socket_has_room (self->socket) && pilot_beacon_socket_next (self->socket, &source.from, &source.local, &data, &length))
+      take_message (self, &source, data, length);
+    if (!flush (self))
+      return FALSE;
+  } while (pilot_beacon_socket_has_next (self->socket));
+  return TRUE;
 }
 
 static void
@@ -451,11 +333,15 @@ beacon_ready (PilotReactorWatch *watch,
               guint32 events)
 {
   PilotBeacon *self = (PilotBeacon *) watch;
+  gboolean more = TRUE;
 
-  if (self->n_out > 0 && !flush (self))
+  if (!flush (self) || !take_batch (self))
     return;
-  for (guint i = 0; i < BATCHES_PER_TURN && receive_batch (self); i++)
-    ;
+  for (guint i = 0; i < BATCHES_PER_TURN && more && pilot_beacon_socket_receive (self->socket, &more); i++) {
+    self->now = g_get_monotonic_time ();
+    if (!take_batch (self))
+      return;
+  }
 }
 
 /* Links */
@@ -464,11 +350,10 @@ beacon_ready (PilotReactorWatch *watch,
 static void
 flush_or_drop (PilotBeacon *self)
 {
-  if (self->n_out == 0 || flush (self))
+  if (!pilot_beacon_socket_has_queued (self->socket) || flush (self))
     return;
-  self->statistics.dropped_send += self->n_out - self->n_sent;
-  self->n_out = self->n_sent = 0;
-  pilot_reactor_modify (self->reactor, &self->watch, EPOLLIN);
+  self->statistics.dropped_send += pilot_beacon_socket_drop (self->socket);
+  flush (self);
 }
 
 gboolean
@@ -512,7 +397,7 @@ pilot_beacon_take (PilotBeacon *self,
 
   if (length == 0 || registration == NULL || registration->link != link)
     return;
-  self->is_blocked = self->n_out > 0 && !flush (self);
+  self->is_blocked = pilot_beacon_socket_has_queued (self->socket) && !flush (self);
   self->now = registration->seen = g_get_monotonic_time ();
   take_message (self, &source, data, length);
   if (!self->is_blocked)
@@ -521,28 +406,6 @@ pilot_beacon_take (PilotBeacon *self,
 }
 
 /* Life */
-
-static gboolean
-set_options (PilotBeacon *self,
-             int fd,
-             GError **error)
-{
-  static const int on = 1, size = SOCKET_BUFFER;
-  gboolean ok;
-
-  ok = self->is_ipv6 ? setsockopt (fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, &on, sizeof on) == 0
-                     : setsockopt (fd, IPPROTO_IP, IP_PKTINFO, &on, sizeof on) == 0;
-  if (!ok) {
-    g_set_error (error, PILOT_ERROR, PILOT_ERROR_IO, "cannot learn the address of datagrams: %s", g_strerror (errno));
-    return FALSE;
-  }
-  /* As large as the system allows: FORCE is for root, the other is cut to net.core.rmem_max. */
-  if (setsockopt (fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof size) != 0)
-    setsockopt (fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof size);
-  if (setsockopt (fd, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof size) != 0)
-    setsockopt (fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
-  return TRUE;
-}
 
 PilotBeacon *
 pilot_beacon_new (PilotReactor *reactor,
@@ -553,10 +416,9 @@ pilot_beacon_new (PilotReactor *reactor,
                   GError **error)
 {
   g_autoptr (PilotBeacon) self = g_new0 (PilotBeacon, 1);
-  int fd = pilot_socket_bind (address, SOCK_DGRAM, &self->is_ipv6, error);
 
-  self->watch.fd = -1;
-  if (fd < 0)
+  self->socket = pilot_beacon_socket_new (address, !limits->no_offload, error);
+  if (self->socket == NULL)
     return NULL;
   self->watch.ready = beacon_ready;
   self->reactor = reactor;
@@ -566,11 +428,8 @@ pilot_beacon_new (PilotReactor *reactor,
   if (policy != NULL)
     self->policy = *policy;
   self->nodes = g_hash_table_new_full (NULL, NULL, NULL, g_free);
-  self->buffers = g_malloc ((gsize) BATCH * DATAGRAM_SIZE);
-  if (!set_options (self, fd, error) || !pilot_reactor_add (reactor, &self->watch, fd, EPOLLIN, error)) {
-    close (fd);
+  if (!pilot_reactor_add (reactor, &self->watch, pilot_beacon_socket_get_fd (self->socket), EPOLLIN, error))
     return NULL;
-  }
   return g_steal_pointer (&self);
 }
 
@@ -579,12 +438,10 @@ pilot_beacon_free (PilotBeacon *self)
 {
   if (self == NULL)
     return;
-  if (self->watch.added) {
+  if (self->watch.added)
     pilot_reactor_remove (self->reactor, &self->watch);
-    close (self->watch.fd);
-  }
+  pilot_beacon_socket_free (self->socket);
   g_clear_pointer (&self->nodes, g_hash_table_unref);
-  g_free (self->buffers);
   g_free (self);
 }
 
@@ -592,7 +449,7 @@ void
 pilot_beacon_get_address (PilotBeacon *self,
                           PilotEndpoint *address)
 {
-  pilot_socket_get_address (self->watch.fd, address);
+  pilot_socket_get_address (pilot_beacon_socket_get_fd (self->socket), address);
 }
 
 gboolean
@@ -617,7 +474,7 @@ pilot_beacon_notify (PilotBeacon *self,
   gint64 now = g_get_monotonic_time ();
 
   /* With a batch waiting for the socket there is no room, and what is lost here costs only time. */
-  if (registration == NULL || (registration->link == NULL && self->n_out > 0) || (registration->notified != 0 && now - registration->notified < NOTIFY_SPACING))
+  if (registration == NULL || (registration->link == NULL && pilot_beacon_socket_has_queued (self->socket)) || (registration->notified != 0 && now - registration->notified < NOTIFY_SPACING))
     return;
   registration->notified = now;
   queue_message (self, registration->link, &registration->endpoint, &registration->local, &message);

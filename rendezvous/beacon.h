@@ -36,11 +36,12 @@ typedef struct
   gboolean relay_unverified; /* relay whatever sender id a datagram carries, as the reference does */
   guint max_nodes;           /* registrations kept */
   guint node_lifetime;       /* seconds without a discover until one is dropped */
+  gboolean no_offload;       /* neither coalesced nor segmented datagrams: for a device that breaks them */
 } PilotBeaconLimits;
 
-#define PILOT_BEACON_LIMITS_INIT \
-  {                              \
-    200000, FALSE, 500000, 600   \
+#define PILOT_BEACON_LIMITS_INIT      \
+  {                                   \
+    200000, FALSE, 500000, 600, FALSE \
   }
 
 typedef struct

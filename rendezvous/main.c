@@ -39,6 +39,7 @@ typedef struct
   gboolean tls_generate;
   gboolean reference_consent;
   gboolean relay_unverified;
+  gboolean no_offload;
   gboolean beacon_open;
   gboolean version;
   gint relay_limit;
@@ -90,6 +91,7 @@ parse_flags (Flags *flags,
     { "stale-threshold", 0, 0, G_OPTION_ARG_STRING, &flags->stale_threshold, "silence after which a node is taken out (default 30m)", "TIME" },
     { "reference-consent", 0, 0, G_OPTION_ARG_NONE, &flags->reference_consent, "let one side's report of trust be enough", NULL },
     { "relay-limit", 0, 0, G_OPTION_ARG_INT, &flags->relay_limit, "relayed datagrams a second from one node, 0: no limit (default 200000)", "N" },
+    { "no-offload", 0, 0, G_OPTION_ARG_NONE, &flags->no_offload, "send and receive every datagram on its own, for a network device that breaks larger ones", NULL },
     { "relay-unverified", 0, 0, G_OPTION_ARG_NONE, &flags->relay_unverified, "relay whatever sender a datagram names", NULL },
     { "registration-limit", 0, 0, G_OPTION_ARG_INT, &flags->registration_limit, "new nodes from one host at once (default 100)", "N" },
     { "beacon-open", 0, 0, G_OPTION_ARG_NONE, &flags->beacon_open, "serve nodes that this registry does not know", NULL },
@@ -231,6 +233,7 @@ make_options (const Flags *flags,
   options->service.registration_burst = (guint) flags->registration_limit;
   options->beacon_limits.relay_limit = (guint) flags->relay_limit;
   options->beacon_limits.relay_unverified = flags->relay_unverified;
+  options->beacon_limits.no_offload = flags->no_offload;
   options->beacon_open = flags->beacon_open;
   options->reference_consent = flags->reference_consent;
   share_descriptors (options, raise_descriptor_limit ());
