@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <locale.h>
 #include <netinet/in.h>
+#include <netinet/udp.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -244,6 +246,195 @@ test_relay_limit (void)
   fixture_clear (&fixture);
 }
 
+/* One message for the kernel to cut into datagrams of `size` bytes, as our daemons send them; one by one if it cannot. */
+static void
+send_coalesced (int fd,
+                const guint8 *data,
+                gsize length,
+                gsize size)
+{
+  int value = (int) size;
+
+  if (setsockopt (fd, SOL_UDP, UDP_SEGMENT, &value, sizeof value) == 0) {
+    g_assert_cmpint (send (fd, data, length, 0), ==, length);
+    value = 0;
+    g_assert_cmpint (setsockopt (fd, SOL_UDP, UDP_SEGMENT, &value, sizeof value), ==, 0);
+    return;
+  }
+  for (gsize i = 0; i < length; i += size)
+    g_assert_cmpint (send (fd, data + i, MIN (size, length - i), 0), >, 0);
+}
+
+/* What came coalesced is judged datagram by datagram: each goes where its own header says, or nowhere. */
+static void
+test_coalesced (void)
+{
+  static const struct
+  {
+    guint32 sender, destination;
+  } headers[] = { { 1, 2 }, { 2, 1 }, { 1, 3 }, { 3, 2 }, { 1, 2 }, { 1, 99 }, { 1, 1 }, { 1, 2 } };
+  enum { SIZE = 100,
+         N = G_N_ELEMENTS (headers) };
+  Fixture fixture;
+  Person carol;
+  guint8 data[N][SIZE] = { { 0 } };
+  int c;
+
+  harness_init (&fixture.harness, NULL);
+  fixture_init (&fixture);
+  person_init (&carol, 'c');
+  person_register (&carol, &fixture.client, 4003);
+  c = udp_open ("127.0.0.1", &fixture.harness.beacon);
+  discover (fixture.a, 1, 1);
+  discover (fixture.b, 2, 1);
+  discover (c, 3, 8);
+  for (guint i = 0; i < N; i++) {
+    make_relay (data[i], headers[i].sender, headers[i].destination, "PILS");
+    data[i][13] = (guint8) i;
+  }
+  send_coalesced (fixture.a, *data, sizeof data - 7, SIZE);
+  for (guint i = 0; i < N; i++) {
+    gsize length = SIZE - (i == N - 1 ? 7 : 0);
+
+    if (headers[i].sender != 1 || headers[i].destination == 99)
+      continue;
+    data[i][0] = 9;
+    if (headers[i].destination == 3) {
+      udp_expect (c, data[i], length);
+      continue;
+    }
+    memcpy (data[i] + 4, (guint8[]) { 6, 0, 0, 0, 1 }, 5);
+    udp_expect (headers[i].destination == 1 ? fixture.a : fixture.b, data[i] + 4, length - 4);
+  }
+  udp_expect_nothing (&fixture, fixture.a);
+  udp_expect_nothing (&fixture, fixture.b);
+  udp_expect_nothing (&fixture, c);
+  close (c);
+  fixture_clear (&fixture);
+}
+
+/* The limit counts datagrams, not messages of the kernel; and who is above it takes nothing from others. */
+static void
+test_coalesced_limit (void)
+{
+  Fixture fixture;
+  guint8 data[60][50] = { { 0 } }, got[64], deliver[64];
+  guint n = 0;
+  gsize length = make_relay (got, 2, 1, "PILSframe");
+
+  harness_init (&fixture.harness, NULL);
+  fixture.harness.options.beacon_limits.relay_limit = 10;
+  fixture_init (&fixture);
+  discover (fixture.a, 1, 1);
+  discover (fixture.b, 2, 1);
+  for (guint i = 0; i < G_N_ELEMENTS (data); i++)
+    make_relay (data[i], 1, 2, "PILS");
+  for (guint i = 0; i < 20; i++)
+    send_coalesced (fixture.a, *data, sizeof data, sizeof *data);
+  g_assert_cmpint (send (fixture.b, got, length, 0), ==, length);
+  memcpy (deliver, got + 4, length - 4);
+  memcpy (deliver, (guint8[]) { 6, 0, 0, 0, 2 }, 5);
+  udp_expect (fixture.a, deliver, length - 4);
+  while (recv (fixture.b, got, sizeof got, MSG_DONTWAIT) > 0)
+    n++;
+  g_assert_cmpuint (n, >=, 10);
+  g_assert_cmpuint (n, <=, 20); /* two windows at most */
+  fixture_clear (&fixture);
+}
+
+#define PAIRS 100
+#define IN_FLIGHT 2
+#define RELAYED 20000 /* in all */
+
+typedef struct
+{
+  int from, to;
+  guint received;
+} Pair;
+
+static void
+pair_send (Pair *pair,
+           guint index,
+           guint n)
+{
+  guint8 data[64][500] = { { 0 } };
+
+  for (guint i = 0; i < n; i++)
+    make_relay (data[i], 2 * index + 1, 2 * index + 2, "PILS");
+  send_coalesced (pair->from, *data, n * sizeof *data, sizeof *data);
+}
+
+/* Every pair sends as fast as what it sent before arrives. Stops when so much has arrived in all, and settles what is on the way. */
+static void
+pairs_run (Pair *pairs,
+           guint most)
+{
+  struct pollfd waits[PAIRS];
+  guint total = 0, outstanding = 0, first = 0;
+
+  for (guint i = 0; i < PAIRS; i++) {
+    waits[i] = (struct pollfd) { .fd = pairs[i].to, .events = POLLIN };
+    pair_send (&pairs[i], i, IN_FLIGHT);
+    outstanding += IN_FLIGHT;
+  }
+  while (outstanding > 0) {
+    g_assert_cmpint (poll (waits, PAIRS, 10000), >, 0); /* else something is lost */
+    /* Not from the same one each time: who is looked at first has his next datagram sooner there. */
+    first += 37;
+    for (guint k = 0; k < PAIRS; k++) {
+      guint i = (first + k) % PAIRS;
+      guint8 data[1000];
+      guint n = 0;
+
+      if ((waits[i].revents & POLLIN) == 0)
+        continue;
+      while (recv (pairs[i].to, data, sizeof data, MSG_DONTWAIT) == 496) {
+        g_assert_cmpuint (pilot_bytes_get_u32 (data + 1), ==, 2 * i + 1);
+        n++;
+      }
+      pairs[i].received += total < most ? n : 0;
+      outstanding -= n;
+      total += n;
+      if (n > 0 && total < most) {
+        pair_send (&pairs[i], i, n);
+        outstanding += n;
+      }
+    }
+  }
+}
+
+/* A hundred pairs get even shares of one beacon. */
+static void
+test_shares (void)
+{
+  Fixture fixture;
+  Pair pairs[PAIRS] = { { 0 } };
+  gdouble sum = 0, squares = 0;
+
+  harness_init (&fixture.harness, NULL);
+  fixture.harness.options.beacon_open = TRUE;
+  fixture_init (&fixture);
+  for (guint i = 0; i < PAIRS; i++) {
+    pairs[i].from = udp_open ("127.0.0.1", &fixture.harness.beacon);
+    pairs[i].to = udp_open ("127.0.0.1", &fixture.harness.beacon);
+    discover (pairs[i].from, 2 * i + 1, 1);
+    discover (pairs[i].to, 2 * i + 2, 1);
+  }
+  pairs_run (pairs, RELAYED);
+  for (guint i = 0; i < PAIRS; i++) {
+    sum += pairs[i].received;
+    squares += (gdouble) pairs[i].received * pairs[i].received;
+  }
+  g_test_message ("index of fairness %.4f", sum * sum / (PAIRS * squares));
+  g_assert_cmpfloat (sum, >=, RELAYED - PAIRS * IN_FLIGHT);
+  g_assert_cmpfloat (sum * sum / (PAIRS * squares), >=, 0.95);
+  for (guint i = 0; i < PAIRS; i++) {
+    close (pairs[i].from);
+    close (pairs[i].to);
+  }
+  fixture_clear (&fixture);
+}
+
 /* A registration stays with the host that the registry has authenticated. */
 static void
 test_hijack (void)
@@ -415,6 +606,9 @@ main (int argc,
   g_test_add_func ("/rendezvous/beacon/discover", test_discover);
   g_test_add_func ("/rendezvous/beacon/relay", test_relay);
   g_test_add_func ("/rendezvous/beacon/relay-limit", test_relay_limit);
+  g_test_add_func ("/rendezvous/beacon/coalesced", test_coalesced);
+  g_test_add_func ("/rendezvous/beacon/coalesced-limit", test_coalesced_limit);
+  g_test_add_func ("/rendezvous/beacon/shares", test_shares);
   g_test_add_func ("/rendezvous/beacon/hijack", test_hijack);
   g_test_add_func ("/rendezvous/beacon/punch", test_punch);
   g_test_add_func ("/rendezvous/beacon/notify", test_notify);
