@@ -28,13 +28,13 @@ helper_error_code (int wait_status)
   return code >= 0 && code < PILOT_ERROR_N_CODES ? (PilotError) code : PILOT_ERROR_FAILED;
 }
 
-/* The helper does what needs privileges for a daemon that has none. Root starts it here; it outlives this command and the daemon. */
+/* Runs the helper program for the daemon's user; nothing when we are not root, or the daemon is. @value may be NULL. */
 static gboolean
-start_helper (Client *client, const char *subnet, GError **error)
+run_helper (Client *client, const char *option, const char *value, GError **error)
 {
   g_autofree char *helper = find_helper ();
   g_autofree char *uid_text = NULL, *output = NULL;
-  const char *argv[] = { helper, "--uid", NULL, "--subnet", subnet, NULL };
+  const char *argv[] = { helper, "--uid", NULL, option, value, NULL };
   guint32 uid;
   int status;
 
@@ -50,10 +50,28 @@ start_helper (Client *client, const char *subnet, GError **error)
   if (!WIFEXITED (status) || WEXITSTATUS (status) != 0) {
     g_autofree char *clean = output_clean (g_strstrip (output));
 
-    g_set_error (error, PILOT_ERROR, helper_error_code (status), _("the helper could not be started: %s"), clean);
+    g_set_error (error, PILOT_ERROR, helper_error_code (status), _("the helper failed: %s"), clean);
     return FALSE;
   }
   return TRUE;
+}
+
+/* The helper does what needs privileges for a daemon that has none. Root starts it here; it outlives this command and the daemon. */
+static gboolean
+start_helper (Client *client, const char *subnet, GError **error)
+{
+  return run_helper (client, "--subnet", subnet, error);
+}
+
+/* A start that came to nothing leaves no helper behind, or whoever may use the daemon could start the gateway without root ever after. */
+static void
+drop_idle_helper (Client *client)
+{
+  g_autoptr (GVariant) active = client_get_property (client, "Gateway", "Active", NULL);
+  g_autoptr (GError) error = NULL;
+
+  if (active != NULL && !g_variant_get_boolean (active) && !run_helper (client, "--stop", NULL, &error))
+    g_printerr (_("warning: %s\n"), error->message);
 }
 
 /* "alice" or "1000" becomes the option "uid"; NULL is no limit. FALSE after saying what is wrong. */
@@ -240,8 +258,10 @@ command_gateway_start (Invocation *invocation)
   g_variant_dict_insert (&options, "subnet", "s", chosen);
   reply = client_call (client, "Gateway", "Start",
                        g_variant_new ("(@a{sv}^as)", g_variant_dict_end (&options), invocation->argv + 1), &error);
-  if (reply == NULL)
+  if (reply == NULL) {
+    drop_idle_helper (client);
     return output_error (invocation, error);
+  }
 
   mappings = g_variant_get_child_value (reply, 0);
   if (!invocation->json) {

@@ -32,7 +32,7 @@ typedef struct {
   guint32 uid;
   PilotSubnet subnet;
   char *socket;
-  gboolean foreground, system;
+  gboolean foreground, system, stop;
 } Options;
 
 typedef struct {
@@ -82,6 +82,7 @@ parse_options (int argc, char **argv, Options *options, GError **error)
     { "socket", 0, 0, G_OPTION_ARG_FILENAME, &options->socket, "Socket (default: /run/pilot-helper/UID.sock)", "PATH" },
     { "foreground", 0, 0, G_OPTION_ARG_NONE, &options->foreground, "Stay in the foreground, log to stderr", NULL },
     { "system", 0, 0, G_OPTION_ARG_NONE, &options->system, "Serve on the system bus", NULL },
+    { "stop", 0, 0, G_OPTION_ARG_NONE, &options->stop, "End the user's helper, unless addresses are mapped", NULL },
     { NULL },
   };
 
@@ -89,15 +90,16 @@ parse_options (int argc, char **argv, Options *options, GError **error)
   g_option_context_add_main_entries (context, entries, NULL);
   if (!g_option_context_parse (context, &argc, &argv, error))
     return FALSE;
-  if (argc > 1 || uid_text == NULL || subnet_text == NULL) {
-    g_set_error (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT, "usage: pilot-helper --uid UID --subnet CIDR [--socket PATH] [--foreground | --system]");
+  if (argc > 1 || uid_text == NULL || (subnet_text == NULL) != options->stop || (options->stop && (options->foreground || options->system))) {
+    g_set_error (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT,
+                 "usage: pilot-helper --uid UID --subnet CIDR [--socket PATH] [--foreground | --system], or: pilot-helper --uid UID --stop [--socket PATH]");
     return FALSE;
   }
   if (!parse_user (uid_text, &options->uid, error))
     return FALSE;
   if (options->socket == NULL)
     options->socket = pilot_helper_socket_path (options->uid);
-  return pilot_subnet_parse_text (subnet_text, &options->subnet, error);
+  return options->stop || pilot_subnet_parse_text (subnet_text, &options->subnet, error);
 }
 
 /* The folder must be root's (or our own) and writable by nobody else: then no name in it can be swapped under our hands. */
@@ -197,6 +199,27 @@ deal_with_other (const Options *options, gboolean *done, GError **error)
     g_set_error (error, PILOT_ERROR, PILOT_ERROR_CONFLICT,
                  "a helper for uid %u serves subnet %s already with %u mapped addresses: run \"sudo pilotctl gateway stop\" first",
                  uid, served, addresses);
+    return FALSE;
+  }
+  return pilot_helper_quit (options->socket, error);
+}
+
+/* For a start that came to nothing: a helper with nothing to look after shall not stay, one in use shall. No helper is fine. */
+static gboolean
+stop_idle (const Options *options, GError **error)
+{
+  g_autoptr (GError) local = NULL;
+  g_autoptr (GVariant) description = pilot_helper_describe (options->socket, &local);
+  guint32 addresses = 0;
+
+  if (description == NULL) {
+    if (pilot_error_code (local) == PILOT_ERROR_NOT_RUNNING)
+      return TRUE;
+    g_propagate_error (error, g_steal_pointer (&local));
+    return FALSE;
+  }
+  if (!g_variant_lookup (description, "addresses", "u", &addresses) || addresses > 0) {
+    g_set_error (error, PILOT_ERROR, PILOT_ERROR_CONFLICT, "the helper of uid %u looks after %u addresses: run \"sudo pilotctl gateway stop\"", options->uid, addresses);
     return FALSE;
   }
   return pilot_helper_quit (options->socket, error);
@@ -433,6 +456,12 @@ main (int argc, char **argv)
   if (!pilot_capability_has_net_admin ()) {
     g_printerr ("pilot-helper: CAP_NET_ADMIN is missing: run it as root\n");
     return EXIT_ERROR_BASE + PILOT_ERROR_PERMISSION_DENIED;
+  }
+  if (options.stop) {
+    if (!stop_idle (&options, &error))
+      g_printerr ("pilot-helper: %s\n", error->message);
+    g_free (options.socket);
+    return error == NULL ? EXIT_SUCCESS : exit_status (error);
   }
   if (!options.foreground && !options.system) {
     pipe_fd = go_to_background ();

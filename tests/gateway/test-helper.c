@@ -262,6 +262,19 @@ start_helper (Helper *helper, guint uid, const char *cidr, char **errors)
   return WEXITSTATUS (status);
 }
 
+static int
+stop_helper (Helper *helper)
+{
+  g_autofree char *uid_text = g_strdup_printf ("%u", UID);
+  const char *argv[] = { helper_program, "--uid", uid_text, "--stop", "--socket", helper->socket, NULL };
+  g_autoptr (GError) error = NULL;
+  int status;
+
+  g_spawn_sync (NULL, (char **) argv, NULL, G_SPAWN_STDERR_TO_DEV_NULL, NULL, NULL, NULL, NULL, &status, &error);
+  g_assert_no_error (error);
+  return WEXITSTATUS (status);
+}
+
 static void
 helper_set_up (Helper *helper, gconstpointer data)
 {
@@ -300,6 +313,26 @@ connect_helper (Helper *helper)
 
   g_assert_no_error (error);
   return remote;
+}
+
+/* One in use stays; one with nothing to do goes, and one that is not there is no error. */
+static void
+test_helper_stop (Helper *helper, gconstpointer data)
+{
+  g_autoptr (PilotPrivileged) remote = connect_helper (helper);
+  g_autoptr (PilotPrivilegedPlan) plan = redirect_plan ("10.77.0.1", FALSE, 80);
+  g_autoptr (GError) error = NULL;
+
+  g_assert_true (pilot_privileged_apply (remote, plan, &error));
+  g_assert_no_error (error);
+  g_assert_cmpint (stop_helper (helper), ==, 64 + PILOT_ERROR_CONFLICT);
+  g_assert_cmpint (try_connect ("10.77.0.1", 81), ==, ECONNREFUSED);
+  g_assert_true (PILOT_PRIVILEGED_GET_IFACE (remote)->cleanup (remote, FALSE, &error));
+  g_assert_no_error (error);
+  g_assert_cmpint (stop_helper (helper), ==, 0);
+  for (guint tries = 0; g_file_test (helper->socket, G_FILE_TEST_EXISTS) && tries < 500; tries++)
+    g_usleep (10000);
+  g_assert_cmpint (stop_helper (helper), ==, 0);
 }
 
 static void
@@ -508,6 +541,7 @@ main (int argc, char **argv)
   g_test_add_func ("/helper/held-port", test_held_port);
   g_test_add_func ("/helper/program/bad-folder", test_helper_refuses_bad_folder);
 #define ADD(path, func) g_test_add (path, Helper, NULL, helper_set_up, func, helper_tear_down)
+  ADD ("/helper/program/stop", test_helper_stop);
   ADD ("/helper/program/redirects", test_helper_redirects);
   ADD ("/helper/program/starts-again", test_helper_starts_again);
   ADD ("/helper/program/attacks", test_helper_attacks);
