@@ -53,12 +53,32 @@ const Command commands[] = {
   { NULL }
 };
 
+/* Is it one of the commands of a group, such as "gateway"? */
+static gboolean
+in_group (const Command *command, const char *group)
+{
+  gsize length = strlen (group);
+
+  return strncmp (command->name, group, length) == 0 && command->name[length] == ' ';
+}
+
+static gboolean
+is_group (const char *word)
+{
+  for (const Command *command = commands; command->name != NULL; command++)
+    if (in_group (command, word))
+      return TRUE;
+  return FALSE;
+}
+
+/* @group NULL: every command. */
 static void
-print_usage (void)
+print_usage (const char *group)
 {
   g_printerr (_("Usage: pilotctl [--json] [--bus PATH] COMMAND [ARGUMENT…]\n\nCommands:\n"));
   for (const Command *command = commands; command->name != NULL; command++)
-    g_printerr ("  %-16s %s\n", command->name, _(command->summary));
+    if (group == NULL || in_group (command, group))
+      g_printerr ("  %-16s %s\n", command->name, _(command->summary));
   g_printerr (_("\n\"extras\" may stand before any command. pilotctl COMMAND --help says more; so does pilotctl(1).\n"));
 }
 
@@ -158,6 +178,25 @@ take_global_options (Invocation *invocation, char **argv, int argc)
   return i;
 }
 
+/* No command has this name; @words ends with NULL. */
+static int
+refuse_command (Invocation *invocation, char **words)
+{
+  const char *group = is_group (words[0]) ? words[0] : NULL;
+  gboolean names_one = group == NULL || (words[1] != NULL && words[1][0] != '-');
+  g_autofree char *name = group != NULL && names_one ? g_strconcat (group, " ", words[1], NULL) : g_strdup (words[0]);
+
+  if (g_strv_contains ((const char *const *) words, "--json"))
+    invocation->json = TRUE;
+  if (invocation->json)
+    return output_fail (invocation, PILOT_ERROR_INVALID_ARGUMENT, _("pilotctl --help lists the commands"),
+                        names_one ? _("unknown command: %s") : _("\"%s\" needs a command behind it"), name);
+  if (names_one)
+    g_printerr (_("unknown command: %s\n"), name);
+  print_usage (group);
+  return EXIT_USAGE;
+}
+
 static int
 run (Invocation *invocation, int argc, char **argv)
 {
@@ -170,20 +209,12 @@ run (Invocation *invocation, int argc, char **argv)
   if (first < argc && g_str_equal (argv[first], "extras"))
     first++;
   if (first >= argc || g_str_equal (argv[first], "-h") || g_str_equal (argv[first], "--help")) {
-    print_usage ();
+    print_usage (NULL);
     return EXIT_USAGE;
   }
   invocation->command = find_command (argv + first, argc - first, &used);
-  if (invocation->command == NULL) {
-    for (int i = first; i < argc; i++)
-      if (g_str_equal (argv[i], "--json"))
-        invocation->json = TRUE;
-    if (invocation->json)
-      return output_fail (invocation, PILOT_ERROR_INVALID_ARGUMENT, _("pilotctl --help lists the commands"), _("unknown command: %s"), argv[first]);
-    g_printerr (_("unknown command: %s\n"), argv[first]);
-    print_usage ();
-    return EXIT_USAGE;
-  }
+  if (invocation->command == NULL)
+    return refuse_command (invocation, argv + first);
   invocation->argv = argv + first + used - 1;
   invocation->argc = argc - first - used + 1;
   return invocation->command->run (invocation);
