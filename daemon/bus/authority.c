@@ -75,6 +75,42 @@ pilot_authority_lookup (const char *interface, const char *method)
   return PILOT_AUTHORITY_DENIED;
 }
 
+/* Objects carry values, and reads are answered without asking anybody. Each is for whoever may call the method that lists the same. */
+static const struct {
+  const char *object, *interface, *method;
+} lists[] = {
+  { "Mapping", "Gateway", "ListMappings" },
+  { "Peer", "Node", "ListTrusted" }, /* key, mutual, access: more than ListPeers tells */
+  { "TrustRequest", "Node", "ListPending" },
+};
+
+PilotAuthority
+pilot_authority_lookup_object (const char *interface)
+{
+  for (guint i = 0; i < G_N_ELEMENTS (lists); i++)
+    if (g_str_has_prefix (interface, PREFIX) && g_str_equal (lists[i].object, interface + strlen (PREFIX))) {
+      g_autofree char *list = g_strconcat (PREFIX, lists[i].interface, NULL);
+
+      return pilot_authority_lookup (list, lists[i].method);
+    }
+  return PILOT_AUTHORITY_DENIED;
+}
+
+static gboolean
+is_owner (uid_t uid)
+{
+  return uid == 0 || uid == geteuid ();
+}
+
+gboolean
+pilot_authority_is_owner (GDBusConnection *connection)
+{
+  GCredentials *credentials = g_dbus_connection_get_peer_credentials (connection);
+
+  return !(g_dbus_connection_get_flags (connection) & G_DBUS_CONNECTION_FLAGS_MESSAGE_BUS_CONNECTION) && credentials != NULL &&
+         is_owner (g_credentials_get_unix_user (credentials, NULL));
+}
+
 static gboolean
 get_caller (GDBusMethodInvocation *invocation, uid_t *uid, GError **error)
 {
@@ -114,7 +150,7 @@ on_authorize_method (GDBusInterfaceSkeleton *skeleton, GDBusMethodInvocation *in
 
   if (authority == PILOT_AUTHORITY_ANYONE)
     return TRUE;
-  if (authority == PILOT_AUTHORITY_OWNER && get_caller (invocation, &uid, &error) && (uid == 0 || uid == geteuid ()))
+  if (authority == PILOT_AUTHORITY_OWNER && get_caller (invocation, &uid, &error) && is_owner (uid))
     return TRUE;
 
   if (error == NULL) {

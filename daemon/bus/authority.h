@@ -13,6 +13,10 @@ typedef enum {
 
 /* What a method demands. DENIED for anything the table does not name. */
 PilotAuthority pilot_authority_lookup (const char *interface, const char *method);
+/* Who may see the objects with this interface: their properties and signals too. DENIED for what is no object. */
+PilotAuthority pilot_authority_lookup_object (const char *interface);
+/* Whether the daemon's own user or root is at the other end of a private connection. FALSE for a message bus, where many are. */
+gboolean pilot_authority_is_owner (GDBusConnection *connection);
 /* Puts the table before every method of an interface. */
 void pilot_authority_guard (GDBusInterfaceSkeleton *skeleton);
 

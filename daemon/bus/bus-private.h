@@ -21,6 +21,7 @@ struct _PilotBus {
 
   /* bus-server.c */
   GDBusServer *server;
+  gboolean system; /* our name is on the bus of the machine, not on one user's */
   char *socket_path;
   guint name_id;
 
@@ -42,7 +43,9 @@ void pilot_bus_server_stop (PilotBus *bus);
 /* Everything there is and will be appears on this connection, until it is taken from it. */
 void pilot_bus_export (PilotBus *bus, GDBusConnection *connection);
 void pilot_bus_unexport (PilotBus *bus, GDBusConnection *connection);
-/* Takes the object; it appears on every connection, those to come included. Replaces one at the same path. */
+/* Whether nobody but the daemon's own user and root hears what is said on a connection. */
+gboolean pilot_bus_is_for_owner (PilotBus *bus, GDBusConnection *connection);
+/* Takes the object; it appears on every connection where it may be seen (authority.h), those to come included. Replaces one at the same path. */
 void pilot_bus_add_object (PilotBus *bus, PilotDBusObjectSkeleton *object);
 void pilot_bus_remove_object (PilotBus *bus, const char *path);
 PilotDBusObject *pilot_bus_lookup_object (PilotBus *bus, const char *path); /* borrowed */

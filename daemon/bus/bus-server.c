@@ -107,14 +107,14 @@ gboolean
 pilot_bus_server_start (PilotBus *bus, GError **error)
 {
   PilotConfig *config = pilot_node_get_config (bus->node);
-  gboolean system = pilot_config_get_boolean (config, "system");
 
+  bus->system = pilot_config_get_boolean (config, "system");
   bus->socket_path = g_strdup (pilot_config_get_bus_path (config));
   if (!listen_private (bus, error))
     return FALSE;
   /* GIO would start a session bus of its own for us (dbus-launch) where there is none: not wanted of a daemon. */
-  if (system || g_getenv ("DBUS_SESSION_BUS_ADDRESS") != NULL)
-    bus->name_id = g_bus_own_name (system ? G_BUS_TYPE_SYSTEM : G_BUS_TYPE_SESSION, BUS_NAME,
+  if (bus->system || g_getenv ("DBUS_SESSION_BUS_ADDRESS") != NULL)
+    bus->name_id = g_bus_own_name (bus->system ? G_BUS_TYPE_SYSTEM : G_BUS_TYPE_SESSION, BUS_NAME,
                                    G_BUS_NAME_OWNER_FLAGS_DO_NOT_QUEUE, on_bus_acquired, NULL, on_name_lost, bus, NULL);
   return TRUE;
 }

@@ -59,14 +59,8 @@ read_options (GVariant *options, const Option *known, guint n_known, GError **er
 static gboolean
 may_hear (GDBusConnection *connection)
 {
-  GCredentials *credentials = g_dbus_connection_get_peer_credentials (connection);
-  uid_t uid;
-
   /* On a message bus its policy decides who hears what. */
-  if (g_dbus_connection_get_flags (connection) & G_DBUS_CONNECTION_FLAGS_MESSAGE_BUS_CONNECTION)
-    return TRUE;
-  uid = credentials != NULL ? g_credentials_get_unix_user (credentials, NULL) : (uid_t) -1;
-  return uid == 0 || uid == geteuid ();
+  return (g_dbus_connection_get_flags (connection) & G_DBUS_CONNECTION_FLAGS_MESSAGE_BUS_CONNECTION) || pilot_authority_is_owner (connection);
 }
 
 static void

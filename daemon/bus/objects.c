@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "daemon/bus/authority.h"
 #include "daemon/bus/bus-private.h"
 
 /*
- * The objects, the same on every connection, and org.freedesktop.DBus.ObjectManager over them. Not a GDBusObjectManagerServer per connection:
+ * The objects, the same on every connection whose other end may see them, and org.freedesktop.DBus.ObjectManager over them. Not a GDBusObjectManagerServer per connection:
  * an object that stands in several of those is withdrawn from all connections as soon as one of them ends.
  */
 
@@ -33,6 +34,31 @@ unexport_interface (GDBusConnection *connection, GDBusInterfaceSkeleton *interfa
 {
   if (g_dbus_interface_skeleton_has_connection (interface, connection))
     g_dbus_interface_skeleton_unexport_from_connection (interface, connection);
+}
+
+/* A signal on a message bus is for everybody who listens: only a policy of the bus could keep it from some, and none knows our objects from each
+ * other. The bus of one user has nobody else on it. */
+gboolean
+pilot_bus_is_for_owner (PilotBus *bus, GDBusConnection *connection)
+{
+  if (g_dbus_connection_get_flags (connection) & G_DBUS_CONNECTION_FLAGS_MESSAGE_BUS_CONNECTION)
+    return !bus->system;
+  return pilot_authority_is_owner (connection);
+}
+
+static gboolean
+is_visible (PilotBus *bus, GDBusConnection *connection, GDBusObject *object)
+{
+  g_autolist (GDBusInterface) interfaces = g_dbus_object_get_interfaces (object);
+  gboolean owner = pilot_bus_is_for_owner (bus, connection);
+
+  for (GList *l = interfaces; l != NULL; l = l->next) {
+    PilotAuthority authority = pilot_authority_lookup_object (g_dbus_interface_skeleton_get_info (l->data)->name);
+
+    if (authority == PILOT_AUTHORITY_DENIED || (authority == PILOT_AUTHORITY_OWNER && !owner))
+      return FALSE;
+  }
+  return TRUE;
 }
 
 static void
@@ -84,7 +110,7 @@ name_interfaces (GDBusObject *object)
 }
 
 static void
-emit_signal (PilotBus *bus, const char *signal, GVariant *arguments)
+emit_signal (PilotBus *bus, GDBusObject *object, const char *signal, GVariant *arguments)
 {
   g_autoptr (GVariant) owned = g_variant_ref_sink (arguments);
   GHashTableIter iter;
@@ -92,7 +118,8 @@ emit_signal (PilotBus *bus, const char *signal, GVariant *arguments)
 
   g_hash_table_iter_init (&iter, bus->connections);
   while (g_hash_table_iter_next (&iter, &connection, NULL))
-    g_dbus_connection_emit_signal (connection, NULL, PILOT_BUS_ROOT, OBJECT_MANAGER, signal, owned, NULL);
+    if (is_visible (bus, connection, object))
+      g_dbus_connection_emit_signal (connection, NULL, PILOT_BUS_ROOT, OBJECT_MANAGER, signal, owned, NULL);
 }
 
 static void
@@ -107,7 +134,8 @@ on_get_managed_objects (GDBusConnection *connection, const char *sender, const c
   g_variant_builder_init (&builder, G_VARIANT_TYPE ("a{oa{sa{sv}}}"));
   g_hash_table_iter_init (&iter, bus->objects);
   while (g_hash_table_iter_next (&iter, NULL, &object))
-    g_variant_builder_add (&builder, "{o@a{sa{sv}}}", g_dbus_object_get_object_path (object), describe_interfaces (object));
+    if (is_visible (bus, connection, object))
+      g_variant_builder_add (&builder, "{o@a{sa{sv}}}", g_dbus_object_get_object_path (object), describe_interfaces (object));
   g_dbus_method_invocation_return_value (invocation, g_variant_new ("(a{oa{sa{sv}}})", &builder));
 }
 
@@ -134,7 +162,8 @@ pilot_bus_export (PilotBus *bus, GDBusConnection *connection)
 
   g_hash_table_iter_init (&iter, bus->objects);
   while (g_hash_table_iter_next (&iter, NULL, &object))
-    export_object (connection, object);
+    if (is_visible (bus, connection, object))
+      export_object (connection, object);
   for (guint i = 0; i < bus->faces->len; i++)
     export_interface (connection, bus->faces->pdata[i], PILOT_BUS_ROOT);
   g_hash_table_insert (bus->connections, g_object_ref (connection), GUINT_TO_POINTER (export_manager (bus, connection)));
@@ -170,8 +199,9 @@ pilot_bus_add_object (PilotBus *bus, PilotDBusObjectSkeleton *skeleton)
   g_hash_table_insert (bus->objects, g_strdup (path), skeleton);
   g_hash_table_iter_init (&iter, bus->connections);
   while (g_hash_table_iter_next (&iter, &connection, NULL))
-    export_object (connection, object);
-  emit_signal (bus, "InterfacesAdded", g_variant_new ("(o@a{sa{sv}})", path, describe_interfaces (object)));
+    if (is_visible (bus, connection, object))
+      export_object (connection, object);
+  emit_signal (bus, object, "InterfacesAdded", g_variant_new ("(o@a{sa{sv}})", path, describe_interfaces (object)));
 }
 
 void
@@ -186,7 +216,7 @@ pilot_bus_remove_object (PilotBus *bus, const char *path)
   g_hash_table_iter_init (&iter, bus->connections);
   while (g_hash_table_iter_next (&iter, &connection, NULL))
     unexport_object (connection, object);
-  emit_signal (bus, "InterfacesRemoved", g_variant_new ("(o@as)", path, name_interfaces (object)));
+  emit_signal (bus, object, "InterfacesRemoved", g_variant_new ("(o@as)", path, name_interfaces (object)));
   g_hash_table_remove (bus->objects, path);
 }
 

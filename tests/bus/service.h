@@ -27,6 +27,7 @@ typedef struct {
   PilotBus *bus;
   GTestDBus *test_bus;
   char *bus_address; /* of the message bus; NULL = there is none */
+  gboolean system;   /* it is that of the machine */
   char *socket;
 
   GDBusConnection *connection;
@@ -88,8 +89,9 @@ GDBusNodeInfo *service_load_interface (void);
 guint service_heard (Service *service, const char *pattern);
 void service_forget_signals (Service *service);
 
-/* The peer asks host 0 for trust; comes back when the request lies here. */
+/* The peer asks host 0 for trust; comes back when the request lies here. The other: whether one of a host does. */
 void service_be_asked (Service *service, const char *justification);
+gboolean service_is_asked (Service *service, guint host);
 /* Both trust each other; host 1 is what host 0 approved. */
 void service_befriend (Service *service);
 

@@ -57,6 +57,29 @@ test_unknown_denied (void)
   g_assert_cmpint (pilot_authority_lookup ("", ""), ==, PILOT_AUTHORITY_DENIED);
 }
 
+/* What is an object of its own is for whoever may list the same; the faces of the root object are none. */
+static void
+test_objects (void)
+{
+  static const struct {
+    const char *interface;
+    PilotAuthority authority;
+  } stated[] = {
+    { "Mapping", PILOT_AUTHORITY_ANYONE },
+    { "Peer", PILOT_AUTHORITY_OWNER },
+    { "TrustRequest", PILOT_AUTHORITY_OWNER },
+    { "Node", PILOT_AUTHORITY_DENIED },
+    { "NoSuch", PILOT_AUTHORITY_DENIED },
+  };
+
+  for (guint i = 0; i < G_N_ELEMENTS (stated); i++) {
+    g_autofree char *interface = g_strconcat ("network.pilotprotocol.Pilot1.", stated[i].interface, NULL);
+
+    g_assert_cmpint (pilot_authority_lookup_object (interface), ==, stated[i].authority);
+  }
+  g_assert_cmpint (pilot_authority_lookup_object ("Peer"), ==, PILOT_AUTHORITY_DENIED);
+}
+
 int
 main (int argc, char **argv)
 {
@@ -64,5 +87,6 @@ main (int argc, char **argv)
   g_test_add_func ("/bus/authority/every-method", test_every_method);
   g_test_add_func ("/bus/authority/anyone-only-reads", test_anyone_only_reads);
   g_test_add_func ("/bus/authority/unknown-denied", test_unknown_denied);
+  g_test_add_func ("/bus/authority/objects", test_objects);
   return g_test_run ();
 }
