@@ -11,5 +11,6 @@
 #include "pilot-json.h"
 #include "pilot-macros.h"
 #include "pilot-plugin.h"
+#include "pilot-proxy.h"
 #include "pilot-transport.h"
 #include "pilot-trust-store.h"

@@ -4,11 +4,11 @@
 
 #include <string.h>
 
-/* What is shown of a value: nothing of a token, nor of a proxy's URL with a password in it. */
+/* What is shown of a value: nothing of a token, nor of a proxy's URL with a password in it, which a command may hold too. */
 static const char *
 shown (const char *key, const char *value)
 {
-  gboolean secret = g_str_has_suffix (key, "token") || g_str_has_suffix (key, "secret") || (g_str_equal (key, "proxy") && strchr (value, '@') != NULL);
+  gboolean secret = g_str_has_suffix (key, "token") || g_str_has_suffix (key, "secret") || (g_str_has_prefix (key, "proxy") && strchr (value, '@') != NULL);
 
   return secret ? "********" : value;
 }

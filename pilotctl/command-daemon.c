@@ -266,6 +266,8 @@ daemon_arguments (Invocation *invocation, const char *program, gboolean *foregro
       *wait_seconds = duration_parse (value);
     else if ((value = option_value (invocation, &i, "--proxy")) != NULL)
       g_setenv ("PILOT_PROXY", value, TRUE); /* arguments can be read by everybody, and there may be a password in it */
+    else if ((value = option_value (invocation, &i, "--proxy-cmd")) != NULL)
+      g_setenv ("PILOT_PROXY_CMD", value, TRUE);
     else if (g_str_equal (argument, "--json"))
       invocation->json = TRUE;
     else if (g_str_equal (argument, "--foreground"))

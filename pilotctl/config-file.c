@@ -31,6 +31,7 @@ static const char *const keys[] = {
   "no_echo",
   "no_eventstream",
   "proxy",
+  "proxy_cmd",
   "public",
   "registry",
   "registry_fingerprint",

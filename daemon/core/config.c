@@ -70,6 +70,7 @@ static const Variable variables[] = {
   { "socket", "PILOT_SOCKET", NULL },
   { "transport", "PILOT_TRANSPORT", transports },
   { "proxy", "PILOT_PROXY", NULL },
+  { "proxy_cmd", "PILOT_PROXY_CMD", NULL },
 };
 
 /* Behind the file: what an image or an administrator presets. */
@@ -352,16 +353,19 @@ add_compat_settings (GVariantDict *dict, PilotConfig *config)
   const char *url = pilot_config_get (config, "compat_beacon"), *fingerprint = pilot_config_get (config, "registry_fingerprint");
   g_autoptr (GUri) parsed = url != NULL ? g_uri_parse (url, G_URI_FLAGS_NONE, NULL) : NULL;
   g_autofree char *proxy = NULL;
+  const char *command;
 
   if (parsed == NULL)
     return;
-  proxy = pilot_proxy_find (config, g_uri_get_host (parsed), TRUE);
+  pilot_proxy_find (config, g_uri_get_host (parsed), TRUE, &proxy, &command);
   g_variant_dict_insert (dict, "url", "s", url);
   g_variant_dict_insert (dict, "trust", "s", pilot_config_get_compat_trust (config));
   if (fingerprint != NULL)
     g_variant_dict_insert (dict, "fingerprint", "s", fingerprint);
   if (proxy != NULL)
     g_variant_dict_insert (dict, "proxy", "s", proxy);
+  if (command != NULL)
+    g_variant_dict_insert (dict, "proxy-command", "s", command);
 }
 
 /* "PLUGIN.SETTING" as a key of its own, wherever keys come from: a flag, the file. */

@@ -5,14 +5,12 @@
 
 #include "libpilot/pilot-error.h"
 
-#define URL_FLAGS (G_URI_FLAGS_HAS_PASSWORD | G_URI_FLAGS_ENCODED)
-
 static gboolean
 is_proxy_url (const char *text)
 {
-  g_autoptr (GUri) url = g_uri_parse (text, URL_FLAGS, NULL);
+  g_autofree char *url = pilot_proxy_normalize (text);
 
-  return url != NULL && g_str_equal (g_uri_get_scheme (url), "http") && g_uri_get_host (url) != NULL && *g_uri_get_host (url) != '\0';
+  return url != NULL;
 }
 
 gboolean
@@ -23,7 +21,7 @@ pilot_proxy_check (PilotConfig *config, GError **error)
   if (g_str_equal (value, "auto") || g_str_equal (value, "off") || is_proxy_url (value))
     return TRUE;
   /* Not quoted: it may be a URL with a slip and a password in it. */
-  g_set_error_literal (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT, "the proxy is not auto, off or http://[USER:PASSWORD@]HOST:PORT");
+  g_set_error_literal (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT, "the proxy is not auto, off or http://[USER:PASSWORD@]HOST:PORT (also https:// and socks5://)");
   return FALSE;
 }
 
@@ -51,6 +49,7 @@ is_exempted_by (const char *host, const char *entry)
     mask = g_inet_address_mask_new_from_string (entry, NULL);
     return mask != NULL && g_inet_address_mask_matches (mask, address);
   }
+  entry += *entry == '*' && entry[1] == '.';
   entry += *entry == '.';
   length = strlen (host);
   domain = strlen (entry);
@@ -82,32 +81,50 @@ is_exempted (const char *host)
 }
 
 static char *
-find_in_environment (const char *host)
+find_in_environment (void)
 {
   const char *value = get_environment ("HTTPS_PROXY", "https_proxy");
   g_autofree char *url = NULL;
 
   if (value == NULL)
     value = get_environment ("ALL_PROXY", "all_proxy");
-  if (value == NULL || is_exempted (host))
+  if (value == NULL)
     return NULL;
   url = strstr (value, "://") != NULL ? g_strdup (value) : g_strconcat ("http://", value, NULL);
   if (is_proxy_url (url))
     return g_steal_pointer (&url);
-  g_warning_once ("the proxy named by the environment is not of the form http://[USER:PASSWORD@]HOST:PORT and is not used");
+  g_warning_once ("the proxy named by the environment is not of the form http://[USER:PASSWORD@]HOST:PORT (also https:// and socks5://) and is not used");
   return NULL;
 }
 
-char *
-pilot_proxy_find (PilotConfig *config, const char *host, gboolean compat)
+gboolean
+pilot_proxy_find (PilotConfig *config, const char *host, gboolean compat, char **url, const char **command)
 {
   const char *value = pilot_config_get (config, "proxy");
 
+  *url = NULL;
+  *command = NULL;
   if (g_str_equal (value, "off") || is_loopback (host))
-    return NULL;
+    return FALSE;
   if (!g_str_equal (value, "auto"))
-    return g_strdup (value);
-  return compat ? find_in_environment (host) : NULL;
+    *url = g_strdup (value);
+  else if (!compat || is_exempted (host))
+    return FALSE;
+  else
+    *url = find_in_environment ();
+  *command = pilot_config_get (config, "proxy_cmd");
+  if (*command != NULL && **command == '\0')
+    *command = NULL;
+  return *url != NULL || *command != NULL;
+}
+
+PilotProxyResolver *
+pilot_proxy_make_resolver (PilotConfig *config, const char *host, gboolean compat)
+{
+  g_autofree char *url = NULL;
+  const char *command;
+
+  return pilot_proxy_find (config, host, compat, &url, &command) ? pilot_proxy_resolver_new (url, command) : NULL;
 }
 
 char *

@@ -189,15 +189,16 @@ probe (GTask *task)
 {
   Choice *choice = choice_of (task);
   const char *host = g_uri_get_host (choice->url);
-  g_autofree char *proxy = pilot_proxy_find (choice->config, host, TRUE);
-  g_autoptr (GProxyResolver) resolver = g_simple_proxy_resolver_new (proxy, NULL);
+  g_autoptr (PilotProxyResolver) proxy = pilot_proxy_make_resolver (choice->config, host, TRUE);
   g_autoptr (GSocketClient) client = g_socket_client_new ();
   g_autofree char *address = pilot_config_get_compat_address (choice->config);
 
   end_step (choice);
   choice->proxied = proxy != NULL;
   choice->timer = g_timeout_add_seconds (PROBE_TIMEOUT, on_probe_timeout, task);
-  g_socket_client_set_proxy_resolver (client, resolver);
+  g_socket_client_set_enable_proxy (client, proxy != NULL);
+  if (proxy != NULL)
+    g_socket_client_set_proxy_resolver (client, G_PROXY_RESOLVER (proxy));
   g_socket_client_set_tls (client, TRUE);
   g_signal_connect (client, "event", G_CALLBACK (on_client_event), NULL);
   g_socket_client_connect_to_host_async (client, address, 443, choice->step, on_dialled, g_object_ref (task));

@@ -22,12 +22,28 @@ host_of (const char *address)
   return g_strdup (connectable != NULL ? g_network_address_get_hostname (G_NETWORK_ADDRESS (connectable)) : address);
 }
 
-static char *
-find_proxy (PilotConfig *config, const char *address)
+static gboolean
+find_proxy (PilotConfig *config, const char *address, char **url, const char **command)
 {
   g_autofree char *host = host_of (address);
 
-  return pilot_proxy_find (config, host, pilot_config_is_compat (config));
+  return pilot_proxy_find (config, host, pilot_config_is_compat (config), url, command);
+}
+
+static void
+set_proxy (PilotRegistryClient *client, PilotConfig *config, const char *address)
+{
+  g_autoptr (PilotProxyResolver) resolver = NULL;
+  g_autofree char *url = NULL;
+  g_autofree char *shown = NULL;
+  const char *command;
+
+  if (!find_proxy (config, address, &url, &command))
+    return;
+  shown = url != NULL ? pilot_proxy_redact (url) : NULL;
+  g_message ("the registry is reached through the proxy %s", command == NULL ? shown : "that a command names");
+  resolver = pilot_proxy_resolver_new (url, command);
+  pilot_registry_client_set_proxy (client, resolver);
 }
 
 /* (transfer full) (nullable): where the registry is when only TLS on the compat beacon's port leads out: in compat mode, and when a proxy, which
@@ -36,14 +52,12 @@ static char *
 find_compat_address (PilotConfig *config, const char *configured)
 {
   g_autofree char *proxy = NULL;
+  const char *command;
 
   if (pilot_config_is_set (config, "registry_tls"))
     return NULL;
-  if (!pilot_config_is_compat (config)) {
-    proxy = is_given (configured) ? find_proxy (config, configured) : NULL;
-    if (proxy == NULL)
-      return NULL;
-  }
+  if (!pilot_config_is_compat (config) && !(is_given (configured) && find_proxy (config, configured, &proxy, &command)))
+    return NULL;
   return pilot_config_get_compat_address (config);
 }
 
@@ -52,7 +66,6 @@ pilot_node_make_registry_client (PilotConfig *config, char **address, GError **e
 {
   const char *configured = pilot_config_get (config, "registry"), *trust = NULL;
   g_autofree char *place = find_compat_address (config, configured);
-  g_autofree char *proxy = NULL;
   PilotRegistryTls tls = PILOT_REGISTRY_TLS_NONE;
   PilotRegistryClient *client;
 
@@ -73,13 +86,7 @@ pilot_node_make_registry_client (PilotConfig *config, char **address, GError **e
   client = pilot_registry_client_new (place, tls, pilot_config_get (config, "registry_fingerprint"), error);
   if (client == NULL)
     return NULL;
-  proxy = find_proxy (config, place);
-  if (proxy != NULL) {
-    g_autofree char *shown = pilot_proxy_redact (proxy);
-
-    g_message ("the registry is reached through the proxy %s", shown);
-    pilot_registry_client_set_proxy (client, proxy);
-  }
+  set_proxy (client, config, place);
   *address = g_steal_pointer (&place);
   return client;
 }

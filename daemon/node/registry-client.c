@@ -7,8 +7,9 @@
 #include "protocol/crypto.h"
 #include "protocol/registry-message.h"
 
-#define CONNECT_TIMEOUT 5 /* seconds */
-#define BACKOFF_MIN 100   /* milliseconds */
+#define CONNECT_TIMEOUT 5  /* seconds without anything */
+#define ATTEMPT_TIMEOUT 30 /* seconds, for all of an attempt: the proxy, its command, TLS */
+#define BACKOFF_MIN 100    /* milliseconds */
 #define BACKOFF_MAX 30000
 /* A call that comes while we wait may try again, but not more often than this: a dial must not wait 30 s for a registry that is back. */
 #define IMPATIENCE (G_USEC_PER_SEC)
@@ -28,8 +29,9 @@ struct _PilotRegistryClient {
   char *address;
   PilotRegistryTls tls;
   char *fingerprint;
-  char *refused;         /* of the last certificate that was not the pinned one */
-  GProxyResolver *proxy; /* (nullable) */
+  char *refused;             /* of the last certificate that was not the pinned one */
+  PilotProxyResolver *proxy; /* (nullable) */
+  gboolean proxy_refused;    /* the last attempt, and this one is the second with other credentials */
 
   GQueue queue;  /* Call, those not sent yet */
   Call *current; /* the one on the connection */
@@ -43,7 +45,7 @@ struct _PilotRegistryClient {
 
   guint backoff; /* milliseconds; 0 = the last attempt succeeded */
   gint64 last_attempt;
-  guint retry_source, deadline_source, idle_source;
+  guint retry_source, deadline_source, idle_source, attempt_source;
   char *reason;
   gboolean closed;
 };
@@ -106,7 +108,8 @@ drop_connection (PilotRegistryClient *client)
   if (client->io != NULL)
     g_cancellable_cancel (client->io);
   g_clear_object (&client->io);
-  client->connecting = FALSE;
+  client->connecting = client->proxy_refused = FALSE;
+  g_clear_handle_id (&client->attempt_source, g_source_remove);
   g_clear_pointer (&client->reader, pilot_registry_reader_free);
   if (client->stream != NULL) {
     /* Without waiting: TLS would want to say goodbye. */
@@ -335,6 +338,20 @@ typedef struct {
   GCancellable *io;
 } Attempt;
 
+static void start_attempt (PilotRegistryClient *client);
+
+/* Once more with other credentials, if the proxy wants others and there is somebody to ask (beacon-and-nat.md section 8.3). */
+static gboolean
+try_again (PilotRegistryClient *client, const GError *error)
+{
+  if (client->proxy == NULL || client->proxy_refused || !pilot_proxy_is_refusal (error) || !pilot_proxy_resolver_refuse (client->proxy))
+    return FALSE;
+  client->proxy_refused = TRUE;
+  g_clear_object (&client->io);
+  start_attempt (client);
+  return TRUE;
+}
+
 static void
 on_connected (GObject *source, GAsyncResult *result, gpointer user_data)
 {
@@ -347,6 +364,8 @@ on_connected (GObject *source, GAsyncResult *result, gpointer user_data)
   g_free (attempt);
   if (client->io != io) /* given up meanwhile */
     return;
+  if (connection == NULL && try_again (client, error))
+    return;
   if (connection == NULL) {
     g_autofree char *what = explain_failure (client, error);
 
@@ -355,7 +374,8 @@ on_connected (GObject *source, GAsyncResult *result, gpointer user_data)
   }
   /* The time limit was for connecting; an idle connection is in order. */
   g_socket_set_timeout (g_socket_connection_get_socket (connection), 0);
-  client->connecting = FALSE;
+  client->connecting = client->proxy_refused = FALSE;
+  g_clear_handle_id (&client->attempt_source, g_source_remove);
   client->stream = G_IO_STREAM (g_steal_pointer (&connection));
   client->reader = pilot_registry_reader_new (PILOT_REGISTRY_MAX_FRAME);
   client->backoff = 0;
@@ -371,19 +391,15 @@ on_connected (GObject *source, GAsyncResult *result, gpointer user_data)
 }
 
 static void
-connect_now (PilotRegistryClient *client)
+start_attempt (PilotRegistryClient *client)
 {
-  g_autoptr (GSocketClient) socket_client = NULL;
+  g_autoptr (GSocketClient) socket_client = g_socket_client_new ();
   Attempt *attempt;
 
-  g_clear_handle_id (&client->retry_source, g_source_remove);
-  client->last_attempt = g_get_monotonic_time ();
-  client->connecting = TRUE;
   client->io = g_cancellable_new ();
-  socket_client = g_socket_client_new ();
   g_socket_client_set_enable_proxy (socket_client, client->proxy != NULL);
   if (client->proxy != NULL)
-    g_socket_client_set_proxy_resolver (socket_client, client->proxy);
+    g_socket_client_set_proxy_resolver (socket_client, G_PROXY_RESOLVER (client->proxy));
   g_socket_client_set_timeout (socket_client, CONNECT_TIMEOUT);
   if (client->tls != PILOT_REGISTRY_TLS_NONE) {
     g_socket_client_set_tls (socket_client, TRUE);
@@ -393,6 +409,26 @@ connect_now (PilotRegistryClient *client)
   attempt->client = g_object_ref (client);
   attempt->io = g_object_ref (client->io);
   g_socket_client_connect_to_host_async (socket_client, client->address, 0, client->io, on_connected, attempt);
+}
+
+static gboolean
+on_attempt_timeout (gpointer user_data)
+{
+  PilotRegistryClient *client = user_data;
+
+  client->attempt_source = 0;
+  connection_lost (client, "no connection in time", TRUE);
+  return G_SOURCE_REMOVE;
+}
+
+static void
+connect_now (PilotRegistryClient *client)
+{
+  g_clear_handle_id (&client->retry_source, g_source_remove);
+  client->last_attempt = g_get_monotonic_time ();
+  client->connecting = TRUE;
+  client->attempt_source = g_timeout_add_seconds (ATTEMPT_TIMEOUT, on_attempt_timeout, client);
+  start_attempt (client);
 }
 
 /* --- the queue --- */
@@ -602,11 +638,9 @@ pilot_registry_client_new (const char *address, PilotRegistryTls tls, const char
 }
 
 void
-pilot_registry_client_set_proxy (PilotRegistryClient *client, const char *url)
+pilot_registry_client_set_proxy (PilotRegistryClient *client, PilotProxyResolver *proxy)
 {
-  g_clear_object (&client->proxy);
-  if (url != NULL)
-    client->proxy = g_simple_proxy_resolver_new (url, NULL);
+  g_set_object (&client->proxy, proxy);
 }
 
 static void

@@ -4,6 +4,8 @@
 #include <gio/gio.h>
 #include <json-glib/json-glib.h>
 
+#include "libpilot/pilot-proxy.h"
+
 G_BEGIN_DECLS
 
 /* How long one call may take, queueing and connecting included, in milliseconds. */
@@ -28,8 +30,9 @@ G_DECLARE_FINAL_TYPE (PilotRegistryClient, pilot_registry_client, PILOT, REGISTR
 
 /* @address "host:port". @fingerprint: 64 hex digits, for PINNED. INVALID_ARGUMENT when one of them makes no sense. */
 PilotRegistryClient *pilot_registry_client_new (const char *address, PilotRegistryTls tls, const char *fingerprint, GError **error);
-/* Connects through this HTTP proxy from now on, NULL = directly. The registry's name is told to it as it is. */
-void pilot_registry_client_set_proxy (PilotRegistryClient *client, const char *url);
+/* Connects through this proxy from now on. The registry's name is told to it as it is. When it does not take the credentials, and there is a command
+ * to ask for others, one more attempt follows at once. */
+void pilot_registry_client_set_proxy (PilotRegistryClient *client, PilotProxyResolver *proxy);
 /* Ends the connection; every call in progress ends with CANCELLED. Nothing is dialled after that. */
 void pilot_registry_client_close (PilotRegistryClient *client);
 /* Drops the connection (the network changed): the request that stands on it is sent again on a new one. */

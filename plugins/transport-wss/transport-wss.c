@@ -34,7 +34,8 @@ static const PilotPluginSetting settings[] = {
   { "url", "s", "the beacon: \"wss://HOST[:PORT]/v1/compat\"" },
   { "trust", "s", "how its certificate is checked: \"system\" or \"pinned\"; default \"system\"" },
   { "fingerprint", "s", "SHA-256 of the pinned certificate, 64 hex digits" },
-  { "proxy", "s", "an HTTP proxy to go through: \"http://[USER:PASSWORD@]HOST:PORT\"; default none" },
+  { "proxy", "s", "a proxy to go through: \"http://[USER:PASSWORD@]HOST:PORT\", also https:// and socks5://; default none" },
+  { "proxy-command", "s", "a shell command that prints the URL of the proxy, asked anew when that does not take the credentials; default none" },
   { NULL }
 };
 
@@ -274,7 +275,7 @@ read_settings (PilotTransportWss *self,
                GError **error)
 {
   PilotPlugin *plugin = PILOT_PLUGIN (self);
-  const gchar *trust = "system", *proxy = "";
+  const gchar *trust = "system", *proxy = "", *command = "";
 
   *link = (WssLinkSettings) { NULL };
   if (!pilot_plugin_check_settings (plugin, settings, error))
@@ -283,8 +284,11 @@ read_settings (PilotTransportWss *self,
   pilot_plugin_lookup_setting (plugin, "trust", "&s", &trust);
   pilot_plugin_lookup_setting (plugin, "fingerprint", "&s", &link->fingerprint);
   pilot_plugin_lookup_setting (plugin, "proxy", "&s", &proxy);
+  pilot_plugin_lookup_setting (plugin, "proxy-command", "&s", &command);
   if (*proxy != '\0')
     link->proxy = (gchar *) proxy;
+  if (*command != '\0')
+    link->command = (gchar *) command;
   if (link->url == NULL || *link->url == '\0') {
     g_set_error_literal (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT, "no beacon is given: set \"url\" to wss://HOST/v1/compat");
     return FALSE;

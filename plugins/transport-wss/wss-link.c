@@ -42,6 +42,8 @@ struct _WssLink {
   gboolean freed;
 
   State state;
+  PilotProxyResolver *proxy; /* (nullable) */
+  gboolean proxy_refused;    /* the last attempt, and this one is the second with other credentials */
   SoupSession *session;
   GCancellable *attempt;
   SoupWebsocketConnection *connection;
@@ -65,6 +67,8 @@ unref (WssLink *self)
   g_free (self->settings.url);
   g_free (self->settings.fingerprint);
   g_free (self->settings.proxy);
+  g_free (self->settings.command);
+  g_clear_object (&self->proxy);
   g_free (self);
 }
 
@@ -100,6 +104,7 @@ drop (WssLink *self,
   if (self->session != NULL)
     soup_session_abort (self->session);
   g_clear_object (&self->session);
+  self->proxy_refused = FALSE;
   self->state = STATE_IDLE;
   self->answered = self->full = FALSE;
   self->sent = 0;
@@ -363,11 +368,19 @@ describe_failure (WssLink *self,
 
   if (g_error_matches (error, G_TLS_ERROR, G_TLS_ERROR_BAD_CERTIFICATE))
     return g_strdup (self->settings.fingerprint != NULL ? "its certificate is not the pinned one" : "its certificate is not one the system trusts for that name");
-  if (status == SOUP_STATUS_PROXY_AUTHENTICATION_REQUIRED)
-    return g_strdup ("the proxy does not take the credentials (407): set them in the URL of the proxy");
+  if (g_error_matches (error, G_IO_ERROR, G_IO_ERROR_PROXY_AUTH_FAILED) || g_error_matches (error, G_IO_ERROR, G_IO_ERROR_PROXY_NEED_AUTH))
+    return g_strdup ("the proxy does not take the credentials: set them in the URL of the proxy");
   if (status != 0 && status != SOUP_STATUS_SWITCHING_PROTOCOLS)
     return g_strdup_printf ("it answers %u (%s) instead of a WebSocket", status, name);
   return g_strdup (error->message);
+}
+
+/* Whether it is worth another attempt, with other credentials, because there is somebody to ask for them (notes, 8.3). */
+static gboolean
+is_worth_another (WssLink *self,
+                  const GError *error)
+{
+  return self->proxy != NULL && !self->proxy_refused && pilot_proxy_is_refusal (error) && pilot_proxy_resolver_refuse (self->proxy);
 }
 
 typedef struct
@@ -392,11 +405,16 @@ on_connected (GObject *source,
   g_free (attempt);
   if (self->freed || self->attempt != cancellable) /* given up meanwhile */
     ;
-  else if (connection == NULL) {
+  else if (connection == NULL && is_worth_another (self, error)) {
+    drop (self, 0, NULL);
+    dial (self);
+    self->proxy_refused = TRUE;
+  } else if (connection == NULL) {
     g_autofree gchar *trouble = describe_failure (self, message, error);
 
     fail (self, trouble);
   } else {
+    self->proxy_refused = FALSE;
     self->state = STATE_LOGIN;
     self->heard = g_get_monotonic_time ();
     self->connection = g_steal_pointer (&connection);
@@ -461,11 +479,10 @@ static void
 dial (WssLink *self)
 {
   static const gchar *const protocols[] = { PROTOCOL, NULL };
-  g_autoptr (GProxyResolver) resolver = g_simple_proxy_resolver_new (self->settings.proxy, NULL);
   Attempt *attempt = g_new (Attempt, 1);
 
   self->state = STATE_DIALLING;
-  self->session = soup_session_new_with_options ("proxy-resolver", resolver, "user-agent", "pilotd ", NULL);
+  self->session = soup_session_new_with_options ("proxy-resolver", self->proxy, "user-agent", "pilotd ", NULL);
   /* Nothing is compressed that is sealed, and beacons offer no extension (notes, 7.1). */
   soup_session_remove_feature_by_type (self->session, SOUP_TYPE_WEBSOCKET_EXTENSION_MANAGER);
   /* Pinned means this certificate and no other: also one the system trusts goes through our check. */
@@ -506,7 +523,7 @@ check (const WssLinkSettings *settings,
        GError **error)
 {
   g_autoptr (GUri) url = g_uri_parse (settings->url, SOUP_HTTP_URI_FLAGS, NULL);
-  g_autoptr (GUri) proxy = settings->proxy != NULL ? g_uri_parse (settings->proxy, SOUP_HTTP_URI_FLAGS, NULL) : NULL;
+  g_autofree gchar *proxy = settings->proxy != NULL ? pilot_proxy_normalize (settings->proxy) : NULL;
 
   if (url == NULL || !g_str_equal (g_uri_get_scheme (url), "wss") || g_uri_get_host (url) == NULL || *g_uri_get_host (url) == '\0' ||
       g_uri_get_userinfo (url) != NULL) {
@@ -516,8 +533,9 @@ check (const WssLinkSettings *settings,
     return FALSE;
   }
   /* Not quoted: there may be a password in it. */
-  if (settings->proxy != NULL && (proxy == NULL || !g_str_equal (g_uri_get_scheme (proxy), "http") || g_uri_get_host (proxy) == NULL)) {
-    g_set_error_literal (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT, "setting \"proxy\" is not of the form http://[USER:PASSWORD@]HOST:PORT");
+  if (settings->proxy != NULL && proxy == NULL) {
+    g_set_error_literal (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT,
+                         "setting \"proxy\" is not of the form http://[USER:PASSWORD@]HOST:PORT (also https:// and socks5://)");
     return FALSE;
   }
   if (settings->fingerprint != NULL &&
@@ -540,7 +558,10 @@ wss_link_new (const WssLinkSettings *settings,
     return NULL;
   self = g_new0 (WssLink, 1);
   self->references = 1;
-  self->settings = (WssLinkSettings) { g_strdup (settings->url), g_strdup (settings->fingerprint), g_strdup (settings->proxy) };
+  self->settings =
+      (WssLinkSettings) { g_strdup (settings->url), g_strdup (settings->fingerprint), g_strdup (settings->proxy), g_strdup (settings->command) };
+  if (settings->proxy != NULL || settings->command != NULL)
+    self->proxy = pilot_proxy_resolver_new (settings->proxy, settings->command);
   self->funcs = *funcs;
   self->user_data = user_data;
   return self;

@@ -12,7 +12,8 @@ typedef struct
 {
   gchar *url;         /* wss://HOST[:PORT]/PATH */
   gchar *fingerprint; /* 64 hex digits of the one certificate that is taken; NULL: one that the system trusts for the host */
-  gchar *proxy;       /* http://[USER:PASSWORD@]HOST:PORT; NULL: none */
+  gchar *proxy;       /* as pilot_proxy_normalize() takes it; NULL: none */
+  gchar *command;     /* prints the URL of the proxy; NULL: none */
 } WssLinkSettings;
 
 typedef struct

@@ -14,6 +14,7 @@ static const char *const environment[] = {
   "PILOT_TRANSPORT",
   "PILOT_TRANSPORT_DEFAULT",
   "PILOT_PROXY",
+  "PILOT_PROXY_CMD",
   "HTTPS_PROXY",
   "https_proxy",
   "ALL_PROXY",
@@ -122,18 +123,34 @@ test_plugins (void)
 static void
 expect_proxy (PilotConfig *config, const char *host, gboolean compat, const char *expected)
 {
-  g_autofree char *proxy = pilot_proxy_find (config, host, compat);
+  g_autofree char *proxy = NULL;
+  const char *command = "none";
 
   g_test_message ("%s", host);
+  g_assert_cmpint (pilot_proxy_find (config, host, compat, &proxy, &command), ==, expected != NULL);
   g_assert_cmpstr (proxy, ==, expected);
+  g_assert_null (command);
+}
+
+/* The command stands in for the URL, wherever there would be a proxy. */
+static void
+expect_command (PilotConfig *config, const char *host, gboolean compat, gboolean expected)
+{
+  g_autofree char *proxy = NULL;
+  const char *command;
+
+  g_test_message ("command: %s", host);
+  g_assert_cmpint (pilot_proxy_find (config, host, compat, &proxy, &command), ==, expected);
+  g_assert_cmpstr (command, ==, expected ? "cat url" : NULL);
 }
 
 static void
 test_proxy (void)
 {
   g_autoptr (PilotConfig) config = make_config (NULL);
-  static const char *const good[] = { "auto", "off", "http://proxy:3128", "http://user:pass@proxy:3128", "http://user:p%40ss@[2001:db8::1]:80" };
-  static const char *const bad[] = { "", "on", "proxy:3128", "https://proxy", "socks5://secret@proxy", "http://", "http:///x" };
+  static const char *const good[] = { "auto", "off", "http://proxy:3128", "http://user:pass@proxy:3128", "http://user:p%40ss@[2001:db8::1]:80",
+                                      "https://proxy", "socks5://user:pass@proxy" };
+  static const char *const bad[] = { "", "on", "proxy:3128", "ftp://proxy", "socks4://secret@proxy", "http://", "http:///x" };
 
   for (guint i = 0; i < G_N_ELEMENTS (good); i++) {
     pilot_config_set_flag (config, "proxy", good[i]);
@@ -158,10 +175,11 @@ test_proxy (void)
   expect_proxy (config, "localhost", TRUE, NULL);
   expect_proxy (config, "127.8.0.1", TRUE, NULL);
   expect_proxy (config, "::1", TRUE, NULL);
-  g_setenv ("NO_PROXY", "example.org, .example.net,10.0.0.0/8,192.0.2.7", TRUE);
+  g_setenv ("NO_PROXY", "example.org, .example.net,*.example.com,10.0.0.0/8,192.0.2.7", TRUE);
   expect_proxy (config, "example.org", TRUE, NULL);
   expect_proxy (config, "a.Example.ORG", TRUE, NULL);
   expect_proxy (config, "b.example.net", TRUE, NULL);
+  expect_proxy (config, "c.example.com", TRUE, NULL);
   expect_proxy (config, "notexample.org", TRUE, "http://first:2");
   expect_proxy (config, "10.1.2.3", TRUE, NULL);
   expect_proxy (config, "192.0.2.7", TRUE, NULL);
@@ -175,11 +193,28 @@ test_proxy (void)
   pilot_config_set_flag (config, "proxy", "off");
   expect_proxy (config, "192.0.2.8", TRUE, NULL);
   g_unsetenv ("NO_PROXY");
-  g_setenv ("HTTPS_PROXY", "socks5://proxy:4", TRUE);
+  g_setenv ("HTTPS_PROXY", "socks4://proxy:4", TRUE);
   pilot_config_set_flag (config, "proxy", NULL);
   warnings = 0;
   expect_proxy (config, "192.0.2.8", TRUE, NULL);
   g_assert_cmpuint (warnings, ==, 1);
+  g_setenv ("HTTPS_PROXY", "socks5h://proxy:4", TRUE);
+  expect_proxy (config, "192.0.2.8", TRUE, "socks5h://proxy:4");
+
+  clear_environment ();
+  g_setenv ("PILOT_PROXY_CMD", "cat url", TRUE);
+  g_setenv ("NO_PROXY", "example.org", TRUE);
+  expect_command (config, "host.example", TRUE, TRUE);
+  expect_command (config, "host.example", FALSE, FALSE);
+  expect_command (config, "example.org", TRUE, FALSE);
+  expect_command (config, "localhost", TRUE, FALSE);
+  pilot_config_set_flag (config, "proxy", "http://named:3");
+  expect_command (config, "example.org", FALSE, TRUE);
+  pilot_config_set_flag (config, "proxy", "off");
+  expect_command (config, "host.example", TRUE, FALSE);
+  pilot_config_set_flag (config, "proxy", NULL);
+  g_setenv ("PILOT_PROXY_CMD", "", TRUE);
+  expect_proxy (config, "host.example", TRUE, NULL);
   clear_environment ();
 }
 

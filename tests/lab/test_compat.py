@@ -43,7 +43,7 @@ def proxy_url(world, password=PASSWORD):
 
 def proxy_log(world):
     with open(os.path.join(world.folder, "proxy.log"), encoding="utf-8") as log:
-        return set(log.read().splitlines())
+        return log.read().splitlines()
 
 
 def page(world, host, ip, seconds=20):
@@ -127,7 +127,11 @@ def restart(world):
     start_rendezvous(world)
     world.in_parallel(lambda host: world.wait_online(host, 60), ("alpha", "beta", "gamma"))
     pilotctl(world, "gamma", "daemon", "stop")
-    start(world, "gamma", environment=(f"PILOT_PROXY={proxy_url(world)}",))
+    refused = proxy_log(world).count("407 net:443")
+    # Credentials from a command that tells old ones first.
+    old, new = proxy_url(world, "wrong"), proxy_url(world)
+    start(world, "gamma", "--proxy-cmd", f"cd .pilot; if [ -e asked ]; then echo {new}; else touch asked; echo {old}; fi", "--wait", "60s")
+    expect(proxy_log(world).count("407 net:443") > refused, "the old credentials were not tried")
     for host, peer in (("alpha", "beta"), ("gamma", "beta")):
         wait_until(lambda host=host, peer=peer: page(world, host, "10.4.0.1", 5) == PAGES[peer], 40, f"the page of {peer} at {host}")
 

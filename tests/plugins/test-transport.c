@@ -918,7 +918,7 @@ test_wss_settings (void)
     "{'url': <'wss://x/'>, 'trust': <'any'>}",
     "{'url': <'wss://x/'>, 'trust': <'pinned'>}",
     "{'url': <'wss://x/'>, 'trust': <'pinned'>, 'fingerprint': <'abc'>}",
-    "{'url': <'wss://x/'>, 'proxy': <'socks5://user:password@x:1'>}",
+    "{'url': <'wss://x/'>, 'proxy': <'socks4://user:password@x:1'>}",
     "{'url': <'wss://x/'>, 'proxy': <'password@x:1'>}",
   };
 
