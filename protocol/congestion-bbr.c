@@ -14,9 +14,10 @@
 #define MIN_RTT_LIFE (10 * G_USEC_PER_SEC)
 #define PROBE_RTT_TIME 200000
 #define CYCLE 8
-/* A wire this short is filled by the batches of its end points; a window of two products of a fraction of a millisecond would starve it. */
+/* A wire this short is filled by the batches of its end points; a window of two products of a fraction of a millisecond would starve it. What is
+ * more than these batches stands in the socket of a receiver that has no more processor time, in front of everybody else's packets. */
 #define SHORT_RTT 1000
-#define SHORT_WINDOW (512 * 1024)
+#define SHORT_WINDOW (256 * 1024)
 /* Below this random loss is taken as such: only a queue that overflows loses more of a whole round. */
 #define HIGH_LOSS_PERCENT 12
 #define HIGH_LOSS_EVENTS 8
@@ -348,9 +349,10 @@ set_window (PilotCongestion *self,
     self->window += sample->newly_delivered;
     return;
   }
-  target += 3 * self->quantum + MAX (bbr->extra[0], bbr->extra[1]);
   if (bbr->min_rtt >= 0 && bbr->min_rtt < SHORT_RTT)
     floor = SHORT_WINDOW;
+  else
+    target += 3 * self->quantum + MAX (bbr->extra[0], bbr->extra[1]);
   if (bbr->inflight_high > 0) {
     /* Somebody else keeps a queue that never empties: within the model we would be left what he does not take. */
     if (emptiest_round (self) > bbr->min_rtt + bbr->min_rtt / 2)

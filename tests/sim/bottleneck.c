@@ -455,7 +455,7 @@ start_stream (Bottleneck *self,
     PilotStreamConfig config = {
       .id = end + 1,
       .initiator = end == 0,
-      .extensions = TRUE,
+      .extensions = !self->config.plain,
       .local = { 0, end + 1 },
       .remote = { 0, 2 - end },
       .initial_sequence = 0xfffff000u + end,

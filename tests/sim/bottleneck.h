@@ -36,6 +36,7 @@ typedef struct
   guint64 police_burst;                   /* bytes */
   guint mss;                              /* payload of our segments; 0 = 1152 */
   const PilotCongestionClass *congestion; /* of our streams; NULL = the default */
+  gboolean plain;                         /* our streams know nothing of our extensions: what goes to a Go peer */
 } BottleneckConfig;
 
 typedef enum {

@@ -174,6 +174,31 @@ test_cold_start (gconstpointer data)
   bottleneck_free (line);
 }
 
+/* On a short wire, whose acknowledgements come in lumps as from a host that is short of processor time, no more than the batches of the ends may
+ * be on the way: the rest would stand in front of what others send. */
+static void
+test_short (void)
+{
+  const BottleneckConfig config = { .delay = 100, .rate = 125000000, .queue = 8000000, .jitter = 600 };
+  const BottleneckCounters *counters;
+  Bottleneck *line;
+  BottleneckFlow *flow;
+  gdouble share, queued;
+
+  line = bottleneck_new (&config, 11);
+  counters = bottleneck_counters (line);
+  flow = bottleneck_add (line, BOTTLENECK_STREAM, 0, 0);
+  bottleneck_run (line, BOTTLENECK_SECOND / 2);
+  bottleneck_forget_waits (line);
+  bottleneck_run (line, 2 * BOTTLENECK_SECOND);
+  share = bottleneck_rate (flow, BOTTLENECK_SECOND / 2, 2 * BOTTLENECK_SECOND) / bottleneck_capacity (&config);
+  queued = (gdouble) counters->worst_wait * (gdouble) config.rate / BOTTLENECK_SECOND;
+  g_test_message ("1 Gbit/s, 0.2 ms, lumps of 0.6 ms  %.3f of the line; at most %.0f kB in the queue", share, queued / 1000);
+  bottleneck_free (line);
+  g_assert_cmpfloat (share, >=, 0.9);
+  g_assert_cmpfloat (queued, <=, 300000);
+}
+
 /* The model itself: alone, it fills the line as its kind does. */
 static void
 test_model (gconstpointer data)
@@ -227,6 +252,7 @@ main (int argc,
     add ("single", singles[i].name, &singles[i], test_single);
   for (guint i = 0; i < G_N_ELEMENTS (shared); i++)
     add ("shared", shared[i].name, &shared[i], test_shared);
+  g_test_add_func ("/bottleneck/short", test_short);
   add ("cold", "30 ms", GINT_TO_POINTER (30), test_cold_start);
   add ("cold", "100 ms", GINT_TO_POINTER (100), test_cold_start);
   add ("model", "cubic", GINT_TO_POINTER (BOTTLENECK_CUBIC), test_model);
