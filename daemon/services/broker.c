@@ -13,12 +13,13 @@
 #include "protocol/topic-message.h"
 
 #define MAX_SESSIONS 4096
+#define MAX_SESSIONS_OF_PEER 256
 #define MAX_PER_TOPIC 1000
 #define EVERYTHING "*"
 #define PUBLISH_INTERVAL_US 10000
 #define PUBLISH_BURST 200
 #define MAX_WAITING (4 * 1024 * 1024)
-/* Frames that come in pieces, of all connections together: above that who holds most of it is closed. */
+/* Frames that come in pieces, of all connections together: above that the peer who holds most of it loses his largest. */
 #define MAX_ASSEMBLING (64 * 1024 * 1024)
 #define KEPT_INPUT (64 * 1024)
 #define FIRST_FRAME_SECONDS 30
@@ -289,14 +290,33 @@ take_frames (Session *session)
   return status != PILOT_TOPIC_MESSAGE_INVALID;
 }
 
+static gsize
+assembled_by (PilotBroker *broker, guint32 peer)
+{
+  gsize sum = 0;
+
+  for (GList *item = broker->sessions.head; item != NULL; item = item->next)
+    if (((Session *) item->data)->peer == peer)
+      sum += ((Session *) item->data)->input->len;
+  return sum;
+}
+
+/* The largest of who holds most in all: many small ones hoard as well as one. */
 static Session *
 find_largest (PilotBroker *broker)
 {
   Session *largest = broker->sessions.head->data;
+  gsize most = assembled_by (broker, largest->peer);
 
-  for (GList *item = broker->sessions.head; item != NULL; item = item->next)
-    if (((Session *) item->data)->input->len > largest->input->len)
-      largest = item->data;
+  for (GList *item = broker->sessions.head; item != NULL; item = item->next) {
+    Session *other = item->data;
+    gsize sum = other->peer == largest->peer || other->input->len == 0 ? most : assembled_by (broker, other->peer);
+
+    if (sum > most || (other->peer == largest->peer && other->input->len > largest->input->len)) {
+      largest = other;
+      most = sum;
+    }
+  }
   return largest;
 }
 
@@ -354,6 +374,16 @@ session_ready (PilotStreamUser *user, PilotStream *stream, guint ready)
     flush (session);
 }
 
+static guint
+count_of_peer (PilotBroker *broker, guint32 peer)
+{
+  guint n = 0;
+
+  for (GList *item = broker->sessions.head; item != NULL; item = item->next)
+    n += ((Session *) item->data)->stream != NULL && ((Session *) item->data)->peer == peer;
+  return n;
+}
+
 static void
 on_stream (PilotNode *node, PilotStream *stream, guint32 peer, gpointer user_data)
 {
@@ -361,7 +391,7 @@ on_stream (PilotNode *node, PilotStream *stream, guint32 peer, gpointer user_dat
   gint64 now = g_get_monotonic_time ();
   Session *session;
 
-  if (broker->sessions.length >= MAX_SESSIONS) {
+  if (broker->sessions.length >= MAX_SESSIONS || count_of_peer (broker, peer) >= MAX_SESSIONS_OF_PEER) {
     pilot_stream_refuse (stream, now);
     return;
   }

@@ -192,7 +192,7 @@ pilot_exchange_incoming_flush (ExchangeSession *session)
   if (batch == NULL)
     return FALSE;
   pilot_exchange_session_lend (session);
-  pilot_exchange_run (session->exchange, batch_work, batch_done, batch);
+  pilot_exchange_run (session->exchange, session->peer, batch_work, batch_done, batch);
   return TRUE;
 }
 
@@ -342,7 +342,7 @@ take_init (ExchangeSession *session, const PilotExchangeStreamMessage *message)
   }
   g_hash_table_insert (session->incoming, incoming->id, incoming);
   pilot_exchange_session_lend (session);
-  pilot_exchange_run (exchange, open_work, open_done, work);
+  pilot_exchange_run (exchange, session->peer, open_work, open_done, work);
 }
 
 /* --- end --- */
@@ -398,7 +398,7 @@ take_done (ExchangeSession *session, const PilotExchangeStreamMessage *message)
   work->cancel = &session->exchange->cancel;
   pilot_transfer_changed (session->exchange, incoming->transfer, PILOT_TRANSFER_VERIFYING);
   pilot_exchange_session_lend (session);
-  pilot_exchange_run (session->exchange, finish_work, finish_done, work);
+  pilot_exchange_run (session->exchange, session->peer, finish_work, finish_done, work);
 }
 
 gboolean

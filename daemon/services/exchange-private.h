@@ -21,7 +21,8 @@ struct _PilotExchange {
   gboolean running, receiving;
 
   GThreadPool *workers;
-  gint cancel; /* read by workers: the daemon stops */
+  GQueue jobs, working; /* Job, of exchange.c: that wait, that a worker has */
+  gint cancel;          /* read by workers: the daemon stops */
 
   GQueue sessions;  /* ExchangeSession */
   guint64 held;     /* bytes of frames under way in all of them */
@@ -41,8 +42,12 @@ struct _PilotExchange {
 
 /* --- exchange.c --- */
 
-/* Runs @work in a worker thread, on @data alone, then @done in the main loop. */
-void pilot_exchange_run (PilotExchange *exchange, void (*work) (gpointer data), void (*done) (PilotExchange *exchange, gpointer data), gpointer data);
+/* Runs @work in a worker thread, on @data alone, then @done in the main loop. One @peer never has all workers. */
+void pilot_exchange_run (PilotExchange *exchange,
+                         guint32 peer,
+                         void (*work) (gpointer data),
+                         void (*done) (PilotExchange *exchange, gpointer data),
+                         gpointer data);
 PilotTransfer *pilot_exchange_add_transfer (PilotExchange *exchange, gboolean incoming, guint32 node, const char *name, guint64 size);
 /* Tells who listens; for mere progress not more often than they can draw it. */
 void pilot_transfer_changed (PilotExchange *exchange, PilotTransfer *transfer, PilotTransferState state);

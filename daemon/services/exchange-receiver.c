@@ -8,7 +8,7 @@
 
 #define MAX_SESSIONS 256
 #define MAX_SESSIONS_OF_PEER 32
-/* Bytes of unfinished frames in all sessions; above that the session ends that has most of them. */
+/* Bytes of unfinished frames in all sessions; above that the peer who has most of them loses his largest. */
 #define MAX_HELD ((guint64) 256 * 1024 * 1024)
 /* Answers the peer does not read: no further frame is looked at meanwhile. */
 #define MAX_BACKLOG (64 * 1024)
@@ -274,7 +274,7 @@ delivery_store (PilotExchange *exchange, Delivery *delivery)
   delivery->reserved = exchange->reserved + pilot_exchange_reserved (exchange, NULL);
   if (delivery->type == PILOT_EXCHANGE_FILE)
     exchange->reserved += delivery->length;
-  pilot_exchange_run (exchange, store_work, delivery_stored, delivery);
+  pilot_exchange_run (exchange, delivery->session->peer, store_work, delivery_stored, delivery);
 }
 
 /* Its key is known: new, the same as one under way, or the same as one that is stored. */
@@ -343,7 +343,7 @@ deliver (ExchangeSession *session, Delivery *delivery)
   memcpy (delivery->from, session->from, sizeof delivery->from);
   delivery->keyed = delivery->tag.message_id != NULL;
   if (delivery->keyed)
-    pilot_exchange_run (session->exchange, key_work, delivery_admit, delivery);
+    pilot_exchange_run (session->exchange, session->peer, key_work, delivery_admit, delivery);
   else
     delivery_store (session->exchange, delivery);
   return TRUE;
@@ -414,17 +414,34 @@ handle_frame (ExchangeSession *session)
   return TRUE;
 }
 
-/* What a worker has cannot be taken back. @session, which is being read, has none. */
+static guint64
+held_by (PilotExchange *exchange, guint32 peer)
+{
+  guint64 sum = 0;
+
+  for (GList *item = exchange->sessions.head; item != NULL; item = item->next)
+    if (((ExchangeSession *) item->data)->peer == peer)
+      sum += ((ExchangeSession *) item->data)->held;
+  return sum;
+}
+
+/* The largest of who holds most in all: many small ones hoard as well as one. What a worker has cannot be taken back; @session, which is being read, it
+ * has not. */
 static ExchangeSession *
 find_largest (ExchangeSession *session)
 {
+  PilotExchange *exchange = session->exchange;
   ExchangeSession *largest = session;
+  guint64 most = held_by (exchange, session->peer);
 
-  for (GList *item = session->exchange->sessions.head; item != NULL; item = item->next) {
+  for (GList *item = exchange->sessions.head; item != NULL; item = item->next) {
     ExchangeSession *other = item->data;
+    guint64 sum = other->peer == largest->peer ? most : held_by (exchange, other->peer);
 
-    if (!other->busy && other->held > largest->held)
+    if (!other->busy && other->held > 0 && (sum > most || (other->peer == largest->peer && other->held > largest->held))) {
       largest = other;
+      most = sum;
+    }
   }
   return largest;
 }

@@ -249,7 +249,7 @@ read_block (ExchangeUpload *upload)
   work->framed = upload->phase == PHASE_CHUNKS;
   memcpy (work->id, upload->transfer->sha256, sizeof work->id);
   upload->busy = TRUE;
-  pilot_exchange_run (upload->exchange, block_work, block_done, work);
+  pilot_exchange_run (upload->exchange, upload->transfer->node, block_work, block_done, work);
 }
 
 /* --- sending --- */
@@ -596,7 +596,7 @@ pilot_exchange_send_file (PilotExchange *exchange, int fd, guint32 node, const c
   g_queue_push_tail_link (&exchange->uploads, &upload->link);
   upload->timer = g_timeout_add_seconds (1, on_timer, upload);
   upload->busy = TRUE;
-  pilot_exchange_run (exchange, hash_work, hash_done, read_work_new (upload));
+  pilot_exchange_run (exchange, node, hash_work, hash_done, read_work_new (upload));
   return upload->transfer->id;
 }
 

@@ -4,6 +4,8 @@
 #include "libpilot/pilot-error.h"
 
 #define WORKERS 4
+/* However much one peer sends or is sent: the others' turn comes. */
+#define WORKERS_OF_PEER 2
 #define KEPT_TRANSFERS 64
 #define SWEEP_SECONDS 5
 #define PROGRESS_INTERVAL (200 * 1000)
@@ -22,18 +24,56 @@ G_DEFINE_FINAL_TYPE (PilotExchange, pilot_exchange, G_TYPE_OBJECT)
 
 typedef struct {
   PilotExchange *exchange; /* held; only the main loop looks into it */
+  guint32 peer;
+  GList link; /* of exchange->jobs or exchange->working */
   void (*work) (gpointer data);
   void (*done) (PilotExchange *exchange, gpointer data);
   gpointer data;
 } Job;
 
+static void
+job_start (Job *job)
+{
+  PilotExchange *exchange = job->exchange;
+
+  g_queue_unlink (&exchange->jobs, &job->link);
+  g_queue_push_tail_link (&exchange->working, &job->link);
+  g_thread_pool_push (exchange->workers, job, NULL);
+}
+
+static guint
+count_working (PilotExchange *exchange, guint32 peer)
+{
+  guint n = 0;
+
+  for (GList *item = exchange->working.head; item != NULL; item = item->next)
+    n += ((Job *) item->data)->peer == peer;
+  return n;
+}
+
+/* In the order in which they came, but for peers who have their share already. */
+static void
+start_jobs (PilotExchange *exchange)
+{
+  for (GList *item = exchange->jobs.head, *next; item != NULL && exchange->working.length < WORKERS; item = next) {
+    Job *job = item->data;
+
+    next = item->next;
+    if (count_working (exchange, job->peer) < WORKERS_OF_PEER)
+      job_start (job);
+  }
+}
+
 static gboolean
 job_done (gpointer user_data)
 {
   Job *job = user_data;
+  PilotExchange *exchange = job->exchange;
 
-  job->done (job->exchange, job->data);
-  g_object_unref (job->exchange);
+  g_queue_unlink (&exchange->working, &job->link);
+  job->done (exchange, job->data);
+  start_jobs (exchange);
+  g_object_unref (exchange);
   g_free (job);
   return G_SOURCE_REMOVE;
 }
@@ -48,17 +88,24 @@ job_run (gpointer data, gpointer user_data)
 }
 
 void
-pilot_exchange_run (PilotExchange *exchange, void (*work) (gpointer data), void (*done) (PilotExchange *exchange, gpointer data), gpointer data)
+pilot_exchange_run (PilotExchange *exchange,
+                    guint32 peer,
+                    void (*work) (gpointer data),
+                    void (*done) (PilotExchange *exchange, gpointer data),
+                    gpointer data)
 {
-  Job *job = g_new (Job, 1);
+  Job *job = g_new0 (Job, 1);
 
   job->exchange = g_object_ref (exchange);
+  job->peer = peer;
+  job->link.data = job;
   job->work = work;
   job->done = done;
   job->data = data;
   if (exchange->workers == NULL)
     exchange->workers = g_thread_pool_new (job_run, NULL, WORKERS, FALSE, NULL);
-  g_thread_pool_push (exchange->workers, job, NULL);
+  g_queue_push_tail_link (&exchange->jobs, &job->link);
+  start_jobs (exchange);
 }
 
 /* --- transfers --- */
@@ -206,6 +253,8 @@ pilot_exchange_stop (PilotExchange *exchange)
     pilot_exchange_session_end (exchange->sessions.head->data, FALSE);
   g_clear_handle_id (&exchange->sweep_source, g_source_remove);
   /* What was begun is written to the end; what reads a long file sees that it is to stop. */
+  while (exchange->jobs.head != NULL)
+    job_start (exchange->jobs.head->data);
   if (exchange->workers != NULL)
     g_thread_pool_free (g_steal_pointer (&exchange->workers), FALSE, TRUE);
 }

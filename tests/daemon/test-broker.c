@@ -254,6 +254,34 @@ test_hoarder (Fixture *fixture, gconstpointer data)
   peer_close (fixture, &subscriber);
 }
 
+/* One peer has so many connections and no more; what is left is for others, and one that ends makes room for his next. */
+static void
+test_crowd (Fixture *fixture, gconstpointer data)
+{
+  g_autofree Peer *crowd = g_new0 (Peer, 256);
+  g_autoptr (GError) error = NULL;
+  Peer more = { .user.ready = peer_ready, .got = g_byte_array_new () };
+  PilotBrokerStats stats;
+  int fd;
+
+  for (guint i = 0; i < 256; i++)
+    peer_open (fixture, &crowd[i], i % 2 == 0 ? "news" : "weather");
+  more.stream = pilot_node_connect (fixture->world.hosts[0].node, id (fixture, 1), PILOT_BROKER_PORT, &more.user, &error);
+  g_assert_no_error (error);
+  WAIT (LANDS, more.closed);
+  g_assert_false (more.open);
+  g_assert_cmpint (pilot_stream_get_error (more.stream), ==, PILOT_STREAM_ERROR_REFUSED);
+  peer_close (fixture, &more);
+  fd = pilot_broker_subscribe (fixture->broker, "news", &error);
+  g_assert_no_error (error);
+  peer_close (fixture, &crowd[0]);
+  WAIT (LANDS, (pilot_broker_get_stats (fixture->broker, &stats), stats.subscribers == 256));
+  peer_open (fixture, &crowd[0], "news");
+  for (guint i = 0; i < 256; i++)
+    peer_close (fixture, &crowd[i]);
+  close (fd);
+}
+
 static void
 test_local (Fixture *fixture, gconstpointer data)
 {
@@ -286,6 +314,7 @@ main (int argc, char **argv)
   ADD ("/daemon/broker/invalid", test_invalid);
   ADD ("/daemon/broker/slow", test_slow);
   ADD ("/daemon/broker/hoarder", test_hoarder);
+  ADD ("/daemon/broker/crowd", test_crowd);
   ADD ("/daemon/broker/local", test_local);
   return g_test_run ();
 }

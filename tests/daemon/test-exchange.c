@@ -4,6 +4,7 @@
 #include <unistd.h>
 #include <glib/gstdio.h>
 
+#include "daemon/services/exchange-private.h"
 #include "libpilot/pilot-error.h"
 #include "protocol/json.h"
 #include "tests/daemon/exchange-play.h"
@@ -428,6 +429,79 @@ test_hoarder (void)
   play_stop (&play);
 }
 
+typedef struct {
+  GMutex mutex;
+  GCond cond;
+  gboolean may_go;
+  guint begun, done; /* done: in the main loop */
+} Gate;
+
+static void
+gate_work (gpointer data)
+{
+  Gate *gate = data;
+
+  g_mutex_lock (&gate->mutex);
+  gate->begun++;
+  while (!gate->may_go)
+    g_cond_wait (&gate->cond, &gate->mutex);
+  g_mutex_unlock (&gate->mutex);
+}
+
+static void
+gate_done (PilotExchange *exchange, gpointer data)
+{
+  ((Gate *) data)->done++;
+}
+
+static guint
+gate_begun (Gate *gate)
+{
+  guint begun;
+
+  g_mutex_lock (&gate->mutex);
+  begun = gate->begun;
+  g_mutex_unlock (&gate->mutex);
+  return begun;
+}
+
+static void
+gate_open (Gate *gate)
+{
+  g_mutex_lock (&gate->mutex);
+  gate->may_go = TRUE;
+  g_cond_broadcast (&gate->cond);
+  g_mutex_unlock (&gate->mutex);
+}
+
+/* One peer's work takes long, and there is more of it than there are workers: the others' is done meanwhile, and his in the end. */
+static void
+test_workers (void)
+{
+  PilotExchange *exchange;
+  Gate slow = { 0 }, quick = { .may_go = TRUE };
+  Play play;
+
+  play_start (&play);
+  exchange = play.world.hosts[1].exchange;
+  for (guint i = 0; i < 10; i++)
+    pilot_exchange_run (exchange, 7, gate_work, gate_done, &slow);
+  for (guint i = 0; i < 10; i++)
+    pilot_exchange_run (exchange, 8, gate_work, gate_done, &quick);
+  WAIT (20, quick.done == 10 && gate_begun (&slow) == 2);
+  g_assert_cmpuint (slow.done, ==, 0);
+  gate_open (&slow);
+  WAIT (20, slow.done == 10);
+
+  /* At the end of the daemon all that was given is done. */
+  for (guint i = 0; i < 10; i++)
+    pilot_exchange_run (exchange, 8, gate_work, gate_done, &quick);
+  pilot_exchange_stop (exchange);
+  g_assert_cmpuint (gate_begun (&quick), ==, 20);
+  WAIT (20, quick.done == 20);
+  play_stop (&play);
+}
+
 /* Strangers reach nothing; a peer whose trust is taken away loses his connection. */
 static void
 test_trust (void)
@@ -466,6 +540,7 @@ main (int argc, char **argv)
   g_test_add_func ("/daemon/exchange/old-peer", test_old_peer);
   g_test_add_func ("/daemon/exchange/empty-answers", test_empty_answers);
   g_test_add_func ("/daemon/exchange/hoarder", test_hoarder);
+  g_test_add_func ("/daemon/exchange/workers", test_workers);
   g_test_add_func ("/daemon/exchange/trust", test_trust);
   return g_test_run ();
 }
