@@ -82,6 +82,6 @@ pilot_local_socket_unlink (const char *path, const PilotLocalSocketId *id)
 {
   struct stat status;
 
-  if (g_lstat (path, &status) == 0 && status.st_dev == id->device && status.st_ino == id->inode)
+  if (g_lstat (path, &status) == 0 && S_ISSOCK (status.st_mode) && status.st_dev == id->device && status.st_ino == id->inode)
     g_unlink (path);
 }

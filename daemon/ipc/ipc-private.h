@@ -21,10 +21,11 @@ typedef struct _PilotIpcCall PilotIpcCall;
 
 struct _PilotIpc {
   PilotNode *node;
-  GPtrArray *sockets; /* Socket, of ipc.c */
-  GQueue clients;     /* PilotIpcClient */
-  GHashTable *conns;  /* conn_id -> PilotIpcConn: those that some client owns */
-  GQueue closing;     /* PilotIpcConn: nobody's any more, but not everything written has gone out */
+  GPtrArray *sockets;  /* Socket, of ipc.c */
+  GQueue clients;      /* PilotIpcClient */
+  GHashTable *conns;   /* conn_id -> PilotIpcConn: those that some client owns */
+  GQueue closing;      /* PilotIpcConn: nobody's any more, but not everything written has gone out; the newest last */
+  gsize closing_bytes; /* what has not, in all of them */
   gulong node_handler;
   gboolean datagrams; /* we take those nothing else is bound to */
   guint64 refused;    /* connections of other users */

@@ -16,6 +16,8 @@
 #define ACCEPT_BACKLOG (256 * 1024)
 /* How long the stream may have no room for what a client wrote before it closed. */
 #define CLOSING_SECONDS 60
+/* What those may hold in all. A client holds 4 MiB at most, but may come again and again: above this who left first loses what is left of his. */
+#define MAX_CLOSING ((gsize) 32 * 1024 * 1024)
 /* When an end is said again: a driver forgets one that comes before it has the stream in its table (ipc.md W3). */
 static const guint repeats_ms[] = { 100, 1000, 5000 };
 
@@ -164,10 +166,18 @@ conn_free (PilotIpcConn *conn)
   g_free (conn);
 }
 
+/* It is nobody's, and ends. */
+static void
+conn_leave_closing (PilotIpcConn *conn)
+{
+  g_queue_unlink (&conn->ipc->closing, &conn->link);
+  conn->ipc->closing_bytes -= pending_length (conn);
+}
+
 void
 pilot_ipc_conn_reset (PilotIpcConn *conn)
 {
-  g_queue_unlink (&conn->ipc->closing, &conn->link);
+  conn_leave_closing (conn);
   pilot_stream_reset (conn->stream, g_get_monotonic_time ());
   conn_free (conn);
 }
@@ -189,12 +199,13 @@ static void
 conn_detach (PilotIpcConn *conn)
 {
   PilotIpcClient *client = conn->client;
+  PilotIpc *ipc = conn->ipc;
 
   set_readable (conn, FALSE);
   if (client->dial == conn)
     client->dial = NULL;
   g_queue_unlink (&client->conns, &conn->link);
-  g_hash_table_remove (conn->ipc->conns, GUINT_TO_POINTER (conn->id));
+  g_hash_table_remove (ipc->conns, GUINT_TO_POINTER (conn->id));
   g_clear_handle_id (&conn->source, g_source_remove);
   if (pending_length (conn) > 0) {
     client->send_queued -= pending_length (conn);
@@ -206,9 +217,12 @@ conn_detach (PilotIpcConn *conn)
     conn_free (conn);
     return;
   }
-  g_queue_push_tail_link (&conn->ipc->closing, &conn->link);
+  g_queue_push_tail_link (&ipc->closing, &conn->link);
+  ipc->closing_bytes += pending_length (conn);
   conn->moved_at = g_get_monotonic_time ();
   conn->source = g_timeout_add_seconds (CLOSING_SECONDS, on_closing_timeout, conn);
+  while (ipc->closing_bytes > MAX_CLOSING)
+    pilot_ipc_conn_reset (ipc->closing.head->data);
 }
 
 /* Everything was read to its end, or nobody can read more. The caller flushes. */
@@ -245,8 +259,11 @@ conn_drain (PilotIpcConn *conn)
     conn->client->send_queued -= taken;
     if (taken > 0)
       pilot_ipc_client_wake (conn->client);
-  } else if (taken == length) {
-    g_queue_unlink (&conn->ipc->closing, &conn->link);
+    return;
+  }
+  conn->ipc->closing_bytes -= taken;
+  if (taken == length) {
+    conn_leave_closing (conn);
     conn_free (conn);
   }
 }
@@ -417,7 +434,7 @@ conn_ready (PilotStreamUser *user, PilotStream *stream, guint ready)
 
   if ((ready & PILOT_STREAM_READY_CLOSED) != 0) {
     if (client == NULL) {
-      g_queue_unlink (&conn->ipc->closing, &conn->link);
+      conn_leave_closing (conn);
       conn_free (conn);
       return;
     }

@@ -155,7 +155,8 @@ def socket_taken(world):
     process = other.spawn("--socket", world.a.path)
     assert process.wait(30) == 1 and "another daemon answers" in other.log(), other.log()
     process = other.spawn("--socket", other.path)
-    wait_until(lambda: os.path.exists(other.path), 30, "gamma listens")
+    # Not as soon as the path is there: then it does not know yet what it made.
+    wait_until(lambda: f'find this daemon at "{other.path}"' in other.log(), 30, "gamma listens")
     os.unlink(other.path)
     with open(other.path, "w"):
         pass
@@ -495,6 +496,33 @@ def stalled_writer(world):
             client.send(other, b"%04d" % i)
             expect_equal(client.recv(other, 4), b"%04d" % i)
         expect_equal(client.ask(ipc.HEALTH)["status"], "ok")
+
+
+def fill(client, conn, seconds):
+    """Writes until nothing is taken for so long."""
+    client.socket.settimeout(seconds)
+    try:
+        while True:
+            client.socket.sendall(ipc.frame(ipc.SEND, node(conn) + bytes(1 << 18)))
+    except TimeoutError:
+        pass
+
+
+@case("programs that write where nobody reads and leave, again and again, hold a bounded amount: who left first loses")
+def many_that_left(world):
+    def held():
+        with world.to_a() as watcher:
+            return [row for row in watcher.ask(ipc.INFO)["conn_list"] if row["remote_port"] == 2011]
+
+    with world.to_b() as server:
+        server.bind(2011)
+        for _ in range(12):
+            with world.to_a() as client:
+                conn = client.dial(world.b.id, 2011)
+                fill(client, conn, 0.3)
+        # 4 MiB of each wait behind its stream.
+        wait_until(lambda: 4 <= len(held()) <= 9, 10, "no more than 32 MiB are held for clients that have gone")
+    wait_until(lambda: not held(), 20, "the streams end with the peer's program")
 
 
 @case("a question behind data that no stream has room for is answered when the stream is over")
