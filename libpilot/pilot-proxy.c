@@ -11,8 +11,7 @@
 #define COMMAND_TIMEOUT 10 /* seconds */
 #define FRESH_FOR (60 * G_USEC_PER_SEC)
 
-struct _PilotProxyResolver
-{
+struct _PilotProxyResolver {
   GObject parent_instance;
   gchar *url;     /* as GIO takes it; of a command: what it printed last. NULL before */
   gchar *command; /* (nullable) */

@@ -8,7 +8,8 @@
 G_BEGIN_DECLS
 
 #define PILOT_TYPE_PROXY_RESOLVER (pilot_proxy_resolver_get_type ())
-PILOT_API G_DECLARE_FINAL_TYPE (PilotProxyResolver, pilot_proxy_resolver, PILOT, PROXY_RESOLVER, GObject)
+PILOT_API
+G_DECLARE_FINAL_TYPE (PilotProxyResolver, pilot_proxy_resolver, PILOT, PROXY_RESOLVER, GObject)
 
 /**
  * pilot_proxy_normalize:

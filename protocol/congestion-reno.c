@@ -20,6 +20,16 @@ pilot_congestion_init (PilotCongestion *self,
   class->init (self, now);
 }
 
+guint64
+pilot_congestion_get_threshold (const PilotCongestion *self)
+{
+  if (self->class == &pilot_congestion_reno)
+    return self->reno.threshold;
+  if (self->class == &pilot_congestion_cubic)
+    return self->cubic.threshold == G_MAXUINT64 ? 0 : self->cubic.threshold;
+  return self->class == &pilot_congestion_bbr ? self->bbr.inflight_high : 0;
+}
+
 const PilotCongestionClass *
 pilot_congestion_by_name (const char *name)
 {

@@ -113,6 +113,8 @@ extern const PilotCongestionClass pilot_congestion_cubic;
 /* The one of that name for peers of our own kind ("bbr", "cubic"), or NULL. */
 const PilotCongestionClass *pilot_congestion_by_name (const char *name);
 
+/* Bytes: where the window grows slowly from, or the bound that loss has taught; 0 = none yet. */
+guint64 pilot_congestion_get_threshold (const PilotCongestion *self);
 void pilot_congestion_init (PilotCongestion *self, const PilotCongestionClass *class, guint segment_size, gint64 now);
 
 G_END_DECLS

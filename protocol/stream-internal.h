@@ -123,6 +123,7 @@ struct _PilotStream {
   guint keepalives;
 
   guint64 bytes_sent, bytes_received, segments_sent, segments_received, retransmits, fast_retransmits;
+  guint64 sacks_sent, sacks_received, duplicate_acks;
 };
 
 static inline gboolean

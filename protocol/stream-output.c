@@ -127,8 +127,10 @@ output_ack (PilotStream *self,
   header (self, segment, PILOT_PACKET_ACK);
   if (with_sack && self->held.n_items > 0)
     n_blocks = stream_choose_blocks (self, blocks);
-  if (n_blocks > 0)
+  if (n_blocks > 0) {
     attach_small (segment, pilot_stream_sack_encode (blocks, n_blocks, segment->small));
+    self->sacks_sent++;
+  }
   stream_note_acknowledged (self, segment->window);
   return finish (self, segment, now);
 }

@@ -342,6 +342,7 @@ input_ack (PilotStream *self,
   if (packet->payload_length > 0)
     n_blocks = pilot_stream_sack_decode (packet->payload, packet->payload_length,
                                          self->own_kind ? PILOT_STREAM_SACK_MAX : 4, self->snd_nxt, blocks);
+  self->sacks_received += n_blocks > 0;
   stream_process_ack (self, packet, blocks, n_blocks, now);
   if (self->state == PILOT_STREAM_STATE_CLOSED)
     return;

@@ -310,7 +310,10 @@ count_duplicate (PilotStream *self,
                  guint64 prior_in_flight,
                  gint64 now)
 {
-  if (!candidate || self->records.n_records == 0 || ++self->duplicates != DUPLICATE_THRESHOLD)
+  if (!candidate || self->records.n_records == 0)
+    return;
+  self->duplicate_acks++;
+  if (++self->duplicates != DUPLICATE_THRESHOLD)
     return;
   /* With SACK, RACK knows better; this is for a peer, or a path, that shows none. */
   if (self->sacked.n_items == 0) {

@@ -514,6 +514,10 @@ void
 pilot_stream_info (PilotStream *self,
                    PilotStreamInfo *info)
 {
+  guint64 held = 0;
+
+  for (guint i = 0; i < self->held.n_items; i++)
+    held += (guint32) (self->held.items[i].right - self->held.items[i].left);
   *info = (PilotStreamInfo){
     .id = self->config.id,
     .state = self->state,
@@ -530,6 +534,12 @@ pilot_stream_info (PilotStream *self,
     .segments_received = self->segments_received,
     .retransmits = self->retransmits,
     .fast_retransmits = self->fast_retransmits,
+    .sacks_sent = self->sacks_sent,
+    .sacks_received = self->sacks_received,
+    .duplicate_acks = self->duplicate_acks,
+    .slow_start_threshold = pilot_congestion_get_threshold (&self->congestion),
+    .held = held,
+    .in_recovery = self->in_recovery,
     .congestion_window = self->congestion.window,
     .bytes_in_flight = self->in_flight,
     .send_buffered = self->send_length,

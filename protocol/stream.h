@@ -57,6 +57,10 @@ typedef struct {
   guint16 local_port, remote_port;
   gboolean initiator, own_kind, half_close;
   guint64 bytes_sent, bytes_received, segments_sent, segments_received, retransmits, fast_retransmits;
+  guint64 sacks_sent, sacks_received, duplicate_acks;
+  guint64 slow_start_threshold; /* bytes; 0 = none */
+  guint64 held;                 /* bytes received beyond a hole */
+  gboolean in_recovery;
   guint64 congestion_window, bytes_in_flight, send_buffered, receive_buffered, peer_window, receive_window;
   gint64 srtt_us, rttvar_us, rto_us, min_rtt_us;
   guint64 pacing_rate; /* bytes a second; 0 = none */

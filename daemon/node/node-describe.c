@@ -153,5 +153,12 @@ pilot_describe_connection (const PilotStreamInfo *info)
   g_variant_dict_insert (&dict, "segs_recv", "t", info->segments_received);
   g_variant_dict_insert (&dict, "retransmits", "t", info->retransmits);
   g_variant_dict_insert (&dict, "fast_retx", "t", info->fast_retransmits);
+  if (info->slow_start_threshold > 0)
+    g_variant_dict_insert (&dict, "ssthresh", "t", info->slow_start_threshold);
+  g_variant_dict_insert (&dict, "ooo_buf", "t", info->held);
+  g_variant_dict_insert (&dict, "in_recovery", "b", info->in_recovery);
+  g_variant_dict_insert (&dict, "sack_sent", "t", info->sacks_sent);
+  g_variant_dict_insert (&dict, "sack_recv", "t", info->sacks_received);
+  g_variant_dict_insert (&dict, "dup_acks", "t", info->duplicate_acks);
   return g_variant_dict_end (&dict);
 }

@@ -349,6 +349,7 @@ def echo(world):
             for name in ("cong_win", "ssthresh", "in_flight", "unacked", "ooo_buf", "peer_recv_win", "recv_win", "srtt_ms", "rttvar_ms", "bytes_sent",
                          "bytes_recv", "segs_sent", "segs_recv", "retransmits", "fast_retx", "sack_recv", "sack_sent", "dup_acks"):
                 assert isinstance(rows[0][name], (int, float)), (name, rows)
+            assert rows[0]["in_recovery"] is False and rows[0]["bytes_sent"] == rows[0]["bytes_recv"] == 6, rows
             client.close(conn)
             expect_equal(client.expect(ipc.CLOSE_OK), node(conn))
             # One end is enough, also of what never was; a word after it changes nothing.

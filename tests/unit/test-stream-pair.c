@@ -77,6 +77,31 @@ is_complete (gpointer user_data)
   return transfer->received == transfer->to_send;
 }
 
+/* What the ends counted, of a wire on which something was lost or nothing was. */
+static void
+check_figures (Wire *wire,
+               const WireConfig *config,
+               guint64 bytes)
+{
+  PilotStreamInfo sender, receiver;
+
+  pilot_stream_info (wire->ends[0].stream, &sender);
+  pilot_stream_info (wire->ends[1].stream, &receiver);
+  g_assert_cmpuint (receiver.held, ==, 0);
+  if (config->duplicate == 0)
+    g_assert_cmpuint (sender.sacks_received, <=, receiver.sacks_sent);
+  if (config->loss > 0 && bytes > 10000000) {
+    g_assert_cmpuint (sender.sacks_received, >, 0);
+    g_assert_cmpuint (sender.duplicate_acks, >, 0);
+    g_assert_cmpuint (sender.retransmits, >, 0);
+  }
+  if (config->loss == 0 && config->jitter == 0 && config->duplicate == 0 && config->rate == 0) {
+    g_assert_cmpuint (sender.sacks_received, ==, 0);
+    g_assert_cmpuint (receiver.sacks_sent, ==, 0);
+    g_assert_false (sender.in_recovery);
+  }
+}
+
 static gdouble
 run_transfer (const WireConfig *config,
               guint32 seed,
@@ -104,6 +129,7 @@ run_transfer (const WireConfig *config,
              info.congestion_window, info.peer_window, pilot_stream_deadline (wire->ends[0].stream) - wire->now);
   }
   g_assert_false (transfer.bad);
+  check_figures (wire, config, bytes);
   rate = (gdouble) bytes / ((wire->now - start) / 1e6);
   pilot_stream_info (wire->ends[0].stream, &info);
   g_test_message ("%.1f Mb/s, cwnd %" G_GUINT64_FORMAT ", srtt %" G_GINT64_FORMAT ", min %" G_GINT64_FORMAT
