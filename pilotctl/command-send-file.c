@@ -128,7 +128,7 @@ follow_to_end (Client *client, Follow *follow, Progress *progress, GError **erro
 
 /* The transfer, over; NULL with an error when it could not be followed. */
 static GVariant *
-send_file (Client *client, guint32 node, const char *path, int fd, double seconds, gboolean stream, GError **error)
+send_file (Client *client, guint32 node, const char *path, int fd, double seconds, gboolean stream, gboolean prefer_direct, GError **error)
 {
   g_autoptr (GPtrArray) early = g_ptr_array_new_with_free_func ((GDestroyNotify) g_variant_unref);
   Follow follow = { .early = early };
@@ -143,6 +143,8 @@ send_file (Client *client, guint32 node, const char *path, int fd, double second
   g_variant_dict_init (&options, NULL);
   g_variant_dict_insert (&options, "timeout_ms", "u", (guint32) (seconds * 1000));
   g_variant_dict_insert (&options, "stream", "b", stream);
+  if (prefer_direct)
+    g_variant_dict_insert (&options, "prefer_direct", "b", TRUE);
   reply = client_call_long (client, "Messages", "SendFile", g_variant_new ("(hus@a{sv})", 0, node, name, g_variant_dict_end (&options)), fd, error);
   good = reply != NULL;
   if (good) {
@@ -216,8 +218,8 @@ command_send_file (Invocation *invocation)
   const GOptionEntry entries[] = {
     { "timeout", 0, 0, G_OPTION_ARG_STRING, &timeout, N_("Give up when nothing has moved for so long (default 90s)"), "D" },
     { "no-stream", 0, 0, G_OPTION_ARG_NONE, &no_stream, N_("As one frame, as to an old peer: not resumed, not verified, at most 16 MiB"), NULL },
+    { "prefer-direct", 0, 0, G_OPTION_ARG_NONE, &prefer_direct, N_("Look for a direct path first, though the relay is in use"), NULL },
     TRUST_UNCHECKED_ENTRY (&unchecked),
-    { "prefer-direct", 0, G_OPTION_FLAG_HIDDEN, G_OPTION_ARG_NONE, &prefer_direct, NULL, NULL },
     { NULL }
   };
   g_autoptr (Client) client = NULL;
@@ -245,7 +247,7 @@ command_send_file (Invocation *invocation)
     close (fd);
     return output_error (invocation, error);
   }
-  transfer = send_file (client, node, invocation->argv[2], fd, seconds, !no_stream, &error);
+  transfer = send_file (client, node, invocation->argv[2], fd, seconds, !no_stream, prefer_direct, &error);
   close (fd);
   if (transfer == NULL)
     return output_error (invocation, error);

@@ -339,6 +339,7 @@ command_send_message (Invocation *invocation)
     { "timeout", 0, 0, G_OPTION_ARG_STRING, &options.timeout, N_("How long to wait for the receipt (default 30s)"), "D" },
     { "trace", 0, 0, G_OPTION_ARG_NONE, &options.trace, N_("Have the times of each step told"), NULL },
     TRUST_UNCHECKED_ENTRY (&options.unchecked),
+    /* A message is never sent a second time here anyway. */
     { "no-resend", 0, G_OPTION_FLAG_HIDDEN, G_OPTION_ARG_NONE, &options.no_resend, NULL, NULL },
     { NULL }
   };

@@ -190,8 +190,8 @@ on_send_file (PilotDBusMessages *skeleton,
 {
   PilotExchange *exchange = face->bus->exchange;
   guint32 timeout_ms = 90000;
-  gboolean streamed = TRUE, detach = FALSE;
-  const Option known[] = { { "timeout_ms", "u", &timeout_ms }, { "stream", "b", &streamed }, { "detach", "b", &detach } };
+  gboolean streamed = TRUE, detach = FALSE, prefer_direct = FALSE;
+  const Option known[] = { { "timeout_ms", "u", &timeout_ms }, { "stream", "b", &streamed }, { "detach", "b", &detach }, { "prefer_direct", "b", &prefer_direct } };
   g_autoptr (GError) error = NULL;
   guint64 id = 0;
   int fd = -1;
@@ -203,6 +203,8 @@ on_send_file (PilotDBusMessages *skeleton,
   }
   if (fd >= 0)
     id = pilot_exchange_send_file (exchange, fd, node, name, streamed, timeout_ms, &error);
+  if (id != 0 && prefer_direct)
+    pilot_node_find_path (face->bus->node, node);
   if (id == 0) {
     g_dbus_method_invocation_take_error (invocation, g_steal_pointer (&error));
     return TRUE;

@@ -7,7 +7,7 @@
 #include "protocol/json.h"
 
 /* What the tools may count on (ipc.md section 4.3); a name stands here only when the behaviour is there. */
-static const char *const features[] = { "dgram_confirm", "dial_awaits_key", "key_request" };
+static const char *const features[] = { "dgram_confirm", "dial_awaits_key", "key_request", "reply_window" };
 
 /* --- cutting --- */
 

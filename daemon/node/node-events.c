@@ -4,12 +4,13 @@
 #include <string.h>
 
 #include "libpilot/pilot-error.h"
+#include "protocol/exchange-frame.h"
 #include "protocol/json.h"
+#include "trust-private.h"
 
 #define RESOLVE_FRESH (60 * (gint64) G_USEC_PER_SEC)
 #define RESOLVE_STALE (3600 * (gint64) G_USEC_PER_SEC)
-#define HANDSHAKE_PORT 444
-/* How long an answer of somebody we have dialled may come unasked (trust.md section 5, reply window). */
+/* How long an answer of somebody we have dialled may come unasked (trust.md section 5 and streams.md section 7.3, reply window). */
 #define REPLY_WINDOW (300 * (gint64) G_USEC_PER_SEC)
 #define MAX_CONNECT_ENDPOINTS G_N_ELEMENTS (((PilotNodePeer *) 0)->endpoints)
 
@@ -222,6 +223,23 @@ expects_answer (PilotNode *node, guint32 id)
          (peer != NULL && peer->contacted_at != 0 && g_get_monotonic_time () - peer->contacted_at < REPLY_WINDOW);
 }
 
+gboolean
+pilot_node_awaits_answer (PilotNode *node, guint32 id)
+{
+  PilotNodePeer *peer = g_hash_table_lookup (node->peers, GUINT_TO_POINTER (id));
+
+  return peer != NULL && peer->dialled_at != 0 && g_get_monotonic_time () - peer->dialled_at < REPLY_WINDOW;
+}
+
+void
+pilot_node_await_no_answer (PilotNode *node, guint32 id)
+{
+  PilotNodePeer *peer = g_hash_table_lookup (node->peers, GUINT_TO_POINTER (id));
+
+  if (peer != NULL)
+    peer->dialled_at = 0;
+}
+
 static PilotAccessVerdict
 check_access (PilotNode *node, guint32 peer, guint16 port)
 {
@@ -249,9 +267,12 @@ pilot_node_admit (guint32 peer, guint16 port, gpointer user_data)
     return PILOT_ADMIT_REFUSE;
   }
   pilot_trust_heard (node->trust, peer);
+  /* Services answer on a connection of their own (services.md section 3.4). */
+  if (service != NULL && port == PILOT_EXCHANGE_PORT && pilot_node_awaits_answer (node, peer))
+    return PILOT_ADMIT_ACCEPT;
   if (service == NULL || !service->open_to_strangers)
     return PILOT_ADMIT_SILENCE;
-  if (node->is_public || (port == HANDSHAKE_PORT && expects_answer (node, peer)))
+  if (node->is_public || (port == PILOT_TRUST_PORT && expects_answer (node, peer)))
     return PILOT_ADMIT_ACCEPT;
   return PILOT_ADMIT_SILENCE;
 }

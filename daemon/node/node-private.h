@@ -21,6 +21,7 @@ typedef struct {
   gboolean relay_only;
   gint64 resolved_at;  /* monotonic; 0 = never */
   gint64 contacted_at; /* we dialled it; monotonic, 0 = never */
+  gint64 dialled_at;   /* the same, but not to talk of trust, and since trust ended last */
   gboolean looking_up, resolving;
 } PilotNodePeer;
 
@@ -81,6 +82,8 @@ void pilot_node_security_event (PilotNode *node, const char *kind, guint32 peer,
 
 /* node-events.c */
 void pilot_node_on_event (const PilotEvent *event, gpointer user_data);
+/* Trust ended: what is dialled from now on may be answered, what was dialled before not. */
+void pilot_node_await_no_answer (PilotNode *node, guint32 id);
 PilotAdmit pilot_node_admit (guint32 peer, guint16 port, gpointer user_data);
 
 /* node-datagrams.c */

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "libpilot/pilot-error.h"
+#include "trust-private.h"
 
 /* --- services and streams --- */
 
@@ -61,6 +62,8 @@ pilot_node_connect (PilotNode *node, guint32 peer, guint16 port, PilotStreamUser
     return NULL;
   }
   pilot_node_peer (node, peer)->contacted_at = now;
+  if (port != PILOT_TRUST_PORT)
+    pilot_node_peer (node, peer)->dialled_at = now;
   pilot_stream_set_user_data (stream, user);
   pilot_node_kick (node);
   return stream;

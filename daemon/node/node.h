@@ -110,9 +110,12 @@ PilotStream *pilot_node_connect (PilotNode *node, guint32 peer, guint16 port, Pi
 /* The code and sentence for a closed stream ("node 2 refused the connection to port 80", …). */
 GError *pilot_node_stream_error (PilotNode *node, guint32 peer, guint16 port, PilotStreamError error);
 /* A service on a pilot port. It gets the incoming stream not yet accepted and must accept, refuse or ignore it, now or later, and set a PilotStreamUser.
- * Services see only trusted peers, unless open_to_strangers (443 handshake needs it; a private node still keeps strangers out). */
+ * Services see only trusted peers, unless open_to_strangers (444 handshake needs it; a private node still keeps strangers out), and port 1001 those of which we await an answer. */
 typedef void (*PilotServiceFunc) (PilotNode *node, PilotStream *stream, guint32 peer, gpointer user_data);
 gboolean pilot_node_bind (PilotNode *node, guint16 port, gboolean open_to_strangers, PilotServiceFunc func, gpointer user_data, GError **error);
+/* Whether a stranger may write to port 1001 because we have dialled it, on whatever port but that of trust messages, within the last 5 minutes, and no
+ * trust has ended since (the reply window of streams.md section 7.3). */
+gboolean pilot_node_awaits_answer (PilotNode *node, guint32 peer);
 void pilot_node_unbind (PilotNode *node, guint16 port);
 /* Gets incoming streams from trusted peers, allowed by PilotAccess, to ports that nothing is bound to: the inbound bridge. */
 void pilot_node_set_bridge (PilotNode *node, PilotServiceFunc func, gpointer user_data);

@@ -43,6 +43,7 @@ end (PilotTrust *trust, guint32 peer, guint kinds, const PilotTrustRecord *put, 
   if (!pilot_access_revoke (trust->node->access, peer, NULL, &minor) ||
       (!pilot_trust_has (trust, PILOT_TRUST_OUTGOING, peer) && !pilot_node_state_set_ports (trust->node->state, peer, NULL, &minor)))
     g_warning ("what was opened for node %u is still written down: %s", peer, minor->message);
+  pilot_node_await_no_answer (trust->node, peer);
   pilot_trust_emit_removed (trust, peer, pending, outgoing);
   if (trusted) {
     g_message ("node %u is not trusted any more (%s)", peer, reason);

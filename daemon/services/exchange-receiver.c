@@ -491,7 +491,7 @@ pilot_exchange_session_pump (ExchangeSession *session)
     flush (session);
     if (session->out->len > MAX_BACKLOG && !session->closed)
       break; /* WRITE will be signalled; what is not read closes the peer's window */
-    if (!pilot_trust_is_trusted (pilot_node_get_trust (exchange->node), session->peer)) {
+    if (!pilot_trust_is_trusted (pilot_node_get_trust (exchange->node), session->peer) && !pilot_node_awaits_answer (exchange->node, session->peer)) {
       pilot_exchange_session_end (session, TRUE);
       return;
     }

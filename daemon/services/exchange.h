@@ -8,7 +8,7 @@
 G_BEGIN_DECLS
 
 /*
- * PilotExchange: messages and files between nodes, pilot port 1001 (services.md section 3). Receives from trusted peers into inbox/ and received/
+ * PilotExchange: messages and files between nodes, pilot port 1001 (services.md section 3). Receives from trusted peers, and from those we await an answer of, into inbox/ and received/
  * of the state directory, and sends.
  *
  * Signals: "message-received" (PilotExchangeMessage *)

@@ -4,6 +4,7 @@
 #include <unistd.h>
 #include <glib/gstdio.h>
 
+#include "daemon/node/node-private.h"
 #include "daemon/services/exchange-private.h"
 #include "libpilot/pilot-error.h"
 #include "protocol/json.h"
@@ -526,6 +527,69 @@ test_trust (void)
   play_stop (&play);
 }
 
+/* --- the reply window --- */
+
+static void
+on_stranger (PilotNode *node, PilotStream *stream, guint32 peer, gpointer user_data)
+{
+  (*(guint *) user_data)++;
+  pilot_stream_refuse (stream, g_get_monotonic_time ());
+}
+
+static void
+on_stream_ready (PilotStreamUser *user, PilotStream *stream, guint ready)
+{
+}
+
+static PilotAdmit
+admits (Play *play, guint16 port)
+{
+  return pilot_node_admit (play_id (play, 0), port, play->world.hosts[1].node);
+}
+
+/* A public service that the private host 1 has dialled, and does not trust, may answer on port 1001, and nowhere else (streams.md section 7.3). */
+static void
+test_answers (void)
+{
+  PilotStreamUser user = { on_stream_ready };
+  g_autoptr (GAsyncResult) published = NULL;
+  g_autoptr (GError) error = NULL;
+  PilotStream *stream;
+  Play play;
+  guint asked = 0;
+
+  memset (&play, 0, sizeof play);
+  play.told = g_string_new (NULL);
+  world_init (&play.world);
+  play_start_host (&play, 0);
+  play_start_host (&play, 1);
+  pilot_node_set_public_async (play.world.hosts[0].node, TRUE, NULL, on_result, &published);
+  WAIT (30, published != NULL);
+  g_assert_true (pilot_node_set_public_finish (play.world.hosts[0].node, published, &error));
+  g_clear_object (&published);
+  g_assert_true (pilot_node_bind (play.world.hosts[0].node, 4000, TRUE, on_stranger, &asked, &error));
+  g_assert_cmpint (admits (&play, 1001), ==, PILOT_ADMIT_SILENCE);
+
+  stream = pilot_node_connect (play.world.hosts[1].node, play_id (&play, 0), 4000, &user, &error);
+  g_assert_nonnull (stream);
+  WAIT (30, asked == 1);
+  pilot_stream_set_user_data (stream, NULL);
+  pilot_stream_release (stream, g_get_monotonic_time ());
+  send_right (&play, PILOT_EXCHANGE_TEXT, "answer", 6, "ACK TEXT 6 bytes");
+  g_assert_cmpstr (play.told->str, ==, "message TEXT 6 -;");
+  g_assert_cmpint (admits (&play, 7), ==, PILOT_ADMIT_SILENCE);
+  g_assert_cmpint (admits (&play, 1002), ==, PILOT_ADMIT_SILENCE);
+  g_assert_cmpint (admits (&play, 8080), ==, PILOT_ADMIT_SILENCE);
+
+  /* Whoever was trusted and is not any more is no service that answers; telling it so is no dial. */
+  play_befriend (&play, 0, 1);
+  g_assert_true (pilot_trust_untrust (play_trust (&play, 1), play_id (&play, 0), &error));
+  g_assert_cmpint (admits (&play, 1001), ==, PILOT_ADMIT_SILENCE);
+  WAIT (30, !pilot_trust_is_trusted (play_trust (&play, 0), play_id (&play, 1)));
+  g_assert_cmpint (admits (&play, 1001), ==, PILOT_ADMIT_SILENCE);
+  play_stop (&play);
+}
+
 int
 main (int argc, char **argv)
 {
@@ -542,5 +606,6 @@ main (int argc, char **argv)
   g_test_add_func ("/daemon/exchange/hoarder", test_hoarder);
   g_test_add_func ("/daemon/exchange/workers", test_workers);
   g_test_add_func ("/daemon/exchange/trust", test_trust);
+  g_test_add_func ("/daemon/exchange/answers", test_answers);
   return g_test_run ();
 }
