@@ -282,3 +282,9 @@ pilot_endpoint_is_multicast (const PilotEndpoint *endpoint)
     return (endpoint->address[0] & 0xf0) == 224;
   return endpoint->family == PILOT_ENDPOINT_IPV6 && endpoint->address[0] == 0xff;
 }
+
+gboolean
+pilot_endpoint_is_global_ipv6 (const PilotEndpoint *endpoint)
+{
+  return endpoint->family == PILOT_ENDPOINT_IPV6 && (endpoint->address[0] & 0xe0) == 0x20;
+}

@@ -69,5 +69,7 @@ PILOT_API gboolean pilot_endpoint_is_link_local (const PilotEndpoint *endpoint);
 /* RFC 1918, RFC 6598 (carrier NAT), RFC 4193. Neither loopback nor link-local. */
 PILOT_API gboolean pilot_endpoint_is_private (const PilotEndpoint *endpoint);
 PILOT_API gboolean pilot_endpoint_is_multicast (const PilotEndpoint *endpoint);
+/* Of 2000::/3, the IPv6 addresses given out for use on the internet (RFC 4291 section 2.4, IANA). FALSE for IPv4. */
+PILOT_API gboolean pilot_endpoint_is_global_ipv6 (const PilotEndpoint *endpoint);
 
 G_END_DECLS

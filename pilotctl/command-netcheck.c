@@ -129,6 +129,7 @@ print_text (GVariant *facts, const char *relay)
   if (!g_str_equal (udp, "not-tried"))
     print_time (_("Beacon:"), dict_string (facts, "beacon"), dict_double (facts, "beacon_rtt_ms"));
   g_print ("  %-11s %s\n", _("Outside:"), *dict_string (facts, "outside") != '\0' ? dict_string (facts, "outside") : _("unknown"));
+  g_print ("  %-11s %s\n", _("IPv6:"), *dict_string (facts, "ipv6") != '\0' ? dict_string (facts, "ipv6") : _("no address on the internet"));
   if (g_str_equal (udp, "open")) {
     g_print ("  %-11s %s\n", _("NAT:"), dict_boolean (facts, "nat") ? mapping_text (dict_string (facts, "mapping")) : _("none"));
     if (dict_boolean (facts, "nat"))

@@ -12,6 +12,8 @@
 #define RELAYED_FRAMES 2
 #define RELAYED_HOLE_US (500 * 1000)
 #define SEND_ERRORS 3
+/* How long IPv6 keeps its place when the peer writes by IPv4 too. Longer than a round trip, after which it should have followed. */
+#define IPV6_KEEPS_US (500 * 1000)
 
 PilotPath
 pilot_path_choose (const PilotPathState *path,
@@ -83,6 +85,17 @@ received_relayed (PilotPathState *path,
   return TRUE;
 }
 
+/* Both ways work. Each side follows what came last from the other, so that two who write at the same moment would change places for
+ * ever: one family has to be better, and nothing translates IPv6. */
+static gboolean
+keeps_ipv6 (const PilotPathState *path,
+            const PilotEndpoint *from,
+            gint64 now)
+{
+  return from->family == PILOT_ENDPOINT_IPV4 && path->direct.family == PILOT_ENDPOINT_IPV6 && path->proven &&
+         now - path->heard_direct < IPV6_KEEPS_US;
+}
+
 gboolean
 pilot_path_received (PilotPathState *path,
                      const PilotEndpoint *from,
@@ -92,6 +105,10 @@ pilot_path_received (PilotPathState *path,
 
   if (from == NULL)
     return received_relayed (path, now);
+  if (keeps_ipv6 (path, from, now))
+    from = &path->direct;
+  else
+    path->heard_direct = now;
   changed = !path->relay && !path->pinned && !pilot_endpoint_equal (&path->direct, from);
   path->direct = *from;
   path->proven = TRUE;

@@ -25,7 +25,8 @@ typedef struct
   gboolean pinned;                                     /* the registry says relay only */
   PilotEndpoint candidates[PILOT_PATH_MAX_CANDIDATES]; /* from the registry, LAN first */
   guint n_candidates;
-  gint64 last_direct_receive;
+  gint64 last_direct_receive; /* from wherever */
+  gint64 heard_direct;        /* from `direct` itself */
   gint64 last_send;
   gint64 unanswered_since; /* first direct send after the last direct receive */
   guint unanswered;

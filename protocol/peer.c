@@ -217,6 +217,8 @@ pilot_peer_path_changed (PilotPeer *peer,
   pilot_overlay_tunnel_ready (peer, now);
   if (!wants_upgrade (peer))
     return;
+  /* Perhaps the peer is somewhere else now. */
+  peer->endpoints_at = 0;
   /* Perhaps it is our own NAT that has given us another port: the beacon must see it before it can lead the peer to it. */
   if (now - self->discovered_at >= PILOT_SECOND)
     pilot_overlay_discover (self, now);

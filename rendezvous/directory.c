@@ -389,18 +389,25 @@ stored_endpoint (const PilotDirectoryRegistration *registration)
   return pilot_endpoint_to_string (&endpoint);
 }
 
-/* Only addresses of a LAN: a "LAN address" elsewhere would aim other nodes at a victim (notes, 17.11). */
+/* Only addresses of a LAN: a "LAN address" elsewhere would aim other nodes at a victim (notes, 17.11). One global IPv6 address is let
+ * through, from who has proven his key: such a node may name any one address as its endpoint too. */
 static gchar **
-stored_lan_addrs (const gchar *const *lan_addrs)
+stored_lan_addrs (const PilotDirectoryRegistration *registration)
 {
+  const gchar *const *lan_addrs = registration->lan_addrs;
+  gboolean may_be_global = registration->is_signed;
   g_autoptr (GPtrArray) kept = g_ptr_array_new_with_free_func (g_free);
 
   for (guint i = 0; lan_addrs != NULL && lan_addrs[i] != NULL && kept->len < PILOT_DIRECTORY_MAX_LAN_ADDRS; i++) {
     PilotEndpoint endpoint;
+    gboolean is_global;
 
-    if (strlen (lan_addrs[i]) <= PILOT_DIRECTORY_MAX_LAN_ADDR && pilot_endpoint_parse (lan_addrs[i], &endpoint, NULL) &&
-        (pilot_endpoint_is_private (&endpoint) || pilot_endpoint_is_link_local (&endpoint)))
+    if (strlen (lan_addrs[i]) > PILOT_DIRECTORY_MAX_LAN_ADDR || !pilot_endpoint_parse (lan_addrs[i], &endpoint, NULL))
+      continue;
+    is_global = may_be_global && pilot_endpoint_is_global_ipv6 (&endpoint);
+    if (is_global || pilot_endpoint_is_private (&endpoint) || pilot_endpoint_is_link_local (&endpoint))
       g_ptr_array_add (kept, g_strdup (lan_addrs[i]));
+    may_be_global &= !is_global;
   }
   if (kept->len == 0)
     return NULL;
@@ -501,7 +508,7 @@ pilot_directory_register (PilotDirectory *self,
   g_free (record->endpoint);
   record->endpoint = stored_endpoint (registration);
   g_strfreev (record->lan_addrs);
-  record->lan_addrs = stored_lan_addrs (registration->lan_addrs);
+  record->lan_addrs = stored_lan_addrs (registration);
   if (registration->version != NULL && *registration->version != '\0') {
     g_free (record->version);
     record->version = g_strdup (registration->version);

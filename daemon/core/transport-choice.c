@@ -11,21 +11,23 @@
 /* Two attempts of that. */
 #define DISCOVER_WAIT 750 /* milliseconds */
 #define DISCOVER_ATTEMPTS 2
+#define MAX_ADDRESSES 3 /* of the beacon's name */
 #define PROBE_TIMEOUT 8 /* seconds, for all of it */
 #define MAX_ANSWER 512
+#define USUAL_HEADERS "User-Agent: pilot-daemon/transport-auto\r\nConnection: close\r\n\r\n"
 
 typedef struct {
   PilotConfig *config;
-  gboolean decided;
+  gboolean decided, probing;
   GUri *url;          /* of the compat beacon */
   GCancellable *step; /* of what goes on now */
   gboolean proxied;
   guint timer;
 
-  PilotEndpoint beacon;
+  GSocketAddressEnumerator *beacons; /* addresses of the beacon */
   GSocket *socket;
   GSource *socket_source;
-  guint attempts;
+  guint addresses, attempts;
 
   GIOStream *stream;
   char *request;
@@ -48,6 +50,7 @@ choice_free (Choice *choice)
 {
   stop_step (choice);
   g_clear_object (&choice->socket);
+  g_clear_object (&choice->beacons);
   if (choice->stream != NULL)
     g_io_stream_close_async (choice->stream, G_PRIORITY_DEFAULT, NULL, NULL, NULL);
   g_clear_object (&choice->stream);
@@ -141,6 +144,7 @@ on_dialled (GObject *source, GAsyncResult *result, gpointer user_data)
   g_autoptr (GError) error = NULL;
   g_autoptr (GSocketConnection) connection = g_socket_client_connect_to_host_finish (G_SOCKET_CLIENT (source), result, &error);
   Choice *choice = choice_of (task);
+  const char *host;
 
   if (choice->decided)
     return;
@@ -150,8 +154,9 @@ on_dialled (GObject *source, GAsyncResult *result, gpointer user_data)
     return;
   }
   choice->stream = G_IO_STREAM (g_steal_pointer (&connection));
-  choice->request = g_strdup_printf ("GET %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: pilot-daemon/transport-auto\r\nConnection: close\r\n\r\n",
-                                     g_uri_get_path (choice->url), g_uri_get_host (choice->url));
+  host = g_uri_get_host (choice->url);
+  choice->request = g_strdup_printf (strchr (host, ':') != NULL ? "GET %s HTTP/1.1\r\nHost: [%s]\r\n" USUAL_HEADERS : "GET %s HTTP/1.1\r\nHost: %s\r\n" USUAL_HEADERS,
+                                     g_uri_get_path (choice->url), host);
   g_output_stream_write_all_async (g_io_stream_get_output_stream (choice->stream), choice->request, strlen (choice->request), G_PRIORITY_DEFAULT,
                                    choice->step, on_request, g_object_ref (task));
 }
@@ -194,6 +199,7 @@ probe (GTask *task)
   g_autofree char *address = pilot_config_get_compat_address (choice->config);
 
   end_step (choice);
+  choice->probing = TRUE;
   choice->proxied = proxy != NULL;
   choice->timer = g_timeout_add_seconds (PROBE_TIMEOUT, on_probe_timeout, task);
   g_socket_client_set_enable_proxy (client, proxy != NULL);
@@ -207,6 +213,7 @@ probe (GTask *task)
 /* --- the beacon over UDP --- */
 
 static gboolean on_discover_timeout (gpointer user_data);
+static void next_beacon (GTask *task);
 
 /* FALSE: there is no way to it. */
 static gboolean
@@ -232,7 +239,7 @@ on_discover_timeout (gpointer user_data)
   if (choice->attempts < DISCOVER_ATTEMPTS && choice->socket != NULL)
     send_discover (task); /* whatever becomes of it, the timer runs */
   else
-    probe (task);
+    next_beacon (task);
   return G_SOURCE_REMOVE;
 }
 
@@ -251,26 +258,30 @@ on_reply (GSocket *socket, GIOCondition condition, gpointer user_data)
   return G_SOURCE_REMOVE;
 }
 
-/* The timer that runs goes on when there is no socket: the beacon gets its time. */
-static void
+/* FALSE: there is no way to this address, as when it is of a family that this host does not have. */
+static gboolean
 ask_beacon (GTask *task, GSocketAddress *address)
 {
   Choice *choice = choice_of (task);
   g_autoptr (GError) error = NULL;
 
+  if (choice->socket_source != NULL)
+    g_source_destroy (choice->socket_source);
+  g_clear_pointer (&choice->socket_source, g_source_unref);
+  g_clear_object (&choice->socket);
+  choice->attempts = 0;
   choice->socket = g_socket_new (g_socket_address_get_family (address), G_SOCKET_TYPE_DATAGRAM, G_SOCKET_PROTOCOL_UDP, &error);
   if (choice->socket == NULL || !g_socket_connect (choice->socket, address, NULL, &error)) {
     g_debug ("beacon: %s", error->message);
     g_clear_object (&choice->socket);
-    probe (task);
-    return;
+    return FALSE;
   }
   g_socket_set_blocking (choice->socket, FALSE);
   choice->socket_source = g_socket_create_source (choice->socket, G_IO_IN, NULL);
   g_source_set_callback (choice->socket_source, G_SOURCE_FUNC (on_reply), task, NULL);
   g_source_attach (choice->socket_source, g_main_context_get_thread_default ());
-  g_clear_handle_id (&choice->timer, g_source_remove);
   send_discover (task);
+  return TRUE;
 }
 
 static void
@@ -282,12 +293,13 @@ on_beacon_address (GObject *source, GAsyncResult *result, gpointer user_data)
   Choice *choice = choice_of (task);
 
   /* Too late: the time for names is over, and so is its step. */
-  if (choice->decided || choice->attempts > 0)
+  if (choice->decided || choice->probing)
     return;
-  if (address != NULL)
-    ask_beacon (task, address);
-  else
+  g_clear_handle_id (&choice->timer, g_source_remove);
+  if (address == NULL || choice->addresses++ == MAX_ADDRESSES)
     probe (task);
+  else if (!ask_beacon (task, address))
+    next_beacon (task);
 }
 
 static gboolean
@@ -297,9 +309,18 @@ on_lookup_timeout (gpointer user_data)
   Choice *choice = choice_of (task);
 
   choice->timer = 0;
-  choice->attempts = DISCOVER_ATTEMPTS;
   probe (task);
   return G_SOURCE_REMOVE;
+}
+
+/* A name may have addresses of both families, and only one of them leads there. */
+static void
+next_beacon (GTask *task)
+{
+  Choice *choice = choice_of (task);
+
+  choice->timer = g_timeout_add (DISCOVER_ATTEMPTS * DISCOVER_WAIT, on_lookup_timeout, task);
+  g_socket_address_enumerator_next_async (choice->beacons, choice->step, on_beacon_address, g_object_ref (task));
 }
 
 static void
@@ -309,17 +330,14 @@ find_beacon (GTask *task)
   const char *beacons = pilot_config_get (choice->config, "beacon");
   g_auto (GStrv) list = g_strsplit (beacons != NULL ? beacons : "", ",", 2);
   g_autoptr (GSocketConnectable) connectable = NULL;
-  g_autoptr (GSocketAddressEnumerator) enumerator = NULL;
 
   connectable = list[0] != NULL && *g_strstrip (list[0]) != '\0' ? g_network_address_parse (list[0], 9001, NULL) : NULL;
   if (connectable == NULL) {
-    choice->attempts = DISCOVER_ATTEMPTS;
     probe (task);
     return;
   }
-  choice->timer = g_timeout_add (DISCOVER_ATTEMPTS * DISCOVER_WAIT, on_lookup_timeout, task);
-  enumerator = g_socket_connectable_enumerate (connectable);
-  g_socket_address_enumerator_next_async (enumerator, choice->step, on_beacon_address, g_object_ref (task));
+  choice->beacons = g_socket_connectable_enumerate (connectable);
+  next_beacon (task);
 }
 
 /* --- what is configured --- */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "netcheck.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdlib.h>
@@ -139,6 +140,18 @@ path_mtu (const Probe *probe)
   return value;
 }
 
+/* Where peers meet us by IPv6, whichever family the beacon is asked by. */
+static void
+add_ipv6 (GVariantDict *dict)
+{
+  char text[INET6_ADDRSTRLEN] = "";
+  PilotEndpoint global;
+
+  if (pilot_network_global_ipv6 (&global))
+    inet_ntop (AF_INET6, global.address, text, sizeof text);
+  g_variant_dict_insert (dict, "ipv6", "s", text);
+}
+
 static GVariant *
 facts (PilotNode *node, Check *check)
 {
@@ -153,6 +166,7 @@ facts (PilotNode *node, Check *check)
   add_nat (&dict, check);
   /* Of the tunnel itself, not of the socket of this check. */
   add_endpoint (&dict, "outside", &node->observed);
+  add_ipv6 (&dict);
   g_variant_dict_insert (&dict, "relay_only", "b", pilot_config_get_boolean (node->config, "relay_only"));
   g_variant_dict_insert (&dict, "mtu", "u", check->n_probes > 0 ? (guint) path_mtu (&check->probes[0]) : 0);
   g_variant_dict_insert (&dict, "receive_buffer_limit", "x", read_limit ("/proc/sys/net/core/rmem_max"));

@@ -105,3 +105,15 @@ pilot_network_source_address (const PilotEndpoint *to, PilotEndpoint *source)
     source->port = 0;
   return found;
 }
+
+gboolean
+pilot_network_global_ipv6 (PilotEndpoint *source)
+{
+  /* Anywhere in 2000::/3. */
+  static const PilotEndpoint internet = { .family = PILOT_ENDPOINT_IPV6, .address = { 0x20, 0x00, [15] = 1 }, .port = 9 };
+
+  if (pilot_network_source_address (&internet, source) && pilot_endpoint_is_global_ipv6 (source))
+    return TRUE;
+  *source = (PilotEndpoint) PILOT_ENDPOINT_INIT;
+  return FALSE;
+}

@@ -19,4 +19,8 @@ void pilot_network_watch_free (PilotNetworkWatch *watch);
 /* The address the kernel would send from to reach @to, with port 0. Sends nothing. FALSE when there is no way there. */
 gboolean pilot_network_source_address (const PilotEndpoint *to, PilotEndpoint *source);
 
+/* The global IPv6 address the kernel sends from to the internet, with port 0: of several (temporary ones, RFC 8981) the only one to which a
+ * firewall that keeps state lets answers in. FALSE, and none, when there is no such address or no way out. */
+gboolean pilot_network_global_ipv6 (PilotEndpoint *source);
+
 G_END_DECLS

@@ -1,19 +1,36 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "node-private.h"
 
-#include <string.h>
-
-/* How long the first registration waits for the beacon to say where we are; and how often a beacon's name is looked up (again). */
+/* How long the first registration waits for the beacon to say where we are. Milliseconds. */
 #define OBSERVE_WAIT 1500
-#define BEACON_RETRY 5
-#define BEACON_REFRESH 300
 
 /* --- what we register --- */
 
-static gboolean
-is_lan (const PilotEndpoint *endpoint)
+static void
+add_endpoints (GStrvBuilder *list, GArray *own, gboolean (*is_wanted) (PilotNode *node, const PilotEndpoint *endpoint), PilotNode *node)
 {
-  return endpoint->family == PILOT_ENDPOINT_IPV4 && (pilot_endpoint_is_private (endpoint) || pilot_endpoint_is_link_local (endpoint));
+  for (guint i = 0; i < own->len; i++) {
+    const PilotEndpoint *endpoint = &g_array_index (own, PilotEndpoint, i);
+    g_autofree char *text = NULL;
+
+    if (!is_wanted (node, endpoint))
+      continue;
+    text = pilot_endpoint_to_string (endpoint);
+    g_strv_builder_add (list, text);
+  }
+}
+
+/* The IPv6 address that we send from: nothing translates it, and by whatever family the beacon is asked, it sees one of them only. */
+static gboolean
+is_global (PilotNode *node, const PilotEndpoint *endpoint)
+{
+  return !pilot_endpoint_is_none (&node->global) && pilot_endpoint_equal_host (endpoint, &node->global);
+}
+
+static gboolean
+is_lan (PilotNode *node, const PilotEndpoint *endpoint)
+{
+  return pilot_endpoint_is_private (endpoint) || pilot_endpoint_is_link_local (endpoint);
 }
 
 /* Where the world reaches us: what the user says, what the beacon saw of the tunnel socket itself, else the bound port and let the registry put
@@ -49,14 +66,11 @@ pilot_node_update_profile (PilotNode *node)
   const char *owner = pilot_config_get (node->config, "email");
 
   profile->relay_only = pilot_node_is_relay_only (node);
-  for (guint i = 0; i < own->len && !profile->relay_only; i++) {
-    const PilotEndpoint *endpoint = &g_array_index (own, PilotEndpoint, i);
-
-    if (is_lan (endpoint)) {
-      g_autofree char *text = pilot_endpoint_to_string (endpoint);
-
-      g_strv_builder_add (lan, text);
-    }
+  pilot_network_global_ipv6 (&node->global);
+  if (!profile->relay_only) {
+    /* Registries keep the first few. */
+    add_endpoints (lan, own, is_global, node);
+    add_endpoints (lan, own, is_lan, node);
   }
   pilot_registry_profile_clear (profile);
   profile->listen_addr = listen_address (node, own);
@@ -99,116 +113,52 @@ pilot_node_observed (PilotNode *node, const PilotEndpoint *endpoint)
   node->register_source = g_timeout_add (first ? 0 : 100, on_register, node);
 }
 
-/* --- the beacon --- */
-
-static void resolve_beacon (PilotNode *node);
-
-static gboolean
-on_beacon_timer (gpointer user_data)
-{
-  PilotNode *node = user_data;
-
-  node->beacon_source = 0;
-  resolve_beacon (node);
-  return G_SOURCE_REMOVE;
-}
-
-static void
-set_beacon (PilotNode *node, const PilotEndpoint *endpoint)
-{
-  gint64 now = g_get_monotonic_time ();
-
-  if (pilot_endpoint_equal (&node->beacon, endpoint))
-    return;
-  node->beacon = *endpoint;
-  if (!pilot_network_source_address (endpoint, &node->source))
-    node->source = (PilotEndpoint) PILOT_ENDPOINT_INIT;
-  pilot_overlay_set_beacon (node->overlay, endpoint, now);
-  pilot_overlay_discover (node->overlay, now);
-  pilot_node_kick (node);
-}
-
-static void
-on_beacon_address (GObject *source, GAsyncResult *result, gpointer user_data)
-{
-  g_autoptr (PilotNode) node = user_data;
-  g_autoptr (GError) error = NULL;
-  g_autoptr (GSocketAddress) address = g_socket_address_enumerator_next_finish (G_SOCKET_ADDRESS_ENUMERATOR (source), result, &error);
-  struct sockaddr_storage native;
-  PilotEndpoint endpoint;
-
-  if (!node->running)
-    return;
-  if (address == NULL || !g_socket_address_to_native (address, &native, sizeof native, &error) ||
-      !pilot_endpoint_from_sockaddr (&endpoint, (struct sockaddr *) &native, sizeof native)) {
-    g_message ("cannot look up beacon \"%s\": %s", pilot_config_get (node->config, "beacon"), error != NULL ? error->message : "no address");
-    node->beacon_source = g_timeout_add_seconds (BEACON_RETRY, on_beacon_timer, node);
-    return;
-  }
-  set_beacon (node, &endpoint);
-  node->beacon_source = g_timeout_add_seconds (BEACON_REFRESH, on_beacon_timer, node);
-}
-
-static void
-resolve_beacon (PilotNode *node)
-{
-  const char *text = pilot_config_get (node->config, "beacon");
-  g_autoptr (GSocketConnectable) connectable = NULL;
-  g_autoptr (GSocketAddressEnumerator) enumerator = NULL;
-  g_autoptr (GError) error = NULL;
-  g_auto (GStrv) list = NULL;
-  PilotEndpoint endpoint;
-
-  if (pilot_config_is_compat (node->config)) {
-    if (pilot_driver_find_relay (node->driver, pilot_config_get (node->config, "compat_beacon"), &endpoint))
-      set_beacon (node, &endpoint);
-    else
-      g_warning ("no transport leads to the compat beacon: see `pilotctl plugins`");
-    return;
-  }
-  if (text == NULL || *text == '\0')
-    return;
-  list = g_strsplit (text, ",", 2);
-  g_strstrip (list[0]);
-  if (pilot_endpoint_parse (list[0], &endpoint, NULL)) {
-    set_beacon (node, &endpoint);
-    return;
-  }
-  connectable = g_network_address_parse (list[0], 9001, &error);
-  if (connectable == NULL) {
-    g_warning ("beacon \"%s\" is not of the form HOST:PORT", list[0]);
-    return;
-  }
-  enumerator = g_socket_connectable_enumerate (connectable);
-  g_socket_address_enumerator_next_async (enumerator, node->cancellable, on_beacon_address, g_object_ref (node));
-}
-
 /* --- another network --- */
 
+/* What we send from toward the beacon. TRUE when it is another address than before. */
+static gboolean
+source_changed (PilotNode *node)
+{
+  PilotEndpoint source;
+  gchar text[PILOT_ENDPOINT_TEXT_SIZE];
+
+  if (!pilot_network_source_address (&node->beacon, &source)) {
+    /* The same address may come back in another network. And its name may have an address of the other family. */
+    node->source = (PilotEndpoint) PILOT_ENDPOINT_INIT;
+    pilot_node_find_beacon (node);
+    return FALSE;
+  }
+  if (pilot_endpoint_equal_host (&source, &node->source))
+    return FALSE;
+  node->source = source;
+  g_message ("the network has changed: sending from %s now", pilot_endpoint_format (&source, text));
+  return TRUE;
+}
+
+/* Routes come and go for many reasons, the gateway's own among them: ours is whether peers see us somewhere else. */
 static void
 on_network_changed (gpointer user_data)
 {
   PilotNode *node = user_data;
-  PilotEndpoint source;
-  gchar text[PILOT_ENDPOINT_TEXT_SIZE];
+  PilotEndpoint global, before = node->global;
+  gboolean moved, global_changed;
 
   if (pilot_endpoint_is_none (&node->beacon))
     return;
-  if (!pilot_network_source_address (&node->beacon, &source)) {
-    /* The same address may come back in another network. */
-    node->source = (PilotEndpoint) PILOT_ENDPOINT_INIT;
+  moved = source_changed (node);
+  pilot_network_global_ipv6 (&global);
+  global_changed = !pilot_endpoint_equal_host (&global, &before);
+  if (!moved && !global_changed)
     return;
-  }
-  /* Routes come and go for many reasons, the gateway's own among them: ours is whether peers see us somewhere else. */
-  if (pilot_endpoint_equal_host (&source, &node->source))
-    return;
-  node->source = source;
-  g_message ("the network has changed: sending from %s now", pilot_endpoint_format (&source, text));
-  pilot_driver_reconnect (node->driver);
-  pilot_overlay_network_changed (node->overlay, g_get_monotonic_time ());
+  if (moved)
+    pilot_driver_reconnect (node->driver);
+  /* An IPv6 address that comes beside what there was moves nobody. */
+  if (moved || !pilot_endpoint_is_none (&before))
+    pilot_overlay_network_changed (node->overlay, g_get_monotonic_time ());
   pilot_node_kick (node);
   /* The old connection has an address that is gone, and the beacon believes us only when the registry knows the new one. */
-  pilot_registry_client_reconnect (node->registry);
+  if (moved)
+    pilot_registry_client_reconnect (node->registry);
   g_clear_handle_id (&node->register_source, g_source_remove);
   on_register (node);
 }
@@ -223,7 +173,7 @@ pilot_node_start_endpoint (PilotNode *node)
   node->network_watch = pilot_network_watch_new (on_network_changed, node, &error);
   if (node->network_watch == NULL)
     g_warning ("%s; after a change of network peers are found again within two minutes only", error->message);
-  resolve_beacon (node);
+  pilot_node_find_beacon (node);
   node->register_source = g_timeout_add (wait ? OBSERVE_WAIT : 0, on_register, node);
 }
 

@@ -12,7 +12,8 @@
 #define RESOLVE_STALE (3600 * (gint64) G_USEC_PER_SEC)
 /* How long an answer of somebody we have dialled may come unasked (trust.md section 5 and streams.md section 7.3, reply window). */
 #define REPLY_WINDOW (300 * (gint64) G_USEC_PER_SEC)
-#define MAX_CONNECT_ENDPOINTS G_N_ELEMENTS (((PilotNodePeer *) 0)->endpoints)
+/* Addresses of its own that a peer may list. */
+#define LISTED 16
 
 /* --- keys --- */
 
@@ -102,20 +103,31 @@ give_endpoints (PilotNode *node, PilotNodePeer *peer)
 }
 
 static gboolean
-same_lan (PilotNode *node, const PilotEndpoint *endpoint)
+same_prefix (GArray *own, const PilotEndpoint *endpoint, gsize length)
 {
-  g_autoptr (GArray) own = pilot_driver_get_endpoints (node->driver);
-
   for (guint i = 0; i < own->len; i++) {
     const PilotEndpoint *mine = &g_array_index (own, PilotEndpoint, i);
 
-    if (mine->family == PILOT_ENDPOINT_IPV4 && endpoint->family == PILOT_ENDPOINT_IPV4 && memcmp (mine->address, endpoint->address, 3) == 0)
+    if (mine->family == endpoint->family && memcmp (mine->address, endpoint->address, length) == 0)
       return TRUE;
   }
   return FALSE;
 }
 
-/* A LAN address counts only when both are seen from outside at the same address: 192.168.1.0/24 is everywhere (beacon-and-nat.md 6.3). */
+/* Whether what a peer lists as an address of its own is a place where we could meet it, and nobody else. An address of a LAN counts only when
+ * both are seen from outside at the same one: 192.168.1.0/24 is everywhere (beacon-and-nat.md 6.3). IPv6 needs no such care: the first 48 bits
+ * of a unique local address name one site (RFC 4193), and a global one is the same for everybody. */
+static gboolean
+may_be_met_at (PilotNode *node, GArray *own, const PilotEndpoint *endpoint, gboolean same_outside)
+{
+  if (endpoint->port == 0)
+    return FALSE;
+  if (endpoint->family == PILOT_ENDPOINT_IPV4)
+    return same_outside && same_prefix (own, endpoint, 3);
+  return pilot_endpoint_is_private (endpoint) ? same_prefix (own, endpoint, 6)
+                                              : pilot_endpoint_is_global_ipv6 (endpoint) && !pilot_endpoint_is_none (&node->global);
+}
+
 static void
 read_endpoints (PilotNode *node, PilotNodePeer *peer, JsonObject *answer)
 {
@@ -123,18 +135,19 @@ read_endpoints (PilotNode *node, PilotNodePeer *peer, JsonObject *answer)
   PilotEndpoint real = PILOT_ENDPOINT_INIT;
   gboolean has_real = pilot_endpoint_parse (pilot_json_get_string (answer, "real_addr"), &real, NULL) && real.port != 0;
 
+  gboolean same_outside = has_real && !pilot_endpoint_is_loopback (&real) && pilot_endpoint_equal_host (&real, &node->observed);
+  g_autoptr (GArray) own = pilot_driver_get_endpoints (node->driver);
+  guint n = lan != NULL ? MIN (json_array_get_length (lan), LISTED) : 0;
+
   peer->n_endpoints = 0;
   peer->relay_only = pilot_json_get_boolean (answer, "relay_only");
-  if (!peer->relay_only && has_real && !pilot_endpoint_is_loopback (&real) && pilot_endpoint_equal_host (&real, &node->observed)) {
-    guint n = lan != NULL ? json_array_get_length (lan) : 0;
+  for (guint i = 0; i < n && !peer->relay_only && peer->n_endpoints < G_N_ELEMENTS (peer->endpoints) - 1; i++) {
+    const char *text = pilot_json_array_get_string (lan, i);
+    PilotEndpoint endpoint;
 
-    for (guint i = 0; i < MIN (n, 16) && peer->n_endpoints < MAX_CONNECT_ENDPOINTS - 1; i++) {
-      const char *text = pilot_json_array_get_string (lan, i);
-      PilotEndpoint endpoint;
-
-      if (text != NULL && pilot_endpoint_parse (text, &endpoint, NULL) && endpoint.port != 0 && same_lan (node, &endpoint))
-        peer->endpoints[peer->n_endpoints++] = endpoint;
-    }
+    if (text != NULL && pilot_endpoint_parse (text, &endpoint, NULL) && may_be_met_at (node, own, &endpoint, same_outside) &&
+        !pilot_endpoint_equal (&endpoint, &real))
+      peer->endpoints[peer->n_endpoints++] = endpoint;
   }
   if (has_real)
     peer->endpoints[peer->n_endpoints++] = real;
@@ -162,6 +175,7 @@ on_resolved (GObject *source, GAsyncResult *result, gpointer user_data)
     return;
   peer = pilot_node_peer (node, id);
   peer->resolving = FALSE;
+  peer->lost = FALSE;
   if (answer != NULL) {
     read_endpoints (node, peer, answer);
     give_endpoints (node, peer);
@@ -188,7 +202,7 @@ need_endpoints (PilotNode *node, guint32 id)
 
   if (peer->resolving)
     return;
-  if (peer->resolved_at != 0 && !peer->unreachable && g_get_monotonic_time () - peer->resolved_at < RESOLVE_FRESH) {
+  if (peer->resolved_at != 0 && !peer->unreachable && !peer->lost && g_get_monotonic_time () - peer->resolved_at < RESOLVE_FRESH) {
     give_endpoints (node, peer);
     return;
   }
@@ -324,6 +338,8 @@ peer_changed (PilotNode *node, guint32 id)
     g_debug ("node %u: session %s, path %s, at %s", id, info.confirmed ? "confirmed" : "new", info.path == PILOT_PATH_DIRECT ? "direct" : "relay",
              pilot_endpoint_format (&info.endpoint, text));
     peer->unreachable = FALSE;
+    peer->lost |= peer->direct && info.path == PILOT_PATH_RELAY;
+    peer->direct = info.path == PILOT_PATH_DIRECT;
     pilot_trust_heard (node->trust, id);
     learn_hostname (node, peer);
   }
@@ -377,6 +393,7 @@ pilot_node_on_event (const PilotEvent *event, gpointer user_data)
       user->ready (user, event->stream, event->ready);
     break;
   case PILOT_EVENT_OBSERVED_ENDPOINT:
+    node->beacon_heard = TRUE;
     pilot_node_observed (node, &event->endpoint);
     break;
   case PILOT_EVENT_HANDSHAKE_WAITING:

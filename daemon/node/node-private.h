@@ -6,6 +6,7 @@
 #include "daemon/node/node-state.h"
 #include "daemon/node/node.h"
 #include "daemon/node/registry-session.h"
+#include "protocol/path.h"
 
 G_BEGIN_DECLS
 
@@ -16,12 +17,13 @@ typedef struct {
   guint32 node;
   char *hostname;       /* (nullable) as the registry told */
   gboolean unreachable; /* the last attempt at a session failed */
-  PilotEndpoint endpoints[8];
+  PilotEndpoint endpoints[PILOT_PATH_MAX_CANDIDATES];
   guint n_endpoints;
   gboolean relay_only;
-  gint64 resolved_at;  /* monotonic; 0 = never */
-  gint64 contacted_at; /* we dialled it; monotonic, 0 = never */
-  gint64 dialled_at;   /* the same, but not to talk of trust, and since trust ended last */
+  gboolean direct, lost; /* how it is reached; it was direct, and what is known of its place is from before */
+  gint64 resolved_at;    /* monotonic; 0 = never */
+  gint64 contacted_at;   /* we dialled it; monotonic, 0 = never */
+  gint64 dialled_at;     /* the same, but not to talk of trust, and since trust ended last */
   gboolean looking_up, resolving;
 } PilotNodePeer;
 
@@ -71,9 +73,12 @@ struct _PilotNode {
   GHashTable *names; /* host name -> CachedName, of node-resolve.c */
 
   PilotEndpoint beacon, observed;
+  gboolean beacon_heard; /* it has said where it sees us */
+  guint16 beacon_port;   /* of the name that is being looked up */
   guint beacon_source, register_source;
   PilotNetworkWatch *network_watch; /* (nullable) where the system lets us */
   PilotEndpoint source;             /* what we send from toward the beacon; none = there is no way to it */
+  PilotEndpoint global;             /* our IPv6 address on the internet, or none */
 };
 
 PilotNodePeer *pilot_node_peer (PilotNode *node, guint32 peer); /* made on first use */
@@ -96,7 +101,10 @@ gboolean pilot_node_is_hostname (const char *text);
 /* node-registry.c: which registry, and how. @address (out) (transfer full): where it is. */
 PilotRegistryClient *pilot_node_make_registry_client (PilotConfig *config, char **address, GError **error);
 
-/* node-endpoint.c: where we and the beacon are */
+/* node-beacon.c: which beacon, and at which of its addresses. Looks (again), and goes on looking. */
+void pilot_node_find_beacon (PilotNode *node);
+
+/* node-endpoint.c: where we are */
 /* Nobody is to learn our address, or there is none. */
 gboolean pilot_node_is_relay_only (PilotNode *node);
 void pilot_node_start_endpoint (PilotNode *node);

@@ -72,6 +72,31 @@ test_source (void)
   g_assert_false (pilot_network_source_address (&to, &source));
 }
 
+static void
+test_global_ipv6 (void)
+{
+  PilotEndpoint source;
+  g_autofree char *text = NULL;
+
+  if (!g_file_test ("/proc/sys/net/ipv6/conf/lo", G_FILE_TEST_EXISTS)) {
+    g_test_skip ("no IPv6 on this machine");
+    return;
+  }
+  g_assert_false (pilot_network_global_ipv6 (&source));
+  g_assert_true (pilot_endpoint_is_none (&source));
+  ip ("address add fd00:77::1/64 dev lo nodad");
+  ip ("-6 route add default dev lo");
+  /* Somebody translates that one, or there is no way out at all. */
+  g_assert_false (pilot_network_global_ipv6 (&source));
+  ip ("address add 2001:db8:77::1/64 dev lo nodad");
+  g_assert_true (pilot_network_global_ipv6 (&source));
+  text = pilot_endpoint_to_string (&source);
+  g_assert_cmpstr (text, ==, "[2001:db8:77::1]:0");
+  ip ("-6 route del default dev lo");
+  ip ("address del 2001:db8:77::1/64 dev lo");
+  ip ("address del fd00:77::1/64 dev lo");
+}
+
 static gboolean
 is_path (World *world, PilotPath path)
 {
@@ -145,6 +170,7 @@ main (int argc, char **argv)
   g_log_set_writer_func (filter_log, NULL, NULL);
   g_test_add_func ("/daemon/network-watch/burst", test_burst);
   g_test_add_func ("/daemon/network-watch/source", test_source);
+  g_test_add_func ("/daemon/network-watch/global-ipv6", test_global_ipv6);
   g_test_add_func ("/daemon/network-watch/node", test_node);
   return g_test_run ();
 }

@@ -245,7 +245,11 @@ test_endpoint_kinds (void)
     { "100.128.0.1:1", "" },
     { "[fd00::1]:1", "p" },
     { "[fc00::1]:1", "p" },
-    { "[2001:db8::1]:1", "" },
+    { "[2001:db8::1]:1", "g" },
+    { "[1fff::1]:1", "" },
+    { "[3fff::1]:1", "g" },
+    { "[4000::1]:1", "" },
+    { "32.1.13.184:1", "" },
     { "8.8.8.8:1", "" },
     { "224.0.0.1:1", "m" },
     { "[ff02::1]:1", "m" },
@@ -262,6 +266,7 @@ test_endpoint_kinds (void)
     g_string_append (kinds, pilot_endpoint_is_link_local (&e) ? "l" : "");
     g_string_append (kinds, pilot_endpoint_is_private (&e) ? "p" : "");
     g_string_append (kinds, pilot_endpoint_is_multicast (&e) ? "m" : "");
+    g_string_append (kinds, pilot_endpoint_is_global_ipv6 (&e) ? "g" : "");
     g_assert_cmpstr (kinds->str, ==, cases[i].kinds);
   }
 }

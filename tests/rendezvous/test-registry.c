@@ -133,6 +133,41 @@ test_register_weaknesses (void)
   fixture_clear (&fixture);
 }
 
+/* "LAN addresses" that are none would aim others at a victim; but one global IPv6 address, which nothing translates, may be told by who has
+ * proven his key. */
+static void
+test_global_address (void)
+{
+  const gchar *lan = "\"[fd00:1::2]:4000\",\"[2001:db8::2]:4000\",\"[2001:db8::3]:4000\",\"[::1]:4000\",\"[fe80::1]:4000\",\"198.51.100.1:4000\"";
+  JsonObject *response;
+  JsonArray *kept;
+  Fixture fixture;
+
+  harness_init (&fixture.harness, NULL);
+  harness_start (&fixture.harness);
+  client_open (&fixture.client, &fixture.harness.registry, NULL);
+  person_init (&fixture.alice, 'a');
+  person_init (&fixture.bob, 'b');
+  person_register (&fixture.alice, &fixture.client, 4001);
+  for (guint is_signed = 0; is_signed < 2; is_signed++) {
+    g_autofree gchar *signature = g_strdup_printf (",\"signature\":\"%s\"", person_sign (&fixture.bob, "register::%s", fixture.bob.key));
+
+    response = client_expect (&fixture.client, "register_ok", "{\"type\":\"register\",\"lan_addrs\":[%s],\"listen_addr\":\"\",\"public_key\":\"%s\"%s}",
+                              lan, fixture.bob.key, is_signed ? signature : "");
+    fixture.bob.id = (guint32) json_object_get_int_member (response, "node_id");
+    json_object_unref (response);
+    expect_ok (client_call (&fixture.client, "{\"type\":\"set_visibility\",\"node_id\":%u,\"public\":true,\"signature\":\"%s\"}", fixture.bob.id,
+                            person_sign (&fixture.bob, "set_visibility:%u", fixture.bob.id)));
+    response = resolve (&fixture.client, &fixture.alice, fixture.bob.id);
+    kept = json_object_get_array_member (response, "lan_addrs");
+    g_assert_cmpuint (json_array_get_length (kept), ==, is_signed ? 3 : 2);
+    g_assert_cmpstr (json_array_get_string_element (kept, 0), ==, "[fd00:1::2]:4000");
+    g_assert_cmpstr (json_array_get_string_element (kept, 1), ==, is_signed ? "[2001:db8::2]:4000" : "[fe80::1]:4000");
+    json_object_unref (response);
+  }
+  fixture_clear (&fixture);
+}
+
 static void
 test_registration_limit (void)
 {
@@ -570,6 +605,7 @@ main (int argc,
   g_test_add_func ("/rendezvous/registry/networks", test_networks);
   g_test_add_func ("/rendezvous/registry/commit-fails", test_commit_fails);
   g_test_add_func ("/rendezvous/registry/restart", test_restart);
+  g_test_add_func ("/rendezvous/registry/global-address", test_global_address);
   g_test_add_func ("/rendezvous/registry/registration-limit", test_registration_limit);
   return g_test_run ();
 }

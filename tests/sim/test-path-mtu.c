@@ -211,6 +211,21 @@ test_go_peer (void)
   pair_end (&w);
 }
 
+/* A header of 40 bytes: what is asked for fits the link. */
+static void
+test_ipv6 (void)
+{
+  const PilotEndpoint to = { .family = PILOT_ENDPOINT_IPV6, .port = 5000, .address = { 0x20, 0x01, [15] = 1 } };
+  const guint mtus[] = { 1500, 4000, 8896, 9000 };
+  PilotPathMtu mtu = { 0 };
+
+  g_assert_true (pilot_path_mtu_used (&mtu, &to, 32, 0));
+  for (guint i = 0; i < G_N_ELEMENTS (mtus); i++)
+    g_assert_cmpuint (pilot_path_mtu_next (&mtu, 0, 0), ==, mtus[i] - (OVERHEAD + 20));
+  /* The usual segment fits the least that IPv6 has to carry. */
+  g_assert_cmpuint (PILOT_SEGMENT_PAYLOAD, <=, 1280 - (OVERHEAD + 20));
+}
+
 /* Answers to another search, and to nothing that was asked, do not count. */
 static void
 test_answers (void)
@@ -255,6 +270,7 @@ main (int argc,
   g_test_add_func ("/path-mtu/grows", test_grows);
   g_test_add_func ("/path-mtu/loss", test_loss);
   g_test_add_func ("/path-mtu/go-peer", test_go_peer);
+  g_test_add_func ("/path-mtu/ipv6", test_ipv6);
   g_test_add_func ("/path-mtu/answers", test_answers);
   return g_test_run ();
 }

@@ -278,6 +278,28 @@ test_path_learns (void)
   g_assert_true (pilot_endpoint_equal (&path.direct, &two));
 }
 
+/* A peer that writes by both families is met by IPv6 as long as that is heard, so that two never change places without end. */
+static void
+test_path_families (void)
+{
+  PilotPathState path = { 0 };
+  PilotEndpoint four = endpoint (1), six = { .family = PILOT_ENDPOINT_IPV6, .port = 4000, .address = { 0x20, 0x01, [15] = 1 } };
+  gint64 now = 1000000;
+
+  g_assert_true (pilot_path_received (&path, &four, now));
+  g_assert_true (pilot_path_received (&path, &six, now));
+  for (guint i = 0; i < 4; i++) {
+    g_assert_false (pilot_path_received (&path, &four, now += 100000));
+    g_assert_true (pilot_endpoint_equal (&path.direct, &six));
+  }
+  /* What comes by the other way shows that the peer lives. */
+  g_assert_cmpint (path.last_direct_receive, ==, now);
+  /* Nothing by IPv6 for half a second: the peer has only IPv4 now. */
+  g_assert_true (pilot_path_received (&path, &four, now += 100000));
+  g_assert_true (pilot_endpoint_equal (&path.direct, &four));
+  g_assert_true (pilot_path_received (&path, &six, now));
+}
+
 static void
 test_path_black_hole (void)
 {
@@ -363,6 +385,7 @@ main (int argc,
   g_test_add_func ("/timers", test_timers);
   g_test_add_func ("/rate-limit", test_rate_limit);
   g_test_add_func ("/path/learns", test_path_learns);
+  g_test_add_func ("/path/families", test_path_families);
   g_test_add_func ("/path/black-hole", test_path_black_hole);
   g_test_add_func ("/path/peer-on-relay", test_path_peer_on_relay);
   g_test_add_func ("/path/probes-past-relay", test_path_probes_past_relay);

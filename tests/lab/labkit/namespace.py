@@ -109,3 +109,7 @@ class Namespace:
 
     def nft(self, script):
         run(self.enter("net") + ["nft", "-f", "-"], stdin=script)
+
+    def shell(self, script):
+        """Runs a shell script in the namespace, as root."""
+        run(self.enter() + ["/bin/sh", "-e"], stdin=script)

@@ -369,15 +369,16 @@ class World:
 
     # --- the programs --------------------------------------------------------------------------------------------------------------
 
-    def start_rendezvous(self, *arguments):
-        pid = self.background("net", "rendezvous.log", "pilot-rendezvous", "--registry-addr", REGISTRY, "--beacon-addr", BEACON,
+    def start_rendezvous(self, *arguments, registry=REGISTRY, beacon=BEACON):
+        """`registry` and `beacon`: where it listens; ":PORT" is any address of both families."""
+        pid = self.background("net", "rendezvous.log", "pilot-rendezvous", "--registry-addr", registry, "--beacon-addr", beacon,
                               "--store", "/home/user/rendezvous.db", *arguments)
-        address, _, port = REGISTRY.partition(":")
+        address, _, port = registry.rpartition(":")
 
         def listening():
             if self.run("net", "kill", "-0", str(pid), check=False).returncode != 0:
                 raise LabError("the rendezvous ended: " + self.run("net", "tail", "-n", "5", "rendezvous.log").stdout.strip())
-            return f"{address}:{port}" in self.run("net", "ss", "-Hltn").stdout
+            return f"{address or '*'}:{port}" in self.run("net", "ss", "-Hltn").stdout
 
         wait_until(listening, 15, "the rendezvous listens")
         return pid
@@ -481,7 +482,7 @@ def worlds():
     return [name for name in names if os.path.isdir(os.path.join(STATE, name))]
 
 
-# The lab is IPv4; router solicitations and the like would only disturb a wire whose losses are to be the same at every run.
+# The lab is IPv4 until ipv6.py adds more; router solicitations and the like would only disturb a wire whose losses are to be the same at every run.
 _NO_IPV6 = "if [ -e /proc/sys/net/ipv6/conf/all/disable_ipv6 ]; then echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6; fi\n"
 # A host keeps ::1, because servers listen there.
 _NO_IPV6_LINKS = "if [ -e /proc/sys/net/ipv6/conf/default/disable_ipv6 ]; then echo 1 >/proc/sys/net/ipv6/conf/default/disable_ipv6; fi\n"

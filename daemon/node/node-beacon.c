@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "node-private.h"
+
+/* Seconds: until a name that could not be looked up is tried again, or the next of its addresses when one is silent; and until the addresses
+ * of a name are looked up once more. */
+#define BEACON_RETRY 5
+#define BEACON_REFRESH 300
+
+static gboolean
+on_beacon_timer (gpointer user_data)
+{
+  PilotNode *node = user_data;
+
+  node->beacon_source = 0;
+  pilot_node_find_beacon (node);
+  return G_SOURCE_REMOVE;
+}
+
+static void
+look_again (PilotNode *node, guint seconds)
+{
+  g_clear_handle_id (&node->beacon_source, g_source_remove);
+  node->beacon_source = g_timeout_add_seconds (seconds, on_beacon_timer, node);
+}
+
+static void
+set_beacon (PilotNode *node, const PilotEndpoint *endpoint)
+{
+  gint64 now = g_get_monotonic_time ();
+
+  if (pilot_endpoint_equal (&node->beacon, endpoint))
+    return;
+  node->beacon = *endpoint;
+  node->beacon_heard = FALSE;
+  if (!pilot_network_source_address (endpoint, &node->source))
+    node->source = (PilotEndpoint) PILOT_ENDPOINT_INIT;
+  pilot_overlay_set_beacon (node->overlay, endpoint, now);
+  pilot_overlay_discover (node->overlay, now);
+  pilot_node_kick (node);
+}
+
+/* A name may have addresses of both families, and this host a way to one of them only, or a way that ends somewhere. The one in use stays while
+ * it answers, else the next one's turn comes. */
+static const PilotEndpoint *
+choose_address (PilotNode *node, GArray *found)
+{
+  g_autoptr (GPtrArray) reachable = g_ptr_array_new ();
+  const PilotEndpoint *any = &g_array_index (found, PilotEndpoint, 0);
+  guint next = 0;
+
+  for (guint i = 0; i < found->len; i++) {
+    PilotEndpoint *endpoint = &g_array_index (found, PilotEndpoint, i);
+    gboolean current = pilot_endpoint_equal (endpoint, &node->beacon);
+    PilotEndpoint source;
+
+    if (current)
+      any = endpoint;
+    if (!pilot_network_source_address (endpoint, &source))
+      continue;
+    if (current) {
+      if (node->beacon_heard)
+        return endpoint;
+      next = reachable->len + 1;
+    }
+    g_ptr_array_add (reachable, endpoint);
+  }
+  if (reachable->len == 0)
+    return any;
+  return g_ptr_array_index (reachable, next % reachable->len);
+}
+
+static void
+on_addresses (GObject *source, GAsyncResult *result, gpointer user_data)
+{
+  g_autoptr (PilotNode) node = user_data;
+  g_autoptr (GError) error = NULL;
+  g_autolist (GInetAddress) addresses = g_resolver_lookup_by_name_finish (G_RESOLVER (source), result, &error);
+  g_autoptr (GArray) found = g_array_new (FALSE, TRUE, sizeof (PilotEndpoint));
+
+  if (!node->running)
+    return;
+  for (GList *item = addresses; item != NULL; item = item->next) {
+    g_autoptr (GSocketAddress) address = g_inet_socket_address_new (item->data, node->beacon_port);
+    struct sockaddr_storage native;
+    PilotEndpoint endpoint;
+
+    if (g_socket_address_to_native (address, &native, sizeof native, NULL) &&
+        pilot_endpoint_from_sockaddr (&endpoint, (struct sockaddr *) &native, sizeof native))
+      g_array_append_val (found, endpoint);
+  }
+  if (found->len == 0) {
+    g_message ("cannot look up beacon \"%s\": %s", pilot_config_get (node->config, "beacon"), error != NULL ? error->message : "no address");
+    look_again (node, BEACON_RETRY);
+    return;
+  }
+  set_beacon (node, choose_address (node, found));
+  look_again (node, node->beacon_heard || found->len == 1 ? BEACON_REFRESH : BEACON_RETRY);
+}
+
+static void
+look_up (PilotNode *node, const char *name)
+{
+  g_autoptr (GError) error = NULL;
+  g_autoptr (GSocketConnectable) address = g_network_address_parse (name, 9001, &error);
+  g_autoptr (GResolver) resolver = NULL;
+
+  if (address == NULL) {
+    g_warning ("beacon \"%s\" is not of the form HOST:PORT", name);
+    return;
+  }
+  node->beacon_port = g_network_address_get_port (G_NETWORK_ADDRESS (address));
+  resolver = g_resolver_get_default ();
+  g_resolver_lookup_by_name_async (resolver, g_network_address_get_hostname (G_NETWORK_ADDRESS (address)), node->cancellable, on_addresses, g_object_ref (node));
+}
+
+void
+pilot_node_find_beacon (PilotNode *node)
+{
+  const char *text = pilot_config_get (node->config, "beacon");
+  g_auto (GStrv) list = NULL;
+  PilotEndpoint endpoint;
+
+  if (pilot_config_is_compat (node->config)) {
+    if (pilot_driver_find_relay (node->driver, pilot_config_get (node->config, "compat_beacon"), &endpoint))
+      set_beacon (node, &endpoint);
+    else
+      g_warning ("no transport leads to the compat beacon: see `pilotctl plugins`");
+    return;
+  }
+  if (text == NULL || *text == '\0')
+    return;
+  list = g_strsplit (text, ",", 2);
+  g_strstrip (list[0]);
+  if (pilot_endpoint_parse (list[0], &endpoint, NULL))
+    set_beacon (node, &endpoint);
+  else
+    look_up (node, list[0]);
+}
