@@ -48,7 +48,7 @@ on_transport_chosen (GObject *source, GAsyncResult *result, gpointer user_data)
 static void
 start_transport (gpointer part, GTask *task)
 {
-  pilot_transport_choose_async (((PilotParts *) part)->config, NULL, on_transport_chosen, task);
+  pilot_transport_choose_async (((PilotParts *) part)->config, g_task_get_cancellable (task), on_transport_chosen, task);
 }
 
 static void

@@ -18,7 +18,8 @@ struct _PilotCore {
   guint timeout_source;
   guint serial; /* of the step in progress: what an earlier one returns late is ignored */
   GTask *starting;
-  GPtrArray *stopping; /* GTask: all who wait for the stop; NULL = none is going on */
+  GCancellable *cancellable; /* of the steps of the start */
+  GPtrArray *stopping;       /* GTask: all who wait for the stop; NULL = none is going on */
   GError *start_error;
 };
 
@@ -48,15 +49,15 @@ start_stepped (PilotCore *core, GError *error)
 {
   Part *part = core->parts->pdata[core->n_started];
 
-  if (error != NULL) {
-    g_prefix_error (&error, "%s: ", part->name);
-    core->start_error = error;
-    stop_next (core);
-    return;
-  }
-  core->n_started++;
+  if (error == NULL)
+    core->n_started++;
   if (core->stopping != NULL) {
-    core->start_error = g_error_new_literal (PILOT_ERROR, PILOT_ERROR_CANCELLED, "stopped while starting");
+    g_clear_error (&error);
+    error = g_error_new_literal (PILOT_ERROR, PILOT_ERROR_CANCELLED, "stopped while starting");
+  } else if (error != NULL)
+    g_prefix_error (&error, "%s: ", part->name);
+  if (error != NULL) {
+    core->start_error = error;
     stop_next (core);
   } else
     start_next (core);
@@ -128,7 +129,9 @@ run_step (PilotCore *core, Part *part, gboolean start)
 
   step->serial = core->serial;
   step->start = start;
-  task = g_task_new (core, NULL, on_step, step);
+  task = g_task_new (core, start ? core->cancellable : NULL, on_step, step);
+  /* A part that is up in spite of it is to be stopped like the others. */
+  g_task_set_check_cancellable (task, FALSE);
   core->timeout_source = g_timeout_add (core->deadline_ms, start ? on_start_timeout : on_stop_timeout, core);
   g_debug ("%s %s", start ? "starting" : "stopping", part->name);
   if (func != NULL) {
@@ -177,6 +180,8 @@ pilot_core_start_async (PilotCore *core, GAsyncReadyCallback callback, gpointer 
 {
   g_return_if_fail (core->starting == NULL && core->n_started == 0);
   core->starting = g_task_new (core, NULL, callback, user_data);
+  g_clear_object (&core->cancellable);
+  core->cancellable = g_cancellable_new ();
   start_next (core);
 }
 
@@ -197,6 +202,8 @@ pilot_core_stop_async (PilotCore *core, GAsyncReadyCallback callback, gpointer u
   /* During the start its step ends first. */
   if (first && core->starting == NULL)
     stop_next (core);
+  else if (first)
+    g_cancellable_cancel (core->cancellable);
 }
 
 gboolean
@@ -235,6 +242,7 @@ pilot_core_finalize (GObject *object)
 
   g_clear_handle_id (&core->timeout_source, g_source_remove);
   g_clear_error (&core->start_error);
+  g_clear_object (&core->cancellable);
   g_clear_pointer (&core->stopping, g_ptr_array_unref);
   g_ptr_array_unref (core->parts);
   G_OBJECT_CLASS (pilot_core_parent_class)->finalize (object);

@@ -12,7 +12,8 @@ G_BEGIN_DECLS
 #define PILOT_TYPE_CORE (pilot_core_get_type ())
 G_DECLARE_FINAL_TYPE (PilotCore, pilot_core, PILOT, CORE, GObject)
 
-/* A step of a part: returns on @task (transfer full), TRUE or an error, now or later. NULL in the list: nothing to do. */
+/* A step of a part: returns on @task (transfer full), TRUE or an error, now or later. NULL in the list: nothing to do. A start that may take long
+ * looks at the cancellable of its task: it is cancelled when a stop is wanted meanwhile. */
 typedef void (*PilotCoreStep) (gpointer part, GTask *task);
 
 /* @deadline_ms: for each step of each part. */

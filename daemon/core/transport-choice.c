@@ -19,8 +19,9 @@
 typedef struct {
   PilotConfig *config;
   gboolean decided, probing;
-  GUri *url;          /* of the compat beacon */
-  GCancellable *step; /* of what goes on now */
+  GSource *cancel_source; /* until then */
+  GUri *url;              /* of the compat beacon */
+  GCancellable *step;     /* of what goes on now */
   gboolean proxied;
   guint timer;
 
@@ -74,17 +75,34 @@ end_step (Choice *choice)
   choice->step = g_cancellable_new ();
 }
 
-/* Drops the hold on the task that it has while it is undecided. */
+/* The caller returns on the task, and drops the hold that it has on itself while it is undecided. */
+static void
+end (Choice *choice)
+{
+  stop_step (choice);
+  choice->decided = TRUE;
+  g_source_destroy (choice->cancel_source);
+  g_clear_pointer (&choice->cancel_source, g_source_unref);
+}
+
 static void
 decide (GTask *task, const char *transport, const char *why)
 {
-  Choice *choice = choice_of (task);
-
-  end_step (choice);
-  choice->decided = TRUE;
+  end (choice_of (task));
   g_message ("transport: %s (%s)", transport, why);
   g_task_return_pointer (task, g_strdup (transport), g_free);
   g_object_unref (task);
+}
+
+static gboolean
+on_cancelled (GCancellable *cancellable, gpointer user_data)
+{
+  GTask *task = user_data;
+
+  end (choice_of (task));
+  g_task_return_new_error (task, PILOT_ERROR, PILOT_ERROR_CANCELLED, "the transport is not decided");
+  g_object_unref (task);
+  return G_SOURCE_REMOVE;
 }
 
 /* --- the compat beacon over TCP --- */
@@ -395,6 +413,9 @@ pilot_transport_choose_async (PilotConfig *config, GCancellable *cancellable, GA
     return;
   }
   g_object_ref (task); /* decide() drops it */
+  choice->cancel_source = g_cancellable_source_new (cancellable);
+  g_source_set_callback (choice->cancel_source, G_SOURCE_FUNC (on_cancelled), task, NULL);
+  g_source_attach (choice->cancel_source, g_main_context_get_thread_default ());
   if (choice->url == NULL)
     decide (task, "udp", "no compat beacon is configured");
   else if (pilot_config_is_set (config, "registry_tls") && !pilot_config_get_boolean (config, "registry_tls"))

@@ -422,6 +422,48 @@ test_auto (void)
 }
 
 static void
+on_not_chosen (GObject *source, GAsyncResult *result, gpointer user_data)
+{
+  pilot_transport_choose_finish (PILOT_CONFIG (source), result, user_data);
+}
+
+static gboolean
+cancel (gpointer cancellable)
+{
+  g_cancellable_cancel (cancellable);
+  return G_SOURCE_REMOVE;
+}
+
+/* A stop does not wait for a beacon that says nothing: neither at once, nor while it is being asked, nor while the compat beacon is. */
+static void
+test_cancelled (void)
+{
+  static const guint after[] = { 0, 300, 1700 };
+  Responder mute = { 0 };
+
+  responder_start (&mute, NULL, 0);
+  for (guint i = 0; i < G_N_ELEMENTS (after); i++) {
+    g_autoptr (PilotConfig) config = make_config (NULL);
+    g_autoptr (GSocketListener) silent = g_socket_listener_new (); /* the kernel answers, and nobody else */
+    g_autofree char *url = g_strdup_printf ("wss://127.0.0.1:%u/426", g_socket_listener_add_any_inet_port (silent, NULL, NULL));
+    g_autoptr (GCancellable) cancellable = g_cancellable_new ();
+    g_autoptr (GError) error = NULL;
+
+    pilot_config_set_flag (config, "transport", "auto");
+    pilot_config_set_flag (config, "beacon", mute.address);
+    pilot_config_set_flag (config, "compat_beacon", url);
+    pilot_transport_choose_async (config, cancellable, on_not_chosen, &error);
+    g_timeout_add (after[i], cancel, cancellable);
+    while (error == NULL)
+      g_main_context_iteration (NULL, TRUE);
+    g_assert_true (g_error_matches (error, PILOT_ERROR, PILOT_ERROR_CANCELLED) || g_error_matches (error, G_IO_ERROR, G_IO_ERROR_CANCELLED));
+    while (g_main_context_iteration (NULL, FALSE))
+      ;
+  }
+  responder_stop (&mute);
+}
+
+static void
 expect_invalid (const char *const *flags, const char *text)
 {
   g_autoptr (PilotConfig) config = make_config (flags);
@@ -462,6 +504,7 @@ main (int argc, char **argv)
   g_test_add_func ("/daemon/compat/proxy", test_proxy);
   g_test_add_func ("/daemon/compat/redact", test_redact);
   g_test_add_func ("/daemon/compat/auto", test_auto);
+  g_test_add_func ("/daemon/compat/cancelled", test_cancelled);
   g_test_add_func ("/daemon/compat/invalid", test_invalid);
   return g_test_run ();
 }

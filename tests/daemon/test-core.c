@@ -14,10 +14,18 @@ count_log (GLogLevelFlags level, const GLogField *fields, gsize n_fields, gpoint
 }
 
 /* Parts that write down what is done to them. */
+static gboolean
+on_give_up (gpointer user_data)
+{
+  g_task_return_new_error (user_data, PILOT_ERROR, PILOT_ERROR_FAILED, "given up");
+  g_object_unref (user_data);
+  return G_SOURCE_REMOVE;
+}
+
 typedef struct {
   const char *name;
   GString *log;
-  gboolean fail, hang, late;
+  gboolean fail, hang, late, patient;
   GTask *hanging;
 } Part;
 
@@ -29,6 +37,13 @@ on_idle (gpointer user_data)
   return G_SOURCE_REMOVE;
 }
 
+/* Whoever waits for a cancellable looks at it. */
+static void
+on_cancelled (GCancellable *cancellable, gpointer user_data)
+{
+  g_idle_add (on_give_up, user_data);
+}
+
 static void
 start (gpointer data, GTask *task)
 {
@@ -38,7 +53,9 @@ start (gpointer data, GTask *task)
   if (part->fail) {
     g_task_return_new_error (task, PILOT_ERROR, PILOT_ERROR_CORRUPT, "no good");
     g_object_unref (task);
-  } else if (part->hang)
+  } else if (part->patient)
+    g_cancellable_connect (g_task_get_cancellable (task), G_CALLBACK (on_cancelled), task, NULL);
+  else if (part->hang)
     part->hanging = task;
   else
     g_idle_add (on_idle, task);
@@ -183,6 +200,25 @@ test_stop_while_starting (Fixture *fixture, gconstpointer data)
   g_assert_cmpstr (fixture->log->str, ==, "+a -a ");
 }
 
+/* A step that waits for something hears that nobody wants it any more. */
+static void
+test_stop_while_waiting (Fixture *fixture, gconstpointer data)
+{
+  g_clear_object (&fixture->core);
+  fixture->core = pilot_core_new (60000);
+  for (guint i = 0; i < 3; i++)
+    pilot_core_add (fixture->core, fixture->parts[i].name, start, stop, &fixture->parts[i]);
+  fixture->parts[1].patient = TRUE;
+  pilot_core_start_async (fixture->core, on_started, fixture);
+  while (strcmp (fixture->log->str, "+a +b ") != 0)
+    g_main_context_iteration (NULL, TRUE);
+  pilot_core_stop_async (fixture->core, on_stopped, fixture);
+  while (!fixture->stopped || fixture->error == NULL)
+    g_main_context_iteration (NULL, TRUE);
+  g_assert_error (fixture->error, PILOT_ERROR, PILOT_ERROR_CANCELLED);
+  g_assert_cmpstr (fixture->log->str, ==, "+a +b -a ");
+}
+
 int
 main (int argc, char **argv)
 {
@@ -194,5 +230,6 @@ main (int argc, char **argv)
   ADD ("start-deadline", test_start_deadline);
   ADD ("stop-deadline", test_stop_deadline);
   ADD ("stop-while-starting", test_stop_while_starting);
+  ADD ("stop-while-waiting", test_stop_while_waiting);
   return g_test_run ();
 }
