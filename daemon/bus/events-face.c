@@ -115,7 +115,8 @@ on_check (gpointer user_data)
   PilotStreamInfo info;
 
   pilot_stream_info (publication->stream, &info);
-  if (info.send_buffered > 0)
+  /* One that has just ended holds nothing either, and has lost what it held: publication_ready() is about to hear why. */
+  if (info.send_buffered > 0 || info.state == PILOT_STREAM_STATE_CLOSED)
     return G_SOURCE_CONTINUE;
   publication->check_source = 0;
   publication_end (publication, NULL);
