@@ -379,6 +379,9 @@ schedule (PilotTrustRelay *relay)
     relay->fast_until = 0;
   if (relay->owed || now < relay->fast_until || now < relay->settle_until)
     interval = FAST;
+  /* The registry has said that there is something, and somebody here waits for it: how often it may say so is bounded. */
+  if (relay->owed && relay->waiting.length > 0)
+    interval = 0;
   due = relay->polling ? now + FAST : relay->last_poll + interval;
   relay->timer = g_timeout_add ((guint) (MAX (due - now, 0) / 1000 + 1), on_timer, relay);
 }
@@ -431,6 +434,8 @@ pilot_trust_relay_refresh (PilotTrustRelay *relay, GTask *task)
   g_queue_push_tail (&relay->waiting, waiter);
   if (!recent)
     pilot_trust_relay_poll (relay);
+  else
+    schedule (relay);
 }
 
 /* --- life --- */
