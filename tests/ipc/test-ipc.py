@@ -54,6 +54,12 @@ def free_port(kind):
         return probe.getsockname()[1]
 
 
+def answers(path):
+    """Bound is not yet listening."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(path) == 0
+
+
 class Daemon:
     def __init__(self, folder, name, registry, beacon):
         self.home = os.path.join(folder, name)
@@ -73,7 +79,7 @@ class Daemon:
 
     def start(self):
         self.process = self.spawn("--socket", self.path)
-        wait_until(lambda: os.path.exists(self.path) or self.process.poll() is not None, 30, f"{self.name} is registered")
+        wait_until(lambda: answers(self.path) or self.process.poll() is not None, 30, f"{self.name} is registered")
         with Client(self.path) as client:
             self.id = client.ask(ipc.INFO)["node_id"]
         return self
