@@ -69,7 +69,7 @@ stream_accept (Client *client, guint16 port, double seconds, Stream *stream, GEr
 }
 
 void
-stream_close (Stream *stream)
+stream_clear (Stream *stream)
 {
   if (stream->fd >= 0)
     close (stream->fd);

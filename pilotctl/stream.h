@@ -25,8 +25,8 @@ gboolean stream_dial (Client *client, guint32 node, guint16 port, double seconds
 void stream_take (Stream *stream, int fd, guint32 node, guint16 port, gboolean half_close);
 /* The next stream to a port that was listened on. @seconds 0: for ever. */
 gboolean stream_accept (Client *client, guint16 port, double seconds, Stream *stream, GError **error);
-void stream_close (Stream *stream);
-G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Stream, stream_close)
+void stream_clear (Stream *stream);
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Stream, stream_clear)
 
 /* Writes or reads all of @length, waiting at most @seconds for it. CONNECTION_FAILED when the other side ended first, TIMEOUT. */
 gboolean stream_write_all (Stream *stream, const void *data, gsize length, double seconds, GError **error);
