@@ -69,8 +69,9 @@ struct _PilotStream {
   gsize send_length, send_sent; /* bytes held; of these, bytes sent at least once */
   guint64 push_offset;          /* data before this is not held back */
   gsize write_limit;
-  guint64 peer_window; /* bytes */
-  guint peer_slots;    /* a Go peer's window: segments */
+  guint64 peer_window;   /* bytes */
+  guint peer_slots;      /* a Go peer's window: segments */
+  guint peer_slots_most; /* it ever had */
   guint peer_segment_size, peer_blocks;
   gint peer_scale;
   PilotStreamRecords records;

@@ -30,7 +30,7 @@ learn (PilotStream *self,
 
   self->irs = packet->seq;
   self->rcv_nxt = self->advertised_edge = packet->seq + 1;
-  self->peer_slots = packet->window;
+  self->peer_slots = self->peer_slots_most = packet->window;
   self->peer_window = (guint64) packet->window * STREAM_SEGMENT_SIZE;
   if (!self->config.extensions || !pilot_stream_extensions_decode (&theirs, packet->payload, packet->payload_length))
     return;

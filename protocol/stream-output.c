@@ -11,6 +11,8 @@
 #define FIN_PATIENCE_GO (10 * STREAM_SECOND)
 #define DIAL_TOTAL (17250 * STREAM_MS)
 #define DIAL_FIRST (250 * STREAM_MS)
+/* Of the 512 slots of a Go peer these are not filled, but by questions. */
+#define GO_RESERVE 8
 #define PACING_MIN_RTT 500
 #define PACING_SLACK_NS (2 * 1000 * 1000)
 #define PACING_OWED_MAX_NS (100 * (gint64) 1000000000)
@@ -382,6 +384,18 @@ hold_back (PilotStream *self,
   return TRUE;
 }
 
+/* How many segments may be on the way to a Go peer. When its queue is full, its node handles no packet at all for up to a second for each segment that comes
+ * all the same (streams.md 4.1), not even what acknowledges its own data; and as it never says when it has room again, it has to be asked, with a segment. The last
+ * slots are kept for that. */
+static guint
+go_slots (const PilotStream *self)
+{
+  guint reserve = MIN (GO_RESERVE, self->peer_slots_most / 64);
+  guint slots = self->peer_slots > reserve ? self->peer_slots - reserve : 0;
+
+  return MIN (STREAM_GO_SEGMENTS, slots);
+}
+
 /* How many of @length new bytes the peer's window lets out. */
 static guint
 window_allows (PilotStream *self,
@@ -391,7 +405,7 @@ window_allows (PilotStream *self,
   guint64 room = self->peer_window > self->send_sent ? self->peer_window - self->send_sent : 0;
 
   if (!self->own_kind || self->peer_scale < 0) {
-    if (self->records.n_records < MIN (STREAM_GO_SEGMENTS, self->peer_slots))
+    if (self->records.n_records < go_slots (self))
       return length;
   } else if (room >= MIN (length, STREAM_SEGMENT_SIZE))
     return MIN (length, room);

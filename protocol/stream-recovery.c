@@ -339,6 +339,7 @@ stream_update_window (PilotStream *self,
     if (packet->window == 0 && empty && self->records.n_records == 0)
       return;
     self->peer_slots = packet->window;
+    self->peer_slots_most = MAX (self->peer_slots_most, self->peer_slots);
     self->peer_window = (guint64) packet->window * STREAM_SEGMENT_SIZE;
   }
   if (self->peer_window > before) {

@@ -53,19 +53,27 @@ begin (Fixture *f)
   f->stream = wire_open (f->wire, 0, TRUE, 8 * 1024 * 1024);
 }
 
-/* Connected to a Go peer: its ISN is 0, its window 512. */
+/* Connected to a peer without extensions: its ISN is 0, its window so many segments. */
 static void
-connect_go (Fixture *f)
+connect_window (Fixture *f,
+                guint16 window)
 {
   begin (f);
   g_free (expect (f, PILOT_PACKET_SYN));
   f->wire->now += 20 * MS;
-  wire_put (f->wire, 0, PILOT_PACKET_SYN | PILOT_PACKET_ACK, 0, ISS + 1, 512, NULL, 0);
+  wire_put (f->wire, 0, PILOT_PACKET_SYN | PILOT_PACKET_ACK, 0, ISS + 1, window, NULL, 0);
   g_free (expect (f, PILOT_PACKET_ACK));
   expect_nothing (f);
   g_assert_cmpint (pilot_stream_get_state (f->stream), ==, PILOT_STREAM_STATE_ESTABLISHED);
   g_assert_cmpuint (pilot_stream_take_ready (f->stream) & PILOT_STREAM_READY_OPEN, !=, 0);
   g_assert_false (pilot_stream_is_own_kind (f->stream));
+}
+
+/* The window of Go peers is 512. */
+static void
+connect_go (Fixture *f)
+{
+  connect_window (f, 512);
 }
 
 static void
@@ -183,8 +191,7 @@ test_small_window (void)
 
   guint32 highest = ISS + 1;
 
-  connect_go (&f);
-  ack (&f, 0, 3);
+  connect_window (&f, 3);
   for (guint i = 0; i < 10; i++) {
     pilot_stream_write (f.stream, "x", 1, f.wire->now);
     for (guint turn = 0; turn < 4; turn++) {
@@ -393,9 +400,62 @@ test_zero_window (void)
     last = f.wire->now;
     ack (&f, 1152, 0);
   }
-  ack (&f, 1152, 8);
+  ack (&f, 1152, 16);
   g_free (expect (&f, PILOT_PACKET_ACK));
   g_assert_cmpint (pilot_stream_get_state (f.stream), ==, PILOT_STREAM_STATE_ESTABLISHED);
+  end (&f);
+}
+
+/* The next packet, whichever timers go off before. */
+static WirePacket *
+wait_packet (Fixture *f)
+{
+  WirePacket *packet;
+
+  while ((packet = wire_take (f->wire, 0)) == NULL) {
+    g_assert_cmpint (f->wire->now, <, 3600 * G_GINT64_CONSTANT (1000) * MS);
+    wire_tick (f->wire, 0, G_MAXINT64);
+  }
+  return packet;
+}
+
+/* A Go node stands still while the queue of one of its streams is full: the last slots are filled by questions alone, one at a time. */
+static void
+test_reserve (void)
+{
+  Fixture f;
+  guint32 sent = 0;
+  WirePacket *packet;
+
+  connect_go (&f);
+  while (pilot_stream_write (f.stream, zeros, sizeof zeros, f.wire->now) > 0)
+    ;
+  /* Its program reads nothing: 512 slots fill up. */
+  for (guint round = 0; round < 100; round++) {
+    while ((packet = wire_take (f.wire, 0)) != NULL) {
+      sent += packet->packet.payload_length;
+      g_free (packet);
+    }
+    f.wire->now += MS;
+    ack (&f, sent, (guint16) (512 - sent / 1152));
+    pilot_stream_write (f.stream, zeros, sizeof zeros, f.wire->now);
+  }
+  g_assert_cmpuint (sent, ==, 504 * 1152);
+  for (guint slots = 8; slots > 0; slots--) {
+    packet = wait_packet (&f);
+    g_assert_cmpuint (packet->packet.payload_length, ==, 1152);
+    g_assert_cmphex (packet->packet.seq, ==, ISS + 1 + sent);
+    g_free (packet);
+    expect_nothing (&f);
+    sent += 1152;
+    ack (&f, sent, (guint16) (slots - 1));
+    expect_nothing (&f);
+  }
+  /* It has read a hundred: on it goes. */
+  g_free (wait_packet (&f));
+  ack (&f, sent + 1152, 99);
+  for (guint i = 0; i < 7; i++)
+    g_free (expect (&f, PILOT_PACKET_ACK));
   end (&f);
 }
 
@@ -743,6 +803,7 @@ main (int argc,
   g_test_add_func ("/stream/peer/round-trips", test_round_trips);
   g_test_add_func ("/stream/peer/acknowledgements", test_acknowledgements);
   g_test_add_func ("/stream/peer/zero-window", test_zero_window);
+  g_test_add_func ("/stream/peer/reserve", test_reserve);
   g_test_add_func ("/stream/peer/own-window", test_own_window);
   g_test_add_func ("/stream/peer/keepalive", test_keepalive);
   g_test_add_func ("/stream/peer/our-fin", test_our_fin);
