@@ -6,7 +6,7 @@
 
 G_BEGIN_DECLS
 
-/* Shared by trust.c (tables, decisions), trust-revocation.c (how trust ends), trust-direct.c (messages on port 444) and trust-relay.c (the registry's inbox). */
+/* Shared by trust.c (tables, decisions), trust-approval.c (one that may have to fetch the request first), trust-revocation.c (how trust ends), trust-direct.c (messages on port 444) and trust-relay.c (the registry's inbox). */
 
 #define PILOT_TRUST_PORT 444
 #define PILOT_TRUST_MAX_OUTGOING 1024
