@@ -23,6 +23,10 @@
 #define ERROR_ROUNDS 64
 /* What every path carries in one piece: IPv6's least MTU, less its header and UDP's. */
 #define SMALL_DATAGRAM 1232
+/* A burst of a fast path at 30 ms: 4 MiB each way. The kernel counts its own overhead against it, so that the least still holds 64 datagrams. */
+#define BUFFER_SIZE (4 * 1024 * 1024)
+#define BUFFER_LEAST (128 * 1024)
+#define BUFFER_MOST (64 * 1024 * 1024)
 
 /* Room for one control message holding an int (UDP_GRO) or a uint16_t (UDP_SEGMENT). */
 typedef union {
@@ -75,8 +79,27 @@ G_DEFINE_FINAL_TYPE (PilotTransportUdp, pilot_transport_udp, PILOT_TYPE_TRANSPOR
 static const PilotPluginSetting settings[] = {
   { "listen", "s", "where to receive: \"HOST:PORT\", or \":PORT\" for all addresses; default \":0\", any port" },
   { "offload", "s", "segmentation and receive offload: \"auto\" or \"off\"; default \"auto\"" },
+  { "buffer", "s", "bytes of socket buffer asked for each way, 131072 to 67108864; default 4194304" },
   { NULL }
 };
+
+static gboolean
+parse_buffer (const gchar *text,
+              guint *buffer,
+              GError **error)
+{
+  g_autofree gchar *quoted = NULL;
+  guint64 value;
+
+  if (g_ascii_string_to_unsigned (text, 10, BUFFER_LEAST, BUFFER_MOST, &value, NULL)) {
+    *buffer = (guint) value;
+    return TRUE;
+  }
+  quoted = pilot_error_quote (text, -1);
+  g_set_error (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT, "setting \"buffer\" is \"%s\" (expected bytes, %d to %d)", quoted, BUFFER_LEAST,
+               BUFFER_MOST);
+  return FALSE;
+}
 
 static gboolean
 pilot_transport_udp_enable (PilotPlugin *plugin,
@@ -85,11 +108,14 @@ pilot_transport_udp_enable (PilotPlugin *plugin,
   PilotTransportUdp *self = PILOT_TRANSPORT_UDP (plugin);
   const gchar *listen = ":0";
   const gchar *offload = "auto";
+  const gchar *buffer = NULL;
+  guint size = BUFFER_SIZE;
 
   if (!pilot_plugin_check_settings (plugin, settings, error))
     return FALSE;
   pilot_plugin_lookup_setting (plugin, "listen", "&s", &listen);
   pilot_plugin_lookup_setting (plugin, "offload", "&s", &offload);
+  pilot_plugin_lookup_setting (plugin, "buffer", "&s", &buffer);
   if (!g_str_equal (offload, "auto") && !g_str_equal (offload, "off")) {
     g_autofree gchar *quoted = pilot_error_quote (offload, -1);
 
@@ -97,7 +123,9 @@ pilot_transport_udp_enable (PilotPlugin *plugin,
                  quoted);
     return FALSE;
   }
-  if (!udp_socket_open (&self->socket, listen, g_str_equal (offload, "auto"), error))
+  if (buffer != NULL && !parse_buffer (buffer, &size, error))
+    return FALSE;
+  if (!udp_socket_open (&self->socket, listen, g_str_equal (offload, "auto"), size, error))
     return FALSE;
   self->out = g_new0 (Outgoing, 1);
   /* Not cleared: four megabytes that are touched only as far as packets fill them. */

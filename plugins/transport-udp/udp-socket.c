@@ -9,9 +9,6 @@
 #include <string.h>
 #include <unistd.h>
 
-/* A burst of a fast path at 30 ms: 4 MiB each way. The kernel counts its own overhead against it. */
-#define BUFFER_SIZE (4 * 1024 * 1024)
-
 static gboolean
 set_int (gint fd,
          gint level,
@@ -23,11 +20,12 @@ set_int (gint fd,
 
 /* FORCE passes the system's limit, and needs a privilege. Neither is worth failing for. */
 static void
-request_buffers (gint fd)
+request_buffers (gint fd,
+                 gint size)
 {
-  if (!set_int (fd, SOL_SOCKET, SO_RCVBUFFORCE, BUFFER_SIZE) && !set_int (fd, SOL_SOCKET, SO_RCVBUF, BUFFER_SIZE))
+  if (!set_int (fd, SOL_SOCKET, SO_RCVBUFFORCE, size) && !set_int (fd, SOL_SOCKET, SO_RCVBUF, size))
     g_debug ("cannot enlarge the receive buffer: %s", g_strerror (errno));
-  if (!set_int (fd, SOL_SOCKET, SO_SNDBUFFORCE, BUFFER_SIZE) && !set_int (fd, SOL_SOCKET, SO_SNDBUF, BUFFER_SIZE))
+  if (!set_int (fd, SOL_SOCKET, SO_SNDBUFFORCE, size) && !set_int (fd, SOL_SOCKET, SO_SNDBUF, size))
     g_debug ("cannot enlarge the send buffer: %s", g_strerror (errno));
 }
 
@@ -105,6 +103,7 @@ gboolean
 udp_socket_open (UdpSocket *self,
                  const gchar *listen,
                  gboolean offload,
+                 guint buffer,
                  GError **error)
 {
   g_autofree gchar *full = NULL;
@@ -127,7 +126,7 @@ udp_socket_open (UdpSocket *self,
     if (!bind_to (self, &endpoint, FALSE, error))
       return FALSE;
   }
-  request_buffers (self->fd);
+  request_buffers (self->fd, (gint) buffer);
   request_errors (self);
   if (offload)
     probe_offload (self);

@@ -17,10 +17,11 @@ typedef struct
 } UdpSocket;
 
 /* "HOST:PORT" with a literal address, or ":PORT" for every address of both families (of IPv4 alone where there is no IPv6).
- * `offload` FALSE leaves segmentation and receive offload off. */
+ * `offload` FALSE leaves segmentation and receive offload off. `buffer` bytes are asked for each way; the kernel may give less. */
 gboolean udp_socket_open (UdpSocket *self,
                           const gchar *listen,
                           gboolean offload,
+                          guint buffer,
                           GError **error);
 /* From now on datagrams arrive in one piece or not at all, or (FALSE, as in the beginning) IP may cut what is larger than the path's MTU. */
 gboolean udp_socket_set_whole (UdpSocket *self,

@@ -256,6 +256,33 @@ test_full (void)
   ends_tear_down (&f, NULL);
 }
 
+/* A smaller buffer is always given, and the kernel counts twice of it. */
+static void
+test_buffer (void)
+{
+  const gchar *bad[] = { "", "many", "-1", "1000", "99999999999" };
+  g_autoptr (PilotTransport) transport = host_new (pilot_transport_udp_get_type (), "transport-udp", NULL, host_settings ("{'listen': <'127.0.0.1:0'>, 'buffer': <'131072'>}"));
+  g_autoptr (GVariant) stats = NULL;
+  g_autoptr (GError) error = NULL;
+  guint received, sent;
+
+  for (guint i = 0; i < G_N_ELEMENTS (bad); i++) {
+    g_autofree gchar *text = g_strdup_printf ("{'buffer': <'%s'>}", bad[i]);
+    g_autoptr (PilotTransport) refused = host_new (pilot_transport_udp_get_type (), "transport-udp", NULL, host_settings (text));
+
+    g_assert_false (host_enable (refused, &error));
+    g_assert_error (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT);
+    g_clear_error (&error);
+  }
+  host_enable (transport, &error);
+  g_assert_no_error (error);
+  stats = pilot_transport_get_stats (transport);
+  g_assert_true (g_variant_lookup (stats, "receive-buffer", "u", &received));
+  g_assert_true (g_variant_lookup (stats, "send-buffer", "u", &sent));
+  g_assert_cmpuint (received, ==, 2 * 131072);
+  g_assert_cmpuint (sent, ==, 2 * 131072);
+}
+
 int
 main (int argc,
       char *argv[])
@@ -268,5 +295,6 @@ main (int argc,
   g_test_add_func ("/transport-udp/full", test_full);
   g_test_add_func ("/transport-udp/fallback", test_fallback);
   g_test_add_func ("/transport-udp/whole", test_whole);
+  g_test_add_func ("/transport-udp/buffer", test_buffer);
   return g_test_run ();
 }
