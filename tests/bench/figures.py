@@ -4,10 +4,13 @@
 import json
 import os
 import statistics
+import time
 
 from labkit.namespace import LabError
 from labkit.player import address, gateway_start, make_trust, pilotctl, wait_listening
 from labkit.world import BEACON, REGISTRY, World, wait_until
+import peers
+import relayed
 from paths import Paths
 
 BULK, ECHO, IDLE, TUNNELLED = 9000, 9001, 9002, 10000
@@ -76,15 +79,24 @@ for i in range(3200):
 times.sort(); print(times[len(times) // 2], times[len(times) * 99 // 100])
 """
 
+# So many workers, each so many connections of one byte one after another. Connections a second, and how many failed.
 CONNECT_CLIENT = r"""
-import socket, sys, threading, time
-def work(n):
-    for _ in range(n):
-        s = socket.create_connection((sys.argv[1], int(sys.argv[2]))); s.sendall(b"x"); assert s.recv(1) == b"x"; s.close()
-threads = [threading.Thread(target=work, args=(100,)) for _ in range(8)]; started = time.monotonic()
+import resource, socket, sys, threading, time
+hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]; resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+workers, each = int(sys.argv[3]), int(sys.argv[4]); failed = []; go = threading.Event(); threading.stack_size(131072)
+def work():
+    go.wait()
+    for _ in range(each):
+        try:
+            with socket.create_connection((sys.argv[1], int(sys.argv[2])), 30) as s:
+                s.sendall(b"x")
+                if s.recv(1) != b"x": failed.append(1)
+        except OSError: failed.append(1)
+threads = [threading.Thread(target=work) for _ in range(workers)]
 for t in threads: t.start()
+started = time.monotonic(); go.set()
 for t in threads: t.join()
-print(800 / (time.monotonic() - started))
+print(workers * each / (time.monotonic() - started), len(failed))
 """
 
 BULK_BESIDE = r"""
@@ -121,6 +133,7 @@ class Bench:
         for host in ("alpha", "beta"):
             self.world.start_daemon(host)
         self.loopback_ready = False
+        self.one_stream = None  # Mbit/s of one stream of ours on the veth
         self.paths = Paths(self, BULK)
 
     def close(self):
@@ -178,6 +191,8 @@ class Bench:
         speeds = {}
         for way, (ip, port) in self.ways(host, BULK).items():
             speeds[way] = statistics.median(self._client(BULK_CLIENT, ip, port, self.bulk_bytes)[0] for _ in range(3))
+        if host == "beta":
+            self.one_stream = speeds["pilot"]
         yield figure(name, speeds["pilot"], "Mbit/s", "ssh -L", speeds["pilot"] / speeds["ssh -L"], against_value=round(speeds["ssh -L"], 1))
         yield figure(name, speeds["pilot"], "Mbit/s", "tcp", speeds["pilot"] / speeds["tcp"], against_value=round(speeds["tcp"], 1))
 
@@ -196,9 +211,28 @@ class Bench:
                              against_value=round(times[against][index], 1))
 
     def connect(self):
-        rates = {way: self._client(CONNECT_CLIENT, *at)[0] for way, at in self.ways("beta", ECHO).items()}
-        for against in ("ssh -L", "tcp"):
-            yield figure("connect", rates["pilot"], "1/s", against, rates["pilot"] / rates[against], against_value=round(rates[against], 1))
+        """New connections one after another, by 32 at the same time, and 500 at once."""
+        ways = self.ways("beta", ECHO)
+        for name, workers, each in (("connect-1", 1, 300), ("connect-32", 32, 40)):
+            rates = {way: statistics.median(self._client(CONNECT_CLIENT, *at, workers, each)[0] for _ in range(3)) for way, at in ways.items()}
+            for against in ("ssh -L", "tcp"):
+                yield figure(name, rates["pilot"], "1/s", against, rates["pilot"] / rates[against], against_value=round(rates[against], 1))
+        yield figure("connect-500-failed", self._client(CONNECT_CLIENT, *ways["pilot"], 500, 1)[1], "of 500")
+
+    def idle_cpu(self):
+        """Processor time and turns of a daemon that has a tunnel and nothing to do."""
+        pid = pilotctl(self.world, "alpha", "daemon", "status")["pid"]
+
+        def state():
+            ticks = self.world.run("alpha", "cat", f"/proc/{pid}/stat", user="root").stdout.rpartition(")")[2].split()[11:13]
+            status = self.world.run("alpha", "cat", f"/proc/{pid}/status", user="root").stdout
+            return sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK"), int(status.split("\nvoluntary_ctxt_switches:")[1].split()[0]), time.monotonic()
+        time.sleep(3)  # what the figures before have left behind
+        before = state()
+        time.sleep(20)
+        after = state()
+        yield figure("idle-cpu", 100 * (after[0] - before[0]) / (after[2] - before[2]), "%")
+        yield figure("idle-wakeups", (after[1] - before[1]) / (after[2] - before[2]), "1/s")
 
     def _memory(self, host):
         """Resident and private dirty kB of a daemon."""
@@ -227,6 +261,9 @@ class Bench:
                 yield figure(side if n == 1000 else f"{side}-{n}", (self._memory(host)[1] - before[host]) / n, "kB per idle connection", connections=n)
             client.stdin.close()
 
+    def go_pair(self):
+        yield from peers.go_pairs(self.world.state["build"], self.one_stream)
+
     def rtt_beside_bulk(self):
         """A round trip while a transfer takes what it can get."""
         ways = self.ways("beta", ECHO)
@@ -243,9 +280,14 @@ class Bench:
             yield figure("rtt-beside-bulk-p99", p99, "us", way=way)
 
 
-# In this order: what leaves much memory behind comes last, and so does what starts daemons anew.
-FIGURES = {"memory-idle": Bench.memory_idle, "rtt": Bench.rtt, "connect": Bench.connect, "memory-stream": Bench.memory_stream,
+# In this order: what leaves much memory behind comes late, and so does what starts daemons anew.
+FIGURES = {"memory-idle": Bench.memory_idle, "idle-cpu": Bench.idle_cpu, "rtt": Bench.rtt, "connect": Bench.connect, "memory-stream": Bench.memory_stream,
            "bulk-veth": Bench.bulk_veth, "rtt-beside-bulk": Bench.rtt_beside_bulk, "streams-8": lambda bench: bench.paths.eight(),
            "bulk-loopback": Bench.bulk_loopback, "segmentation-off": lambda bench: bench.paths.segmentation_off(),
            "wires": lambda bench: bench.paths.wires(), "cold-start": lambda bench: bench.paths.cold_start(),
-           "idle-10000": Bench.idle_connections, "offload-off": lambda bench: bench.paths.offload_off(), "relay": lambda bench: bench.paths.relay()}
+           "beside-cubic": lambda bench: bench.paths.beside_cubic(), "queue-alone": lambda bench: bench.paths.queue_delay(),
+           "idle-10000": Bench.idle_connections, "offload-off": lambda bench: bench.paths.offload_off(),
+           "stock-buffers": lambda bench: bench.paths.stock_buffers(), "relay": lambda bench: relayed.stream(bench.paths),
+           "relay-100-pairs": lambda bench: relayed.pairs(bench.paths), "go-pair": Bench.go_pair}
+# These say themselves what the daemons run with.
+OWN_CONFIGURATION = ("offload-off", "stock-buffers", "relay", "relay-100-pairs", "go-pair")

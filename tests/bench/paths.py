@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Figures of tools/bench across distance, loss and limits, beside kernel TCP with each congestion control it has; and the pictures of them."""
+"""Figures of tools/bench across distance, loss and limits, beside kernel TCP with the congestion controls that count."""
 
 import json
-import math
-import os
 import shutil
 import statistics
 import subprocess
@@ -39,15 +37,30 @@ while got < n:
 print(time.monotonic() - started)
 """
 
+# The median round trip, in ms, of so many bytes sent one after another over TCP, which waits in the same queues as everything.
+PROBE_CLIENT = r"""
+import socket, statistics, sys, time
+s = socket.create_connection((sys.argv[1], int(sys.argv[2])), 20); s.settimeout(20); s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1); times = []
+for _ in range(int(sys.argv[3])):
+    t = time.monotonic(); s.sendall(b"x"); s.recv(1); times.append(time.monotonic() - t); time.sleep(0.02)
+print(1000 * statistics.median(times))
+"""
+
+# What kernel TCP is asked for beside us, where the kernel has it: the model-based one, and the default of most systems.
+KINDS = ("bbr", "cubic")
+WINDOWS, WINDOW = ("/proc/sys/net/ipv4/tcp_rmem", "/proc/sys/net/ipv4/tcp_wmem"), 64 << 20
+# The socket buffers a kernel gives with its usual limit.
+STOCK_BUFFER = 212992
+
 # name, the wire (400 Mbit/s each), seconds
 WIRES = (
-    ("wire-30ms", {"delay": 15}, 6),
-    ("wire-30ms-loss-0.5", {"delay": 15, "loss": 0.5}, 6),
-    ("wire-30ms-loss-2", {"delay": 15, "loss": 2}, 6),
-    ("wire-30ms-bursts-1", {"delay": 15, "loss": 1, "burst": 8}, 6),
-    ("wire-30ms-late-5", {"delay": 15, "reorder": 5}, 6),
-    ("wire-30ms-jitter-5ms", {"delay": 15, "jitter": 5}, 6),
-    ("wire-100ms", {"delay": 50}, 12),
+    ("wire-30ms", {"delay": 15}, 5),
+    ("wire-30ms-loss-0.5", {"delay": 15, "loss": 0.5}, 5),
+    ("wire-30ms-loss-2", {"delay": 15, "loss": 2}, 5),
+    ("wire-30ms-bursts-1", {"delay": 15, "loss": 1, "burst": 8}, 5),
+    ("wire-30ms-late-5", {"delay": 15, "reorder": 5}, 5),
+    ("wire-30ms-jitter-5ms", {"delay": 15, "jitter": 5}, 5),
+    ("wire-100ms", {"delay": 50}, 20),
 )
 RATE, OFF = 400, {"delay": 0, "jitter": 0, "loss": 0, "burst": 1, "reorder": 0, "rate": 0}
 
@@ -63,15 +76,19 @@ class Paths:
 
     def __init__(self, bench, bulk_port):
         self.bench, self.world, self.port = bench, bench.world, bulk_port
+        # Settings of transport-udp that every figure has, and what the daemons run with now.
+        self.basic, self.configuration = {}, ((), ())
+        self.windows = None  # of kernel TCP, as they were before a wire was set
 
     # --- measuring --------------------------------------------------------------------------------------------------------------------
 
     def kinds(self):
-        """The congestion controls the kernel has; the modules of more are loaded if they are there."""
+        """Those of KINDS that the kernel has; their modules are loaded if they are there."""
         modprobe = shutil.which("modprobe", path="/usr/sbin:/sbin:/usr/bin")
         for module in ("tcp_bbr", "tcp_cubic") if modprobe else ():
             subprocess.run([modprobe, "-q", module], check=False, stderr=subprocess.DEVNULL)
-        return self.world.run("beta", "cat", "/proc/sys/net/ipv4/tcp_available_congestion_control", user="root").stdout.split()
+        there = self.world.run("beta", "cat", "/proc/sys/net/ipv4/tcp_available_congestion_control", user="root").stdout.split()
+        return [kind for kind in KINDS if kind in there]
 
     def timed(self, ip, port, seconds, kind="-", skip=1.0):
         done = self.world.run("alpha", "python3", "-c", TIMED_CLIENT, ip, str(port), str(seconds), str(skip), kind, timeout=seconds + 60)
@@ -89,20 +106,32 @@ class Paths:
         # A queue of one bandwidth-delay product, at least 256 kB.
         queue = max(256, RATE * 1000 / 8 * 2 * settings.get("delay", 0) / 1000)
         self.world.wire("beta", {**OFF, "rate": RATE, "queue": round(queue), "seed": 7, **settings})
+        if self.windows is None:
+            # What kernel TCP may have under way covers every path here; as most systems set it, 100 ms would be too long for it.
+            self.windows = {name: self.world.run("beta", "cat", name, user="root").stdout.split() for name in WINDOWS}
+            self._set_windows({name: [*usual[:2], str(WINDOW)] for name, usual in self.windows.items()})
 
     def clear_wire(self):
         self.world.wire("beta", {}, clear=True)
+        if self.windows is not None:
+            self._set_windows(self.windows)
+            self.windows = None
+
+    def _set_windows(self, windows):
+        for host in ("alpha", "beta"):
+            for name, values in windows.items():
+                self.world.run(host, "sh", "-c", 'echo "$1" >"$2"', "sh", " ".join(values), name, user="root")
 
     # --- figures ----------------------------------------------------------------------------------------------------------------------
 
-    def wires(self):
+    def wires(self, wires=WIRES, prefix=""):
         try:
-            for name, settings, seconds in WIRES:
+            for name, settings, seconds in wires:
                 self.set_wire(settings)
                 speeds = self.both(seconds, skip=seconds / 4)
                 for against, value in speeds.items():
                     if against != "pilot":
-                        yield figure(name, speeds["pilot"], "Mbit/s", against, value)
+                        yield figure(prefix + name, speeds["pilot"], "Mbit/s", against, value)
         finally:
             self.clear_wire()
 
@@ -129,31 +158,40 @@ class Paths:
         speeds = [float(client.communicate(timeout=90)[0]) for client in clients]
         yield figure("streams-8", sum(speeds), "Mbit/s", "one stream", alone, fairness=round(sum(speeds) ** 2 / (8 * sum(v * v for v in speeds)), 3))
 
-    def _restart(self, *arguments, settings=None):
-        """Both daemons again, with another configuration, and the gateway."""
+    def configure(self, *arguments, **settings):
+        """Both daemons run with these arguments and settings of transport-udp; they are started anew, and the gateway, only if they do not."""
+        wanted = (arguments, tuple(sorted({**self.basic, **settings}.items())))
+        if wanted == self.configuration:
+            return
+        self.configuration = None
         for host in ("alpha", "beta"):
-            pilotctl(self.world, host, "daemon", "stop")
+            if self.world.info(host) is not None:
+                pilotctl(self.world, host, "daemon", "stop")
             text = self.world.run(host, "sh", "-c", "cat .pilot/config.json 2>/dev/null || echo {}").stdout
             document = json.loads(text)
-            document["plugin-settings"] = {"transport-udp": settings or {}}
+            document["plugin-settings"] = {"transport-udp": dict(wanted[1])}
             self.world.run(host, "sh", "-c", "umask 077 && cat >.pilot/config.json", stdin=json.dumps(document))
             self.world.start_daemon(host, *arguments)
         gateway_start(self.world, address(2))
         ip, port = self.bench.ways("beta", self.port)["pilot"]
         wait_until(lambda: self.world.run("alpha", "python3", "-c", FILE_CLIENT, ip, str(port), "1000", "-", check=False).returncode == 0, 30,
                    "a connection after the restart")
+        self.configuration = wanted
 
     def _beside_ssh(self, name, **more):
         ways = self.bench.ways("beta", self.port)
-        speeds = {way: statistics.median(self.timed(*ways[way], 4) for _ in range(3)) for way in ("pilot", "ssh -L")}
+        speeds = {way: statistics.median(self.timed(*ways[way], 3) for _ in range(3)) for way in ("pilot", "ssh -L")}
         return figure(name, speeds["pilot"], "Mbit/s", "ssh -L", speeds["ssh -L"], **more)
 
     def offload_off(self):
-        self._restart(settings={"offload": "off"})
-        try:
-            yield self._beside_ssh("bulk-offload-off")
-        finally:
-            self._restart()
+        self.configure(offload="off")
+        yield self._beside_ssh("bulk-offload-off")
+
+    def stock_buffers(self):
+        """With the socket buffers that a system gives whose limit nobody has lifted."""
+        self.configure(buffer=str(STOCK_BUFFER))
+        yield self._beside_ssh("stock-bulk-veth")
+        yield from self.wires([wire for wire in WIRES if wire[0] in ("wire-30ms", "wire-30ms-loss-2")], prefix="stock-")
 
     def segmentation_off(self):
         """As through a real card without UDP segmentation: the kernel cuts before the cable."""
@@ -170,91 +208,34 @@ class Paths:
         finally:
             ethtool("tx-udp-segmentation", "on", "gro", "off")
 
-    def relay(self):
-        """Through the beacon beside the direct way, on the same wires."""
-        ip, port = self.bench.ways("beta", self.port)["pilot"]
-        direct = statistics.median(self.timed(ip, port, 4) for _ in range(3))
-        self._restart("--relay-only")
+    def beside_cubic(self):
+        """One stream beside one kernel CUBIC flow on one drop-tail bottleneck, with queues of 0.5, 1 and 4 bandwidth-delay products: our share."""
+        rate, delay, seconds, skip = 50, 15, 18, 6
+        ways = self.bench.ways("beta", self.port)
         try:
-            relayed = statistics.median(self.timed(ip, port, 4) for _ in range(3))
+            for products in (0.5, 1, 4):
+                self.set_wire({"delay": delay, "rate": rate, "queue": round(products * rate * 1000 / 8 * 2 * delay / 1000)})
+                clients = [self.world.spawn("alpha", "python3", "-c", TIMED_CLIENT, ways[way][0], str(ways[way][1]), str(seconds), str(skip), kind,
+                                            stdout=subprocess.PIPE) for way, kind in (("tcp", "cubic"), ("pilot", "-"))]
+                theirs, ours = (float(client.communicate(timeout=seconds + 60)[0]) for client in clients)
+                yield {"name": f"beside-cubic-{products:g}bdp", "value": round(ours / (ours + theirs), 3), "unit": "of both", "against": None, "ratio": None,
+                       "ours": round(ours, 1), "theirs": round(theirs, 1)}
         finally:
-            self._restart()
-        yield figure("bulk-relay", relayed, "Mbit/s", "direct", direct)
+            self.clear_wire()
 
+    def queue_delay(self):
+        """What a stream of ours that is alone on 400 Mbit/s, 30 ms and a queue of one bandwidth-delay product makes of the round trip."""
+        target, seconds = self.bench.direct("beta"), 8
+        ip, port = self.bench.ways("beta", self.port)["pilot"]
 
-# --- pictures -------------------------------------------------------------------------------------------------------------------------------
-
-COLOURS = {"pilot": "#c0392b", "tcp bbr": "#2980b9", "tcp cubic": "#27ae60", "tcp reno": "#8e44ad"}
-
-
-def svg(title, x_name, y_name, series, path, log_y=False):
-    """Lines of points as one picture without any library: series is {name: [(x, y), …]}."""
-    width, height, left, bottom, top, right = 720, 440, 70, 50, 40, 130
-    points = [point for line in series.values() for point in line]
-    x_most = max(x for x, _ in points) or 1
-    y_most = max(y for _, y in points) or 1
-    y_least = 1.0 if log_y else 0.0
-
-    def place(x, y):
-        share = math.log(max(y, y_least) / y_least) / math.log(max(y_most / y_least, 2)) if log_y else y / y_most
-        return left + (width - left - right) * x / x_most, height - bottom - (height - bottom - top) * share
-
-    out = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" font-size="12">',
-           f'<rect width="{width}" height="{height}" fill="white"/>', f'<text x="{left}" y="24" font-size="15">{title}</text>']
-    ticks = [10 ** n for n in range(0, int(math.log10(max(y_most, 1))) + 1)] if log_y else [y_most * n / 4 for n in range(5)]
-    for tick in ticks:
-        _, y = place(0, tick)
-        out.append(f'<line x1="{left}" x2="{width - right}" y1="{y:.1f}" y2="{y:.1f}" stroke="#ddd"/><text x="{left - 6}" y="{y + 4:.1f}" text-anchor="end">{tick:g}</text>')
-    for n in range(5):
-        x, _ = place(x_most * n / 4, 0)
-        out.append(f'<text x="{x:.1f}" y="{height - bottom + 18}" text-anchor="middle">{x_most * n / 4:g}</text>')
-    out.append(f'<text x="{(left + width - right) / 2}" y="{height - 12}" text-anchor="middle">{x_name}</text>')
-    out.append(f'<text transform="translate(16 {(height - bottom + top) / 2}) rotate(-90)" text-anchor="middle">{y_name}</text>')
-    for number, (name, line) in enumerate(series.items()):
-        colour = COLOURS.get(name, "#555")
-        places = " ".join(f"{x:.1f},{y:.1f}" for x, y in (place(*point) for point in line))
-        out.append(f'<polyline points="{places}" fill="none" stroke="{colour}" stroke-width="2"/>')
-        out.append(f'<text x="{width - right + 10}" y="{top + 18 * number + 10}" fill="{colour}">{name}</text>')
-    out.append("</svg>\n")
-    with open(path, "w", encoding="utf-8") as file:
-        file.write("\n".join(out))
-
-
-def plot(paths, folder):
-    """Three pictures: throughput over loss, over round trip, and the window of one transfer over time. Answers their paths."""
-    os.makedirs(folder, exist_ok=True)
-    made = []
-    try:
-        for name, title, x_name, log_y, points in (
-                ("loss", "400 Mbit/s, 30 ms, random loss", "loss, %", True, [(loss, {"delay": 15, "loss": loss}) for loss in (0, 0.1, 0.5, 1, 2, 4)]),
-                ("rtt", "400 Mbit/s, no loss", "round trip, ms", False, [(2 * delay, {"delay": delay}) for delay in (1, 5, 15, 30, 50, 100)])):
-            series = {}
-            for x, settings in points:
-                paths.set_wire(settings)
-                for way, value in paths.both(5, skip=2).items():
-                    series.setdefault(way, []).append((x, value))
-            made.append(os.path.join(folder, f"throughput-{name}.svg"))
-            svg(title, x_name, "Mbit/s", series, made[-1], log_y)
-        paths.set_wire({"delay": 15})
-        made.append(os.path.join(folder, "window.svg"))
-        svg("Congestion window and bytes in flight, 400 Mbit/s, 30 ms", "s", "kB", window_over_time(paths, 8), made[-1])
-    finally:
-        paths.clear_wire()
-    return made
-
-
-def window_over_time(paths, seconds):
-    ip, port = paths.bench.ways("beta", paths.port)["pilot"]
-    series = {"window": [], "in flight": []}
-    started = time.monotonic()
-    with paths.world.spawn("alpha", "python3", "-c", TIMED_CLIENT, ip, str(port), str(seconds), "1", "-", stdout=subprocess.DEVNULL):
-        while (now := time.monotonic() - started) < seconds - 0.5:
-            streams = pilotctl(paths.world, "beta", "connections").get("connections", [])
-            if streams:
-                busiest = max(streams, key=lambda stream: stream.get("cong_win", 0))
-                series["window"].append((now, busiest.get("cong_win", 0) / 1000))
-                series["in flight"].append((now, busiest.get("in_flight", 0) / 1000))
-            time.sleep(0.1)
-    if not series["window"]:
-        raise LabError("no connection was seen while it was measured")
-    return series
+        def median(count):
+            return float(self.world.run("alpha", "python3", "-c", PROBE_CLIENT, target, str(self.port + 1), str(count)).stdout)
+        try:
+            self.set_wire({"delay": 15})
+            empty = median(20)
+            with self.world.spawn("alpha", "python3", "-c", TIMED_CLIENT, ip, str(port), str(seconds), "1", "-", stdout=subprocess.DEVNULL):
+                time.sleep(2)  # the start, whose queue is another matter
+                loaded = median(100)
+            yield figure("queue-alone", loaded, "ms", "the empty round trip", empty)
+        finally:
+            self.clear_wire()

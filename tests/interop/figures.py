@@ -66,26 +66,26 @@ class Figures:
     def _address(self, client, server):
         return self.gateway[server] if CLIENTS[client] is Ours else self.nodes[server].address
 
-    def _rate(self, client, server, what, mib):
+    def _rate(self, client, server, what, mib, timeout):
         """MB/s, or None when it did not come to its end, or not with the right bytes. Go has a bench of its own for the echo, which no Python holds up."""
         try:
             if what == "echo" and CLIENTS[client] is Go:
-                done = self.nodes[client].ctl("bench", self.nodes[client].target(self.nodes[server]), str(mib), timeout=240)
+                done = self.nodes[client].ctl("bench", self.nodes[client].target(self.nodes[server]), str(mib), timeout=timeout)
                 return mib * 1048.576 / done["total_duration_ms"] if done["recv_bytes"] == done["sent_bytes"] else None
-            seen = self.nodes[client].stream(what, self._address(client, server), "7" if what == "echo" else str(STORE), str(mib), timeout=240)
+            seen = self.nodes[client].stream(what, self._address(client, server), "7" if what == "echo" else str(STORE), str(mib), timeout=timeout)
         except Exception as error:  # pylint: disable=broad-except  -- a pair that fails is a figure as well
             print(f"# {pair_name(client, server)}, {what}: {' '.join(str(error).split())[-200:]}", file=sys.stderr)
             return None
         return mib * 1.048576 / seen["seconds"] if seen["received"] == seen["sent"] else None
 
-    def measure(self, repeat):
+    def measure(self, repeat, kinds=("echo", "put"), timeout=240):
         """Yields (wire, what, {pair: MB/s or None}): the median of so many runs, the pairs in turn."""
         for wire, (settings, mib) in WIRES.items():
             for host in SERVERS:
                 self.world.wire(host, settings, clear=not settings)
-            for what in ("echo", "put"):
+            for what in kinds:
                 rates = {pair: [] for pair in PAIRS}
                 for _ in range(repeat):
                     for pair in PAIRS:
-                        rates[pair].append(self._rate(*pair, what, mib))
+                        rates[pair].append(self._rate(*pair, what, mib, timeout))
                 yield wire, what, {pair_name(*pair): None if None in seen else statistics.median(seen) for pair, seen in rates.items()}

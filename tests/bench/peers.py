@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What streams to and from a Go peer reach, beside two Go peers on the same wire. The world and the ways are those of tools/interop --figures.
+
+An echo is measured, for which Go has a bench of its own: one way the streams of its SDK for Python do not come to their end between two Go nodes on a LAN (docs/interop.md)."""
+
+import importlib.util
+import os
+import re
+
+FOLDER = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "interop")
+
+
+def _interop_figures():
+    """tests/interop/figures.py under a name of its own: there is one in this folder too."""
+    spec = importlib.util.spec_from_file_location("interop_figures", os.path.join(FOLDER, "figures.py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def go_pairs(build, own_stream=None):
+    """Yields a figure for each wire and direction; `own_stream` is what one stream of ours reaches on the veth, in Mbit/s."""
+    figures = _interop_figures().Figures(build)
+    try:
+        figures.start()
+        for wire, _, rates in figures.measure(1, kinds=("echo",), timeout=60):
+            name = "-".join(re.findall(r"\w+", wire.lower()))
+            mbit = {way: None if rate is None else rate * 8 for way, rate in rates.items()}
+            go = mbit["Go → Go"]
+            if wire == "LAN" and own_stream and go:
+                yield _figure("bulk-veth", own_stream, go)
+            for way, label in (("ours → Go", "to-go"), ("Go → ours", "from-go")):
+                if mbit[way] is None or go is None:
+                    yield {"name": f"{label}-{name}", "error": f"{way if mbit[way] is None else 'Go → Go'}: did not come to its end"}
+                else:
+                    yield _figure(f"{label}-{name}", mbit[way], go)
+    finally:
+        figures.close()
+
+
+def _figure(name, value, go):
+    return {"name": name, "value": round(value, 2), "unit": "Mbit/s", "against": "Go pair", "ratio": round(value / go, 3), "against_value": round(go, 2)}

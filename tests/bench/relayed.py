@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Figures of the relay: a stream through the beacon beside the direct way, and how evenly a hundred pairs share one beacon."""
+
+import json
+import statistics
+import subprocess
+
+from labkit.namespace import LabError
+from labkit.player import wait_listening
+
+PAIRS, SEGMENT, SEGMENTS = 100, 1222, 40
+REGISTRY, BEACON = "192.0.2.1:9100", "192.0.2.1:9101"
+
+# Both ends of the pairs speak the beacon's messages over plain UDP, without a node: 1 "here I am", 5 "for him", 6 "from her". Each pair has four messages of 40 datagrams
+# on the way; the kernel cuts and joins them. What has arrived is told to the sender past the beacon, by how many bytes of it came.
+COMMON = r"""
+import json, selectors, socket, struct, sys, time
+PAIRS, SEGMENT, SEGMENTS = map(int, sys.argv[1:4]); beacon = (sys.argv[4].split(":")[0], int(sys.argv[4].split(":")[1]))
+def open_at(node):
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(("0.0.0.0", 0)); s.settimeout(5)
+    s.setsockopt(socket.SOL_SOCKET, 33, 1 << 20)  # SO_RCVBUFFORCE
+    s.sendto(struct.pack(">BI", 1, node), beacon); assert s.recv(64)[0] == 2
+    s.setblocking(False); return s
+"""
+
+RECEIVER = COMMON + r"""
+wait = selectors.DefaultSelector(); seconds = float(sys.argv[5]); counts = [0] * PAIRS; buffer = bytearray(65536)
+for i in range(PAIRS):
+    s = open_at(2 * i + 2); s.setsockopt(17, 104, 1); wait.register(s, selectors.EVENT_READ, i)  # UDP_GRO
+print("ready", flush=True); started = None
+while started is None or time.monotonic() - started < seconds:
+    for key, _ in wait.select(5):
+        if started is None: started = time.monotonic()
+        try: n = key.fileobj.recv_into(buffer)
+        except OSError: continue
+        counts[key.data] += n
+        key.fileobj.sendto(struct.pack(">I", n // (SEGMENT - 4) * SEGMENT), (socket.inet_ntoa(bytes(buffer[5:9])), buffer[9] * 256 + buffer[10]))
+print(json.dumps({"counts": counts, "seconds": time.monotonic() - started}), flush=True)
+"""
+
+SENDER = COMMON + r"""
+wait = selectors.DefaultSelector(); mine = socket.inet_aton(sys.argv[5]); seconds = float(sys.argv[6]); whole = SEGMENT * SEGMENTS; pairs = []
+for i in range(PAIRS):
+    s = open_at(2 * i + 1); s.setsockopt(17, 103, SEGMENT)  # UDP_SEGMENT
+    head = struct.pack(">BII", 5, 2 * i + 1, 2 * i + 2) + mine + struct.pack(">H", s.getsockname()[1])
+    pairs.append([s, (head + bytes(SEGMENT - len(head))) * SEGMENTS, 0, 0.0]); wait.register(s, selectors.EVENT_READ, pairs[-1])
+started = now = time.monotonic()
+def fill(pair):
+    while pair[2] + whole <= 4 * whole:
+        try: pair[0].sendto(pair[1], beacon)
+        except OSError: return
+        pair[2] += whole; pair[3] = now
+turn = 0
+while (now := time.monotonic()) - started < seconds:
+    turn = (turn + 37) % PAIRS  # not from the same one each time: that one would always be ahead
+    for pair in pairs[turn:] + pairs[:turn]:
+        if now - pair[3] > 0.2: pair[2] = 0  # lost
+        if pair[2] + whole <= 4 * whole: fill(pair)
+    for key, _ in wait.select(0.05):
+        try:
+            while True: key.data[2] = max(0, key.data[2] - struct.unpack(">I", key.fileobj.recv(64)[:4])[0])
+        except OSError: pass
+"""
+
+
+def stream(paths):
+    """One stream through the beacon beside the direct way, on the same wires: as fast as the machine is, and on a line of 400 Mbit/s."""
+    port = paths.port
+
+    def speeds(lines):
+        ip = paths.bench.ways("beta", port)["pilot"][0]
+        found = []
+        for line in lines:
+            if line:
+                paths.set_wire({"delay": 1})
+            try:
+                found.append(statistics.median(paths.timed(ip, port, 3, skip=0.7) for _ in range(3)))
+            finally:
+                if line:
+                    paths.clear_wire()
+        return found
+
+    paths.configure()
+    direct = speeds((False, True))
+    paths.configure("--relay-only")
+    relayed = speeds((False, True))
+    for name, value, against in zip(("bulk-relay", "wire-relay"), relayed, direct):
+        yield {"name": name, "value": round(value, 1), "unit": "Mbit/s", "against": "direct", "ratio": round(value / against, 3), "against_value": round(against, 1)}
+
+
+def pairs(paths, seconds=4):
+    """A hundred pairs that send as fast as their datagrams arrive: what the beacon forwards in all, and Jain's index of the shares."""
+    world = paths.world
+    pid = world.background("net", "pairs.log", "pilot-rendezvous", "--registry-addr", REGISTRY, "--beacon-addr", BEACON, "--beacon-open", "--relay-limit", "0",
+                           "--store", "/home/user/pairs.db")
+    try:
+        wait_listening(world, "net", int(REGISTRY.rpartition(":")[2]))
+        words = [str(PAIRS), str(SEGMENT), str(SEGMENTS), BEACON]
+        with world.spawn("beta", "python3", "-c", RECEIVER, *words, str(seconds), user="root", stdout=subprocess.PIPE) as receiver:
+            if receiver.stdout.readline() != b"ready\n":
+                raise LabError("the receivers of the pairs do not come up")
+            own = world.run("alpha", "hostname", "-I").stdout.split()[0]
+            world.run("alpha", "python3", "-c", SENDER, *words, own, str(seconds + 1), user="root", timeout=60)
+            found = json.loads(receiver.communicate(timeout=30)[0])
+    finally:
+        world.run("net", "kill", str(pid), check=False)
+    counts = found["counts"]
+    yield {"name": "relay-100-pairs", "value": round(sum(counts) * 8e-6 / found["seconds"], 1), "unit": "Mbit/s", "against": None, "ratio": None,
+           "fairness": round(sum(counts) ** 2 / (len(counts) * sum(n * n for n in counts)), 4) if sum(counts) else 0.0}
