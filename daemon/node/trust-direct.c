@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "daemon/node/trust-seen.h"
 #include "libpilot/pilot-error.h"
 
 /* Seconds for one message: a cold peer may need a whole key exchange first. */
@@ -12,7 +13,7 @@
 #define SENT_AFTER 3000
 #define MAX_RECEIVING 256
 #define MAX_RECEIVING_PER_PEER 4
-/* Messages seen lately, so that a copy changes nothing. */
+/* Seconds; more than a message is fresh. */
 #define SEEN_LIFETIME 600
 #define MAX_SEEN 4096
 
@@ -41,9 +42,9 @@ typedef struct {
 
 struct _PilotTrustDirect {
   PilotTrust *trust;
-  GQueue sends;       /* Send, oldest first; at most one of each peer has a stream */
-  GQueue receives;    /* Receive */
-  GHashTable *seen;   /* GBytes -> unix seconds */
+  GQueue sends;    /* Send, oldest first; at most one of each peer has a stream */
+  GQueue receives; /* Receive */
+  PilotTrustSeen *seen;
   GHashTable *stamps; /* node -> the last timestamp sent: no two of our messages are the same bytes */
   gboolean bound;
 };
@@ -261,32 +262,16 @@ on_receive_timeout (gpointer user_data)
   return G_SOURCE_REMOVE;
 }
 
-static gboolean
-is_old (gpointer key, gpointer value, gpointer user_data)
-{
-  return GPOINTER_TO_SIZE (value) + SEEN_LIFETIME < *(gsize *) user_data;
-}
-
 /* Whether this is a copy of a message handled already. Time counts too: an honest repetition has another one. */
 static gboolean
 is_replay (PilotTrustDirect *direct, const PilotTrustMessage *message)
 {
   guint8 key[PILOT_SHA256_SIZE + sizeof message->timestamp];
-  gsize now = (gsize) pilot_trust_now ();
-  g_autoptr (GBytes) bytes = NULL;
 
   if (!pilot_trust_message_replay_key (message, direct->trust->node->id, key))
     return TRUE;
   memcpy (key + PILOT_SHA256_SIZE, &message->timestamp, sizeof message->timestamp);
-  bytes = g_bytes_new (key, sizeof key);
-  if (g_hash_table_contains (direct->seen, bytes))
-    return TRUE;
-  if (g_hash_table_size (direct->seen) >= MAX_SEEN)
-    g_hash_table_foreach_remove (direct->seen, is_old, &now);
-  if (g_hash_table_size (direct->seen) >= MAX_SEEN)
-    return TRUE;
-  g_hash_table_insert (direct->seen, g_steal_pointer (&bytes), GSIZE_TO_POINTER (now));
-  return FALSE;
+  return !pilot_trust_seen_add (direct->seen, key, sizeof key, pilot_trust_now ());
 }
 
 /* The tunnel's identity, the signature and the key must agree, for every type (trust.md, known weaknesses). */
@@ -435,7 +420,7 @@ pilot_trust_direct_new (PilotTrust *trust)
   direct->trust = trust;
   g_queue_init (&direct->sends);
   g_queue_init (&direct->receives);
-  direct->seen = g_hash_table_new_full (g_bytes_hash, g_bytes_equal, (GDestroyNotify) g_bytes_unref, NULL);
+  direct->seen = pilot_trust_seen_new (MAX_SEEN, SEEN_LIFETIME);
   direct->stamps = g_hash_table_new_full (NULL, NULL, NULL, g_free);
   return direct;
 }
@@ -444,7 +429,7 @@ void
 pilot_trust_direct_free (PilotTrustDirect *direct)
 {
   pilot_trust_direct_stop (direct);
-  g_hash_table_unref (direct->seen);
+  pilot_trust_seen_free (direct->seen);
   g_hash_table_unref (direct->stamps);
   g_free (direct);
 }
