@@ -10,6 +10,9 @@
 #define MAX_OPEN 64
 /* Written at once. */
 #define MAX_BATCH (1024 * 1024)
+/* Pieces that came too early are kept up to here, on one connection in all; each counts for a little more than it holds. */
+#define MAX_EARLY 786432
+#define PIECE_COST 64
 /* A newcomer takes over what its sender has left alone for so long: after a restart he comes again, on another connection. */
 #define TAKE_OVER_AFTER (2 * (gint64) G_USEC_PER_SEC)
 
@@ -20,9 +23,15 @@ struct _ExchangeIncoming {
   PilotTransfer *transfer;
   PilotPartial *partial;
   guint64 size, cursor; /* cursor: written, for the main loop to know */
+  GQueue early;         /* Piece: came before what is in front of them, by offset */
   gint64 moved_at;
   gboolean ended; /* finished or failed: the transfer has been told */
 };
+
+typedef struct {
+  guint64 offset;
+  GBytes *data;
+} Piece;
 
 /* Pieces that follow each other, gathered for one write. */
 typedef struct _ExchangeBatch {
@@ -69,6 +78,67 @@ incoming_fail (ExchangeIncoming *incoming, PilotError code, const char *reason)
   incoming->ended = TRUE;
 }
 
+/* --- pieces that came too early --- */
+
+static gsize
+piece_cost (const Piece *piece)
+{
+  return g_bytes_get_size (piece->data) + PIECE_COST;
+}
+
+static void
+piece_free (ExchangeIncoming *incoming, Piece *piece)
+{
+  incoming->session->early -= piece_cost (piece);
+  g_bytes_unref (piece->data);
+  g_free (piece);
+}
+
+/* What does not fit, or is there already, is dropped: the answer says from where on there is nothing. */
+static void
+keep_early (ExchangeIncoming *incoming, const PilotExchangeStreamMessage *message)
+{
+  GList *before = incoming->early.tail;
+  Piece *piece;
+
+  if (message->length == 0 || incoming->session->early + message->length + PIECE_COST > MAX_EARLY)
+    return;
+  /* From the end: they mostly come in order. */
+  while (before != NULL && ((const Piece *) before->data)->offset > message->offset)
+    before = before->prev;
+  if (before != NULL && ((const Piece *) before->data)->offset == message->offset)
+    return;
+  piece = g_new (Piece, 1);
+  piece->offset = message->offset;
+  piece->data = g_bytes_new (message->data, message->length);
+  incoming->session->early += piece_cost (piece);
+  if (before != NULL)
+    g_queue_insert_after (&incoming->early, before, piece);
+  else
+    g_queue_push_head (&incoming->early, piece);
+}
+
+/* Appends to @data, which ends at @next, what now follows. Returns where it ends then. */
+static guint64
+take_early (ExchangeIncoming *incoming, GByteArray *data, guint64 next)
+{
+  Piece *piece;
+
+  while ((piece = g_queue_peek_head (&incoming->early)) != NULL && piece->offset <= next) {
+    gsize length;
+    const guint8 *bytes = g_bytes_get_data (piece->data, &length);
+
+    if (piece->offset + length > next) {
+      gsize known = (gsize) (next - piece->offset);
+
+      g_byte_array_append (data, bytes + known, (guint) (length - known));
+      next = piece->offset + length;
+    }
+    piece_free (incoming, g_queue_pop_head (&incoming->early));
+  }
+  return next;
+}
+
 /* --- the table of what is open --- */
 
 guint64
@@ -102,6 +172,8 @@ pilot_exchange_incoming_free (gpointer data)
   /* Gathered and not written yet: not acknowledged either. */
   if (session->batch != NULL && session->batch->incoming == incoming)
     g_clear_pointer (&session->batch, pilot_exchange_batch_free);
+  while (!g_queue_is_empty (&incoming->early))
+    piece_free (incoming, g_queue_pop_head (&incoming->early));
   if (incoming->key != NULL)
     g_hash_table_remove (session->exchange->open, incoming->key);
   pilot_partial_close (incoming->partial);
@@ -202,6 +274,7 @@ take_chunk (ExchangeSession *session, const PilotExchangeStreamMessage *message)
 {
   ExchangeIncoming *incoming = lookup (session, message->id);
   ExchangeBatch *batch = session->batch;
+  gboolean too_long;
   guint64 next;
 
   if (incoming == NULL) {
@@ -209,22 +282,25 @@ take_chunk (ExchangeSession *session, const PilotExchangeStreamMessage *message)
     return TRUE;
   }
   next = incoming->cursor + (batch != NULL ? batch->data->len : 0);
-  if (batch != NULL && (batch->incoming != incoming || message->offset != next || message->length > incoming->size - next)) {
+  too_long = message->offset > incoming->size || message->length > incoming->size - message->offset;
+  if (batch != NULL && (batch->incoming != incoming || message->offset != next || too_long)) {
     pilot_exchange_incoming_flush (session);
     return FALSE;
   }
-  /* What came before is acknowledged again; what comes too early is asked for again by the same answer. */
-  if (message->offset != next) {
-    acknowledge (session, incoming, incoming->cursor);
-    return TRUE;
-  }
-  if (message->length > incoming->size - next) {
+  if (too_long) {
     g_autofree char *reason = g_strdup_printf ("chunk at %" G_GUINT64_FORMAT " of %" G_GSIZE_FORMAT " bytes exceeds declared size %" G_GUINT64_FORMAT,
                                                message->offset, message->length, incoming->size);
 
     complete (session, message->id, reason);
     incoming_fail (incoming, PILOT_ERROR_CORRUPT, reason);
     drop (incoming);
+    return TRUE;
+  }
+  /* What is there is acknowledged again. */
+  if (message->offset != next) {
+    if (message->offset > next)
+      keep_early (incoming, message);
+    acknowledge (session, incoming, incoming->cursor);
     return TRUE;
   }
   if (batch == NULL) {
@@ -236,7 +312,7 @@ take_chunk (ExchangeSession *session, const PilotExchangeStreamMessage *message)
   }
   if (message->length > 0)
     g_byte_array_append (batch->data, message->data, (guint) message->length);
-  next += message->length;
+  next = take_early (incoming, batch->data, next + message->length);
   g_array_append_val (batch->cursors, next);
   if (batch->data->len >= MAX_BATCH)
     pilot_exchange_incoming_flush (session);

@@ -74,6 +74,7 @@ struct _ExchangeSession {
   GByteArray *out;
   gint64 moved_at;      /* the last whole frame */
   GHashTable *incoming; /* transfer id -> ExchangeIncoming */
+  gsize early;          /* what pieces of files that came too early cost */
   struct _ExchangeBatch *batch;
 };
 

@@ -100,6 +100,105 @@ test_listen (Service *service, gconstpointer via)
   g_assert_false (holds (service, 5000));
 }
 
+/* --- a stream that comes in --- */
+
+typedef struct {
+  PilotStreamUser user; /* first */
+  PilotStream *stream;
+  gboolean open, ended;
+  char got[16];
+  gsize length;
+} Dialler;
+
+static void
+on_dialler_ready (PilotStreamUser *user, PilotStream *stream, guint ready)
+{
+  Dialler *dialler = (Dialler *) user;
+  struct iovec vectors[2];
+  guint n;
+
+  dialler->open |= (ready & PILOT_STREAM_READY_OPEN) != 0;
+  while ((n = pilot_stream_read_vectors (stream, vectors)) > 0) {
+    gsize length = vectors[0].iov_len;
+
+    g_assert_cmpuint (dialler->length + length, <=, sizeof dialler->got);
+    memcpy (dialler->got + dialler->length, vectors[0].iov_base, length);
+    dialler->length += length;
+    pilot_stream_read_consume (stream, length, g_get_monotonic_time ());
+  }
+  dialler->ended |= (ready & (PILOT_STREAM_READY_EOF | PILOT_STREAM_READY_CLOSED)) != 0;
+}
+
+/* Host 1 dials a port that the client on the bus listens on. */
+static void
+dial_in (Service *service, Dialler *dialler)
+{
+  PilotNode *node = service->world.hosts[1].node;
+  g_autoptr (GError) error = NULL;
+
+  *dialler = (Dialler) { .user = { on_dialler_ready } };
+  dialler->stream = pilot_node_connect (node, service_id (service, 0), 5000, &dialler->user, &error);
+  g_assert_no_error (error);
+}
+
+static void
+talk (Service *service, Dialler *dialler, int fd)
+{
+  PilotNode *node = service->world.hosts[1].node;
+  char buffer[16];
+  gssize got = -1;
+
+  WAIT (LANDS, dialler->open);
+  g_assert_cmpuint (pilot_stream_write (dialler->stream, "hello", 5, g_get_monotonic_time ()), ==, 5);
+  pilot_node_kick (node);
+  WAIT (LANDS, (got = recv (fd, buffer, sizeof buffer, MSG_DONTWAIT)) >= 0);
+  g_assert_cmpmem (buffer, got, "hello", 5);
+  g_assert_cmpint (send (fd, "good bye", 8, 0), ==, 8);
+  close (fd);
+  WAIT (LANDS, dialler->ended);
+  g_assert_cmpmem (dialler->got, dialler->length, "good bye", 8);
+  pilot_stream_set_user_data (dialler->stream, NULL);
+  pilot_stream_release (dialler->stream, g_get_monotonic_time ());
+  pilot_node_kick (node);
+}
+
+/* A stream that waits is accepted; and one that comes while somebody waits for it. */
+static void
+test_accept (Service *service, gconstpointer via)
+{
+  g_autoptr (GVariant) reply = NULL, later = NULL;
+  g_autoptr (GUnixFDList) list = NULL;
+  g_autoptr (GAsyncResult) result = NULL;
+  g_autoptr (GError) error = NULL;
+  Dialler dialler;
+  guint32 node = 0;
+  int fd = -1;
+
+  service_befriend (service);
+  g_variant_unref (service_ask (service, "", "Streams.Listen", "(@q 5000, @a{sv} {})"));
+  dial_in (service, &dialler);
+  reply = call_fd (service, "Accept", g_variant_new ("(qa{sv})", 5000, NULL), &fd, &error);
+  g_assert_no_error (error);
+  g_variant_get (reply, "(uqhb)", &node, NULL, NULL, NULL);
+  g_assert_cmpuint (node, ==, service_id (service, 1));
+  talk (service, &dialler, fd);
+
+  g_dbus_connection_call_with_unix_fd_list (service->connection, service->name, ROOT, PREFIX "Streams", "Accept", g_variant_new ("(qa{sv})", 5000, NULL), NULL,
+                                            G_DBUS_CALL_FLAGS_NONE, G_MAXINT, NULL, NULL, on_done, &result);
+  g_assert_true (holds (service, 5000));
+  g_assert_null (result);
+  dial_in (service, &dialler);
+  WAIT (20, result != NULL);
+  later = g_dbus_connection_call_with_unix_fd_list_finish (service->connection, &list, result, &error);
+  g_assert_no_error (error);
+  fd = g_unix_fd_list_get (list, 0, &error);
+  g_assert_no_error (error);
+  /* Which holds a descriptor of its own: the stream would not end. */
+  g_clear_object (&result);
+  g_clear_object (&list);
+  talk (service, &dialler, fd);
+}
+
 static void
 test_datagrams (Service *service, gconstpointer via)
 {
@@ -127,6 +226,7 @@ main (int argc, char **argv)
   service_add_test ("/bus/streams/dial", test_dial);
   service_add_test ("/bus/streams/dial-fails", test_dial_fails);
   service_add_test ("/bus/streams/listen", test_listen);
+  service_add_test ("/bus/streams/accept", test_accept);
   service_add_test ("/bus/streams/datagrams", test_datagrams);
   return g_test_run ();
 }

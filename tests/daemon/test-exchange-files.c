@@ -122,6 +122,74 @@ test_senders (void)
 }
 
 static void
+send_piece (Raw *raw, const guint8 *sha256, const guint8 *data, gsize offset, gsize length)
+{
+  pilot_exchange_append_stream_offset (raw_out (raw), PILOT_EXCHANGE_CHUNK, sha256, offset, data + offset, length);
+}
+
+/* Pieces that overtake others are kept, up to a bound, and count when those are there. Each has one answer. */
+static void
+test_early_pieces (void)
+{
+  const gsize piece = PILOT_EXCHANGE_CHUNK_SIZE, size = 24 * PILOT_EXCHANGE_CHUNK_SIZE;
+  g_autofree guint8 *data = play_blob (size, 10);
+  guint8 sha256[PILOT_SHA256_SIZE], small[PILOT_SHA256_SIZE];
+  guint answer = 0;
+  Play play;
+  Raw *raw;
+
+  play_start (&play);
+  raw = raw_new (&play, 0);
+  pilot_crypto_sha256 (data, 100, small);
+  raw_init (raw, data, 100, small);
+  send_piece (raw, small, data, 70, 30);
+  send_piece (raw, small, data, 50, 30); /* laps over */
+  send_piece (raw, small, data, 70, 30); /* again */
+  send_piece (raw, small, data, 50, 0);
+  send_piece (raw, small, data, 0, 60);
+  send_piece (raw, small, data, 70, 30);
+  pilot_exchange_append_stream_done (raw_out (raw), small);
+  exchange_link_flush (raw->link);
+  raw_assert_stream_answer (raw, answer++, "5 0");
+  for (guint i = 0; i < 4; i++)
+    raw_assert_stream_answer (raw, answer++, "3 0");
+  raw_assert_stream_answer (raw, answer++, "3 100");
+  raw_assert_stream_answer (raw, answer++, "3 100");
+  raw_assert_stream_answer (raw, answer++, "6 0 ");
+  play_assert_received (&play, 1, data, 100);
+
+  /* Fifteen fit; the others have to come again. */
+  pilot_crypto_sha256 (data, size, sha256);
+  raw_init (raw, data, size, sha256);
+  for (gsize offset = piece; offset < size; offset += piece)
+    send_piece (raw, sha256, data, offset, piece);
+  send_piece (raw, sha256, data, 0, piece);
+  exchange_link_flush (raw->link);
+  raw_assert_stream_answer (raw, answer++, "5 0");
+  for (gsize offset = piece; offset < size; offset += piece)
+    raw_assert_stream_answer (raw, answer++, "3 0");
+  raw_assert_stream_answer (raw, answer++, "3 786432");
+  for (gsize offset = 16 * piece; offset < size; offset += piece)
+    send_piece (raw, sha256, data, offset, piece);
+  pilot_exchange_append_stream_done (raw_out (raw), sha256);
+  exchange_link_flush (raw->link);
+  answer += 8;
+  raw_assert_stream_answer (raw, answer++, "6 0 ");
+  play_assert_received (&play, 2, data, size);
+
+  /* Early and beyond the end. */
+  raw_init (raw, data, 100, small);
+  send_piece (raw, small, data, 10, 5);
+  send_piece (raw, small, data, 200, 1);
+  exchange_link_flush (raw->link);
+  raw_assert_stream_answer (raw, answer++, "5 0");
+  raw_assert_stream_answer (raw, answer++, "3 0");
+  raw_assert_stream_answer (raw, answer++, "6 1 chunk at 200 of 1 bytes exceeds declared size 100");
+  raw_free (raw);
+  play_stop (&play);
+}
+
+static void
 test_stream_frames (void)
 {
   g_autofree guint8 *data = play_blob (100, 9);
@@ -136,7 +204,7 @@ test_stream_frames (void)
   pilot_exchange_append_stream_done (raw_out (raw), sha256);
   pilot_exchange_append (raw_out (raw), PILOT_EXCHANGE_FILESTREAM, "short", 5);
   raw_init (raw, data, 100, sha256);
-  pilot_exchange_append_stream_offset (raw_out (raw), PILOT_EXCHANGE_CHUNK, sha256, 50, data + 50, 50); /* too early */
+  pilot_exchange_append_stream_offset (raw_out (raw), PILOT_EXCHANGE_CHUNK, sha256, 70, data + 70, 30); /* too early, and what is between never comes */
   pilot_exchange_append_stream_offset (raw_out (raw), PILOT_EXCHANGE_CHUNK, sha256, 0, data, 60);
   pilot_exchange_append_stream_offset (raw_out (raw), PILOT_EXCHANGE_CHUNK, sha256, 0, data, 60); /* again */
   pilot_exchange_append_stream_done (raw_out (raw), sha256);
@@ -376,6 +444,7 @@ main (int argc, char **argv)
   g_test_add_func ("/daemon/exchange/spoiled", test_spoiled);
   g_test_add_func ("/daemon/exchange/senders", test_senders);
   g_test_add_func ("/daemon/exchange/stream-frames", test_stream_frames);
+  g_test_add_func ("/daemon/exchange/early-pieces", test_early_pieces);
   g_test_add_func ("/daemon/exchange/twice-at-once", test_twice_at_once);
   g_test_add_func ("/daemon/exchange/taken-over", test_taken_over);
   g_test_add_func ("/daemon/exchange/receiver-restarts", test_receiver_restarts);
