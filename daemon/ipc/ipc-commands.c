@@ -260,7 +260,7 @@ static void
 on_set_webhook (PilotIpcCall *call, const PilotIpcRequest *request)
 {
   if (request->data_length > 0) {
-    pilot_ipc_call_fail (call, "set_webhook: webhooks are not supported by this daemon");
+    pilot_ipc_call_fail (call, "set_webhook: webhooks are not supported by this daemon: events are signals on D-Bus");
     return;
   }
   /* There is none, as was asked for. */
@@ -330,24 +330,20 @@ on_broadcast (PilotIpcCall *call, const PilotIpcRequest *request)
   pilot_ipc_call_fail (call, "broadcast: broadcast denied: daemon has no admin token configured");
 }
 
+/* The registry would take another key. Those who trust this node would not: trust is given to a key, and there is no message in which the old one vouches
+ * for the new. All that would be left is the number. */
 static void
-on_unsupported (PilotIpcCall *call, const PilotIpcRequest *request)
+on_rotate_key (PilotIpcCall *call, const PilotIpcRequest *request)
 {
-  static const struct {
-    guint8 opcode;
-    const char *label;
-  } labels[] = {
-    { PILOT_IPC_ROTATE_KEY, "rotate_key" },
-    { PILOT_IPC_SUBMIT_BADGE, "submit_badge" },
-    { PILOT_IPC_ENROLL_RECOVERY, "enroll_recovery" },
-  };
+  pilot_ipc_call_fail (call, "rotate_key: not supported by this daemon: peers trust the key and would refuse another; "
+                             "for a new identity stop the daemon, move its identity file away and ask for trust anew");
+}
 
-  for (guint i = 0; i < G_N_ELEMENTS (labels); i++)
-    if (labels[i].opcode == request->opcode) {
-      pilot_ipc_call_fail (call, "%s: not supported by this daemon", labels[i].label);
-      return;
-    }
-  g_assert_not_reached ();
+static void
+on_badge (PilotIpcCall *call, const PilotIpcRequest *request)
+{
+  pilot_ipc_call_fail (call, "%s: not supported by this daemon: badges are the public registry's",
+                       request->opcode == PILOT_IPC_SUBMIT_BADGE ? "submit_badge" : "enroll_recovery");
 }
 
 /* --- the table --- */
@@ -373,10 +369,10 @@ static const struct {
   { PILOT_IPC_MANAGED, on_managed },
   { PILOT_IPC_BROADCAST, on_broadcast },
   { PILOT_IPC_DEREGISTER, on_deregister },
-  { PILOT_IPC_ROTATE_KEY, on_unsupported },
+  { PILOT_IPC_ROTATE_KEY, on_rotate_key },
   { PILOT_IPC_PREFER_DIRECT, on_prefer_direct },
-  { PILOT_IPC_SUBMIT_BADGE, on_unsupported },
-  { PILOT_IPC_ENROLL_RECOVERY, on_unsupported },
+  { PILOT_IPC_SUBMIT_BADGE, on_badge },
+  { PILOT_IPC_ENROLL_RECOVERY, on_badge },
   { PILOT_IPC_SIGN_ENVELOPE, pilot_ipc_sign_envelope },
   { PILOT_IPC_VERIFY_ENVELOPE, pilot_ipc_verify_envelope },
 };

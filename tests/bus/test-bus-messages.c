@@ -126,8 +126,7 @@ test_files (Service *service, gconstpointer via)
 
   service_befriend (service);
   g_assert_cmpint (g_unix_fd_list_append (given, fd, &error), ==, 0);
-  reply = call_with_fds (service, "SendFile", g_variant_new ("(hus@a{sv})", 0, service_id (service, 1), "blob.bin",
-                                                             g_variant_new_parsed ("{'prefer_direct': <true>}")),
+  reply = call_with_fds (service, "SendFile", g_variant_new ("(hus@a{sv})", 0, service_id (service, 1), "blob.bin", g_variant_new_parsed ("{'prefer_direct': <true>}")),
                          given, NULL);
   WAIT (20, service_heard (service, " Messages.TransferChanged *'out'*'done'*") + service_heard (service, " Messages.TransferChanged *'done'*'out'*") > 0);
   transfers = ask_list (service, "ListTransfers", "()", 1);

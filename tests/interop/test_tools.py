@@ -87,6 +87,30 @@ def datagrams(world):
     wait_until(lambda: "a short word" in b.said("listen.log"), 10, "the datagram arrives")
 
 
+@suite.case("messages, with the reply that is waited for, and events, by Go's pilotctl on our daemons and on Go's")
+def messages_and_events(world):
+    a, b, go = nodes["a"], nodes["b"], nodes["Go"]
+    for sender in (a, go):
+        seen = sender.ctl("send-message", str(b.id), "--data", f"hello from {sender.host}")
+        expect(str(seen["ack"]).startswith("ACK TEXT"), f"the receipt of {sender.host}: {seen}")
+    sent = a.ctl("send-message", str(b.id), "--data", '{"question": 1}', "--type", "json")
+    world.background("alpha", "waits.log", *a.words("--json", "send-message", str(b.id), "--data", "and?", "--wait", "30s"))
+    asked = wait_until(lambda: next((one for one in b.ctl("inbox")["messages"] if "and?" in str(one)), None), 20, "the question is in the inbox")
+    b.ctl("send-message", str(a.id), "--data", "this one", "--reply-to", asked["id"])
+    wait_until(lambda: "this one" in a.said("waits.log"), 20, "the reply that is waited for")
+    expect(sent["message_id"] in str(b.ctl("inbox")), f"the id of {sent} in the inbox")
+    for subscriber, broker, publisher in ((a, b, a), (a, b, go), (b, go, a)):
+        log = f"events-{publisher.host}.log"
+        world.background(subscriber.host, log, *subscriber.words("--json", "subscribe", str(broker.id), "news", "--count", "1", "--timeout", "30s"))
+
+        def told(subscriber=subscriber, broker=broker, publisher=publisher, log=log):
+            # Whether it has subscribed yet nobody can see: so more than once.
+            publisher.ctl("publish", str(broker.id), "news", "--data", "fire")
+            return "fire" in subscriber.said(log)
+
+        wait_until(told, 30, f"{subscriber.host} hears what {publisher.host} publishes at {broker.host}")
+
+
 @suite.case("messages and files to a Go node; names, tags and visibility at the registry")
 def services(world):
     a, b, go = nodes["a"], nodes["b"], nodes["Go"]

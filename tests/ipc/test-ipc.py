@@ -263,7 +263,8 @@ def texts(world):
                 (ipc.SET_TAGS, b'["a","b","c","d"]', "set_tags: maximum 3 tags allowed"), (ipc.CONFIRM, bytes(7), "sendto: missing header"),
                 (ipc.CONFIRM, b"\0\0\xff\xff\xff\xff\0\7x", "sendto: broadcast address requires admin token: use BroadcastDatagram"),
                 (ipc.RESOLVE, b"", "resolve_hostname: missing hostname"), (ipc.SET_VISIBILITY, b"", "set_visibility: missing value"),
-                (ipc.BIND, b"\0\7", "port 7 already bound"), (ipc.ROTATE_KEY, b"", "rotate_key: not supported by this daemon")):
+                (ipc.BIND, b"\0\7", "port 7 already bound"), (ipc.ROTATE_KEY, b"", "rotate_key: not supported by this daemon: peers trust the key and would refuse another; "
+                 "for a new identity stop the daemon, move its identity file away and ask for trust anew")):
             expect_equal(client.error(opcode, payload), text)
         for bad in (b"", b"{}", b'["a"', b'["a"],"x":["b"]', b"[1]", b'[{"a":1}]', b'["\xff"]', b"[" * 100):
             assert client.error(ipc.SET_TAGS, bad).startswith("set_tags: invalid JSON: "), bad
