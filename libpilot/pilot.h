@@ -12,5 +12,6 @@
 #include "pilot-macros.h"
 #include "pilot-plugin.h"
 #include "pilot-proxy.h"
+#include "pilot-tls.h"
 #include "pilot-transport.h"
 #include "pilot-trust-store.h"

@@ -6,6 +6,7 @@
 #include "daemon/core/proxy.h"
 #include "libpilot/pilot-endpoint.h"
 #include "libpilot/pilot-error.h"
+#include "libpilot/pilot-tls.h"
 #include "protocol/beacon-message.h"
 
 /* Two attempts of that. */
@@ -189,8 +190,10 @@ on_accept_certificate (GTlsConnection *connection, GTlsCertificate *certificate,
 static void
 on_client_event (GSocketClient *client, GSocketClientEvent event, GSocketConnectable *connectable, GIOStream *connection, gpointer user_data)
 {
-  if (event == G_SOCKET_CLIENT_TLS_HANDSHAKING)
-    g_signal_connect (connection, "accept-certificate", G_CALLBACK (on_accept_certificate), NULL);
+  if (event != G_SOCKET_CLIENT_TLS_HANDSHAKING)
+    return;
+  pilot_tls_hide_address (connection);
+  g_signal_connect (connection, "accept-certificate", G_CALLBACK (on_accept_certificate), NULL);
 }
 
 static gboolean

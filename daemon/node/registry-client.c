@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "libpilot/pilot-error.h"
+#include "libpilot/pilot-tls.h"
 #include "protocol/crypto.h"
 #include "protocol/registry-message.h"
 
@@ -313,6 +314,8 @@ on_client_event (GSocketClient *socket_client, GSocketClientEvent event, GSocket
 {
   PilotRegistryClient *client = user_data;
 
+  if (event == G_SOCKET_CLIENT_TLS_HANDSHAKING)
+    pilot_tls_hide_address (connection);
   if (event != G_SOCKET_CLIENT_TLS_HANDSHAKING || client->tls != PILOT_REGISTRY_TLS_PINNED)
     return;
   /* Pinned means this certificate and no other: also one the system trusts goes through our check. */

@@ -466,6 +466,8 @@ on_network_event (SoupMessage *message,
   GSocket *socket;
   gint fd;
 
+  if (event == G_SOCKET_CLIENT_TLS_HANDSHAKING)
+    pilot_tls_hide_address (stream);
   if (event != G_SOCKET_CLIENT_CONNECTED || !G_IS_SOCKET_CONNECTION (stream))
     return;
   socket = g_socket_connection_get_socket (G_SOCKET_CONNECTION (stream));

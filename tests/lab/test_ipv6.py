@@ -57,7 +57,7 @@ def start_rendezvous(world):
     world.start_rendezvous("--registry-plain-addr", ":9000", "--compat-addr", ":443", "--tls-cert", "cert.pem", "--tls-key", "key.pem", "--tls-generate",
                            registry=":9443", beacon=":9001")
     ready = wait_until(lambda: re.search(r"\(tls ([0-9a-f]{64})\)", world.run("net", "cat", "rendezvous.log").stdout), 10, "the ready line")
-    return ("--transport", "auto", "--compat-beacon", "wss://both/v1/compat", "--registry-fingerprint", ready.group(1))
+    return ("--transport", "auto", "--compat-beacon", f"wss://[{ipv6.NET}]/v1/compat", "--registry-fingerprint", ready.group(1))
 
 
 @suite.case("hosts without IPv4, with both, and without IPv6 register at a rendezvous that has both")
@@ -70,7 +70,7 @@ def register(world):
     for host, how in BOTH.items():
         network.add(host, **how)
     compat = start_rendezvous(world)
-    for host in ("dual-b", "four", "sealed"):
+    for host in ("dual-b", "four"):
         world.run(host, "sh", "-c", f"printf '{ipv6.NET} both\\n192.0.2.1 both\\n' >>/etc/hosts", user="root")
 
     def start(host):
@@ -78,6 +78,9 @@ def register(world):
             world.start_daemon(host, "--registry", "both:9000", "--beacon", "both:9001")
         elif host in BOTH:
             world.start_daemon(host)
+        elif host == "open-b":
+            # Over TLS, at a literal address too.
+            world.start_daemon(host, "--registry", f"[{ipv6.NET}]:9443", "--registry-tls", *compat[-2:], "--beacon", ipv6.BEACON)
         else:
             world.start_daemon(host, "--registry", ipv6.REGISTRY, "--beacon", ipv6.BEACON, *compat if host == "sealed" else ())
         return host, pilotctl(world, host, "info")["node_id"]
