@@ -23,7 +23,8 @@ struct _PilotBus {
   GDBusServer *server;
   gboolean system; /* our name is on the bus of the machine, not on one user's */
   char *socket_path;
-  guint name_id;
+  guint name_id, name_retry;
+  gboolean bus_missed; /* said already that there is none */
 
   /* objects.c */
   GHashTable *connections; /* GDBusConnection -> registration of its ObjectManager: the same objects on each */

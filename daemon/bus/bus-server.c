@@ -8,6 +8,10 @@
 #include "libpilot/pilot-error.h"
 
 #define BUS_NAME "network.pilotprotocol.Pilot1"
+/* A message bus that is not there may come, or come back. */
+#define RETRY_SECONDS 5
+
+static void own_name (PilotBus *bus);
 
 /* Nothing is told on a connection that is gone, or that does not have our name. */
 static void
@@ -88,6 +92,19 @@ on_bus_acquired (GDBusConnection *connection, const char *name, gpointer user_da
   g_dbus_connection_set_exit_on_close (connection, FALSE);
   g_signal_connect (connection, "closed", G_CALLBACK (on_closed), bus);
   pilot_bus_export (bus, connection);
+  bus->bus_missed = FALSE;
+}
+
+static gboolean
+on_name_retry (gpointer user_data)
+{
+  PilotBus *bus = user_data;
+
+  bus->name_retry = 0;
+  /* Lets the old connection go: as long as somebody holds it GIO hands out that one, closed as it is. */
+  g_bus_unown_name (bus->name_id);
+  own_name (bus);
+  return G_SOURCE_REMOVE;
 }
 
 static void
@@ -96,11 +113,22 @@ on_name_lost (GDBusConnection *connection, const char *name, gpointer user_data)
   PilotBus *bus = user_data;
 
   if (connection == NULL || g_dbus_connection_is_closed (connection)) {
-    g_message ("there is no message bus: only \"%s\" is served", bus->socket_path);
+    if (!bus->bus_missed)
+      g_message ("there is no message bus: only \"%s\" is served until there is one", bus->socket_path);
+    bus->bus_missed = TRUE;
+    if (bus->name_retry == 0)
+      bus->name_retry = g_timeout_add_seconds (RETRY_SECONDS, on_name_retry, bus);
     return;
   }
   g_message ("the bus name \"%s\" belongs to another daemon: only \"%s\" is served", name, bus->socket_path);
   drop_connection (bus, connection);
+}
+
+static void
+own_name (PilotBus *bus)
+{
+  bus->name_id = g_bus_own_name (bus->system ? G_BUS_TYPE_SYSTEM : G_BUS_TYPE_SESSION, BUS_NAME, G_BUS_NAME_OWNER_FLAGS_DO_NOT_QUEUE, on_bus_acquired, NULL,
+                                 on_name_lost, bus, NULL);
 }
 
 gboolean
@@ -114,8 +142,7 @@ pilot_bus_server_start (PilotBus *bus, GError **error)
     return FALSE;
   /* GIO would start a session bus of its own for us (dbus-launch) where there is none: not wanted of a daemon. */
   if (bus->system || g_getenv ("DBUS_SESSION_BUS_ADDRESS") != NULL)
-    bus->name_id = g_bus_own_name (bus->system ? G_BUS_TYPE_SYSTEM : G_BUS_TYPE_SESSION, BUS_NAME,
-                                   G_BUS_NAME_OWNER_FLAGS_DO_NOT_QUEUE, on_bus_acquired, NULL, on_name_lost, bus, NULL);
+    own_name (bus);
   return TRUE;
 }
 
@@ -125,6 +152,7 @@ pilot_bus_server_stop (PilotBus *bus)
   GHashTableIter iter;
   gpointer connection;
 
+  g_clear_handle_id (&bus->name_retry, g_source_remove);
   if (bus->name_id != 0)
     g_bus_unown_name (bus->name_id);
   bus->name_id = 0;

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "daemon/bus/authority.h"
+#include "daemon/bus/bus-private.h"
 #include "tests/bus/service.h"
 
 #define NOBODY 65534
@@ -181,10 +182,19 @@ start_open_bus (Service *service)
   g_assert_no_error (error);
   g_unlink (path);
   g_assert_nonnull (address);
+  g_free (service->bus_address);
   service->bus_address = g_steal_pointer (&address);
   service->system = TRUE;
   g_setenv ("DBUS_SYSTEM_BUS_ADDRESS", service->bus_address, TRUE);
   return bus;
+}
+
+static void
+stop_bus (GSubprocess *bus)
+{
+  g_subprocess_send_signal (bus, SIGTERM);
+  g_subprocess_wait (bus, NULL, NULL);
+  g_object_unref (bus);
 }
 
 /* --- the test --- */
@@ -370,14 +380,31 @@ static void
 test_message_bus (void)
 {
   Service service = { 0 };
-  g_autoptr (GSubprocess) bus = start_open_bus (&service);
+  GSubprocess *bus = start_open_bus (&service);
 
   service_begin (&service);
   check_other_user (&service);
   check_signals (&service);
   service_end (&service);
-  g_subprocess_send_signal (bus, SIGTERM);
-  g_subprocess_wait (bus, NULL, NULL);
+  stop_bus (bus);
+}
+
+/* A message bus that ends is looked for until there is one again. */
+static void
+test_bus_comes_back (void)
+{
+  Service service = { 0 };
+  GSubprocess *bus = start_open_bus (&service);
+
+  service_begin (&service);
+  stop_bus (bus);
+  WAIT (LANDS, g_hash_table_size (service.bus->connections) == 0);
+  bus = start_open_bus (&service);
+  g_clear_object (&service.connection);
+  service.connection = service_connect (&service, &service.name);
+  WAIT (30, service_answers (&service));
+  service_end (&service);
+  stop_bus (bus);
 }
 
 int
@@ -390,5 +417,6 @@ main (int argc, char **argv)
   service_init (&argc, &argv);
   g_test_add_func ("/bus/caller/private", test_private);
   g_test_add_func ("/bus/caller/message-bus", test_message_bus);
+  g_test_add_func ("/bus/caller/bus-comes-back", test_bus_comes_back);
   return g_test_run ();
 }
