@@ -684,6 +684,8 @@ def end(world):
         client.recv(conn, 1)
         expect_equal(client.handshake(6, node(world.b.id)), {"status": "revoked", "node_id": world.b.id})
         expect_equal(client.expect(ipc.CLOSE_OK, 20), node(conn))
+    # Another client: to this one the end is said again, in between.
+    with world.to_a() as client:
         expect_equal(client.ask(ipc.DEREGISTER), {"type": "deregister_ok", "node_id": world.a.id})
         assert client.error(ipc.SET_HOSTNAME, b"gone").startswith("set_hostname: "), "a node that is out of the registry"
     with world.to_b() as client:
