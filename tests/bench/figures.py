@@ -157,7 +157,7 @@ class Bench:
             wait_listening(world, host, 2222)
             target = self.direct(host)
             world.background("alpha", "ssh.log", "ssh", "-N", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null",
-                             "-o", "BatchMode=yes", "-p", "2222", "-L", f"{port}:127.0.0.1:{BULK}", "-L", f"{port + 1}:127.0.0.1:{ECHO}", f"user@{target}")
+                             "-o", "BatchMode=yes", "-c", "aes256-gcm@openssh.com", "-p", "2222", "-L", f"{port}:127.0.0.1:{BULK}", "-L", f"{port + 1}:127.0.0.1:{ECHO}", f"user@{target}")
             wait_listening(world, "alpha", port + 1)
 
     def direct(self, host):
