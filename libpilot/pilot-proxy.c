@@ -8,7 +8,8 @@
 
 #define URL_FLAGS (G_URI_FLAGS_HAS_PASSWORD | G_URI_FLAGS_ENCODED)
 #define MAX_OUTPUT 4096
-#define COMMAND_TIMEOUT 10 /* seconds */
+/* Seconds: less than a call to the registry has, so that whoever asks hears why. */
+#define COMMAND_TIMEOUT 7
 #define FRESH_FOR (60 * G_USEC_PER_SEC)
 
 struct _PilotProxyResolver {

@@ -29,7 +29,7 @@ PILOT_API gchar *pilot_proxy_normalize (const gchar *url);
  *
  * Names one proxy for every address, for #GSocketClient and libsoup, which do the rest: HTTP CONNECT (the target's name as it is), TLS with an
  * https:// proxy (its certificate checked against the system's store and the name in the URL), SOCKS 5. What @command has printed holds for 60 s,
- * or until pilot_proxy_resolver_refuse(); it is given 10 s. When it fails nothing is dialled past the proxy: the lookup fails, with words that hold
+ * or until pilot_proxy_resolver_refuse(); it is given 7 s. When it fails nothing is dialled past the proxy: the lookup fails, with words that hold
  * nothing of its output. At least one of both is given.
  *
  * Returns: (transfer full)

@@ -279,6 +279,32 @@ test_refused (Fixture *f,
   g_assert_cmpuint (f->n_registry, ==, 0);
 }
 
+static void
+on_lookup (GObject *source,
+           GAsyncResult *result,
+           gpointer user_data)
+{
+  *(GAsyncResult **) user_data = g_object_ref (result);
+}
+
+/* A command that does not end is ended. */
+static void
+test_slow_command (void)
+{
+  g_autoptr (PilotProxyResolver) proxy = pilot_proxy_resolver_new (NULL, "exec sleep 1000");
+  g_autoptr (GAsyncResult) result = NULL;
+  g_autoptr (GError) error = NULL;
+  gint64 deadline = g_get_monotonic_time () + SECONDS * G_USEC_PER_SEC;
+
+  g_proxy_resolver_lookup_async (G_PROXY_RESOLVER (proxy), "none://registry.example", NULL, on_lookup, &result);
+  while (result == NULL) {
+    g_main_context_iteration (NULL, TRUE);
+    g_assert_cmpint (g_get_monotonic_time (), <, deadline);
+  }
+  g_assert_null (g_proxy_resolver_lookup_finish (G_PROXY_RESOLVER (proxy), result, &error));
+  g_assert_error (error, PILOT_ERROR, PILOT_ERROR_TIMEOUT);
+}
+
 /* --- the beacon --- */
 
 /* The transport's trouble when it is over, or has the text. */
@@ -386,6 +412,7 @@ main (int argc,
   g_test_init (&argc, &argv, NULL);
   g_log_set_writer_func (quiet, NULL, NULL);
   g_test_add_func ("/proxy/urls", test_urls);
+  g_test_add_func ("/proxy/slow-command", test_slow_command);
 #define ADD(name, func) g_test_add ("/proxy/" name, Fixture, NULL, set_up, func, tear_down)
   ADD ("kinds", test_kinds);
   ADD ("command", test_command);
