@@ -131,8 +131,8 @@ def table_text(lines):
     with open(BASELINE, encoding="utf-8") as file:
         per_megabyte = json.load(file)["per megabyte, lossless"]
     out.append(f"| instructions of the engine, a megabyte | within 10 % of the baseline | {per_megabyte / 1e6:.2f} million | CI fails else |")
-    run = _find(lines, {"name": "run"})
-    if run:
+    # One sentence for each run that was written to the file.
+    for run in (line for line in lines if line["name"] == "run"):
         out += ["", f"Measured on {run['date']} in one run of {run['value']:.0f} s of {run['revision']} ({run['buildtype']}), {run['cores']} cores, Linux {run['kernel']}, load "
                 f"{run['load_before']:.1f} before and {run['load_after']:.1f} at the end" + (f", with {run['settings']}" if run.get("settings") else "") + "."]
     errors = {line["name"]: line["error"] for line in lines if "error" in line and not any(other["name"] == line["name"] and "error" not in other for other in lines)}
