@@ -10,12 +10,13 @@ NET = "2001:db8::1"
 REGISTRY, BEACON = f"[{NET}]:9000", f"[{NET}]:9001"
 
 # Who is inside may talk to anybody, and whom he talks to may answer: what routers at home do (RFC 6092). Of UDP nothing at all, if so told.
+# ICMPv6 by its number: its name is in /etc/protocols, which a small system does not have.
 _FIREWALL = """
 table ip6 lab {{
   chain forward {{
     type filter hook forward priority 0;
     {blocked}
-    iifname "out0" meta l4proto ipv6-icmp accept
+    iifname "out0" meta l4proto 58 accept
     iifname "out0" ct state established,related accept
     iifname "out0" drop
   }}
