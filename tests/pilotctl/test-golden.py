@@ -19,6 +19,7 @@ FOLDER = ROOT / 'tests/pilotctl/golden'
 UPDATE = os.environ.get('UPDATE_GOLDEN') == '1'
 TABLE = r'^  ((?:daemon|gateway) \w+|[a-z][a-z-]*) {2,}\S'   # a line of the list of commands
 RESULT = ('|', '!', '>', '=')
+SECONDS = r'\d+s ago'   # an age that is another one as soon as the clock moves on: sometimes before the command is run
 # Commands that do not talk to a daemon that runs: tests/pilotctl/test-pilotctl.py and the lab have them. Their help is here all the same.
 NO_CASE = {'daemon start', 'daemon stop', 'daemon status', 'init', 'config'}
 # What these are about goes to and fro through descriptors, which a script of answers is no good for: tests/lab/test_streams.py has them.
@@ -26,7 +27,7 @@ NO_CASE |= {'traceroute', 'bench', 'connect', 'send', 'recv', 'dgram', 'listen'}
 
 
 def now_tokens(text, now):
-    """{now-180} in a script is that many seconds ago."""
+    """{now-7230} in a script is that many seconds ago."""
     return re.sub(r'\{now-(\d+)\}', lambda match: str(now - int(match[1])), text)
 
 
@@ -157,6 +158,8 @@ def main():
             seen.append(command)
             unscripted = any('the script has no' in line for line in found)
             tap.check(f'{path.stem}: {command}', not unscripted and (UPDATE or expected == found), ['expected:', *expected, 'found:', *found, 'if that is right: UPDATE_GOLDEN=1 meson test golden'])
+            if any(re.search(SECONDS, line) for line in found):
+                tap.check(f'{path.stem}: {command}: an age in seconds', False, ['let the script name an older time: tests/pilotctl/README.md'])
     if not ONLY:
         for command, kinds in missing(table(), seen):
             tap.check(f'{command}: its text, JSON and help have cases', not kinds, [f"no {', no '.join(kinds)}: tests/pilotctl/README.md says how to add it"], todo=True)
