@@ -170,18 +170,29 @@ on_set_public (PilotDBusNode *face, GDBusMethodInvocation *invocation, gboolean 
   return TRUE;
 }
 
+static void
+on_asked (GObject *source, GAsyncResult *result, gpointer user_data)
+{
+  g_autoptr (Call) call = user_data;
+  g_autoptr (GError) error = NULL;
+  const char *status = pilot_trust_handshake_finish (PILOT_TRUST (source), result, &error);
+
+  if (status == NULL)
+    call_fail (call, g_steal_pointer (&error));
+  else
+    pilot_dbus_node_complete_handshake (call->face, call->invocation, status);
+}
+
 static gboolean
 on_handshake (PilotDBusNode *face, GDBusMethodInvocation *invocation, guint32 node, const char *justification, GVariant *options, PilotBus *bus)
 {
   g_autoptr (GError) error = NULL;
-  const char *status = NULL, *ports;
+  const char *ports;
 
-  if (!pilot_bus_read_ports (options, &ports, &error) ||
-      (ports != NULL && !pilot_access_parse_ports (ports, &error)) ||
-      !pilot_trust_handshake (pilot_node_get_trust (bus->node), node, justification, ports, &status, &error))
+  if (!pilot_bus_read_ports (options, &ports, &error) || (ports != NULL && !pilot_access_parse_ports (ports, &error)))
     g_dbus_method_invocation_take_error (invocation, g_steal_pointer (&error));
   else
-    pilot_dbus_node_complete_handshake (face, invocation, status);
+    pilot_trust_handshake_async (pilot_node_get_trust (bus->node), node, justification, ports, NULL, on_asked, call_new (bus, face, invocation));
   return TRUE;
 }
 

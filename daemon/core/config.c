@@ -419,38 +419,47 @@ pilot_config_get_plugin_settings (PilotConfig *config, const char *plugin)
   return g_variant_dict_end (dict);
 }
 
+static void
+set_member (JsonObject *document, const char *name, const char *value)
+{
+  if (value != NULL)
+    json_object_set_string_member (document, name, value);
+  else if (json_object_has_member (document, name))
+    json_object_remove_member (document, name);
+}
+
+/* The file may have changed since it was read (pilotctl init, an editor): all that is there now stays, but for this one key. */
+static gboolean
+replace_member (const char *path, const char *name, const char *value, GError **error)
+{
+  g_autoptr (JsonObject) current = json_object_new ();
+  g_autoptr (JsonNode) root = json_node_alloc ();
+  g_autofree char *text = NULL;
+
+  if (!load_document (path, &current, error))
+    return FALSE;
+  set_member (current, name, value);
+  json_node_init_object (root, current);
+  text = json_to_string (root, TRUE);
+  return pilot_file_replace (path, text, strlen (text), 0600, error);
+}
+
 gboolean
 pilot_config_store (PilotConfig *config, const char *key, const char *value, GError **error)
 {
   g_autofree char *name = canonical (key);
-  g_autoptr (JsonNode) root = json_node_alloc ();
-  g_autoptr (JsonNode) old = NULL;
-  g_autofree char *text = NULL;
-  JsonObject *document = config->changes_path != NULL ? config->changes : config->document;
-  const char *path = config->changes_path != NULL ? config->changes_path : config->path;
-  JsonNode *member;
+  gboolean system = config->changes_path != NULL;
+  const char *path = system ? config->changes_path : config->path;
 
   if (path == NULL) {
     g_set_error_literal (error, PILOT_ERROR, PILOT_ERROR_IO, "there is no configuration file to store to: give one with --config");
     return FALSE;
   }
-  member = json_object_get_member (document, name);
-  old = member != NULL ? json_node_copy (member) : NULL;
-  if (value != NULL)
-    json_object_set_string_member (document, name, value);
-  else if (old != NULL)
-    json_object_remove_member (document, name);
-  json_node_init_object (root, document);
-  text = json_to_string (root, TRUE);
+  if (!replace_member (path, name, value, error))
+    return FALSE;
+  set_member (system ? config->changes : config->document, name, value);
   g_hash_table_remove (config->strings, name);
-  if (pilot_file_replace (path, text, strlen (text), 0600, error))
-    return TRUE;
-
-  if (old != NULL)
-    json_object_set_member (document, name, g_steal_pointer (&old));
-  else if (value != NULL)
-    json_object_remove_member (document, name);
-  return FALSE;
+  return TRUE;
 }
 
 const char *

@@ -33,7 +33,8 @@ const char *pilot_config_get_plugin_mode (PilotConfig *config, const char *plugi
 /* Settings object of a plugin ("plugin-settings": { NAME: {…} }) as a{sv}, with global keys that concern it merged; floating, never NULL. */
 GVariant *pilot_config_get_plugin_settings (PilotConfig *config, const char *plugin);
 /* Writes one key, durably (set-hostname and the like): to the file, or with "system" to settings.json in the state directory, which goes
- * before the file. IO when it cannot be written; then nothing has changed. */
+ * before the file. Other keys of the file stay as they are there now. IO when it cannot be written, CORRUPT when it is none any more; then nothing has
+ * changed. */
 gboolean pilot_config_store (PilotConfig *config, const char *key, const char *value, GError **error);
 /* Where state lives: ~/.pilot, or $STATE_DIRECTORY of the service. */
 const char *pilot_config_get_state_directory (PilotConfig *config);

@@ -111,6 +111,7 @@ on_public_set (GObject *source, GAsyncResult *result, gpointer user_data)
   }
   body = changed (node, "set_visibility_ok");
   json_object_set_boolean_member (body, "public", pilot_node_get_public (node));
+  json_object_set_string_member (body, "visibility", pilot_node_get_public (node) ? "public" : "private");
   pilot_ipc_call_reply (user_data, body);
 }
 

@@ -25,15 +25,16 @@ reply_status (PilotIpcCall *call, const char *status)
 }
 
 static void
-on_send (PilotIpcCall *call, const char *justification)
+on_asked (GObject *source, GAsyncResult *result, gpointer user_data)
 {
   static const struct {
     const char *ours, *theirs;
   } words[] = { { "pending", "in_flight" }, { "trusted", "already_trusted" } };
-  const char *status = "sent";
+  PilotIpcCall *call = user_data;
   GError *error = NULL;
+  const char *status = pilot_trust_handshake_finish (PILOT_TRUST (source), result, &error);
 
-  if (!pilot_trust_handshake (trust_of (call), call->node, justification, NULL, &status, &error)) {
+  if (status == NULL) {
     pilot_ipc_call_fail_error (call, "handshake request", error);
     return;
   }
@@ -173,7 +174,7 @@ pilot_ipc_handshake (PilotIpcCall *call, const PilotIpcRequest *request)
   call->node = request->node;
   switch ((PilotIpcHandshake) request->sub) {
   case PILOT_IPC_HANDSHAKE_SEND:
-    on_send (call, text);
+    pilot_trust_handshake_async (trust_of (call), call->node, text, NULL, call->cancellable, on_asked, call);
     break;
   case PILOT_IPC_HANDSHAKE_APPROVE:
   case PILOT_IPC_HANDSHAKE_REJECT:

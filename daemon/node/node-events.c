@@ -176,6 +176,7 @@ on_resolved (GObject *source, GAsyncResult *result, gpointer user_data)
   peer = pilot_node_peer (node, id);
   peer->resolving = FALSE;
   peer->lost = FALSE;
+  peer->unknown = g_error_matches (error, PILOT_ERROR, PILOT_ERROR_NOT_FOUND);
   if (answer != NULL) {
     read_endpoints (node, peer, answer);
     give_endpoints (node, peer);

@@ -20,6 +20,7 @@ typedef struct {
   PilotEndpoint endpoints[PILOT_PATH_MAX_CANDIDATES];
   guint n_endpoints;
   gboolean relay_only;
+  gboolean unknown;      /* the registry has no such node, by its last answer */
   gboolean direct, lost; /* how it is reached; it was direct, and what is known of its place is from before */
   gint64 resolved_at;    /* monotonic; 0 = never */
   gint64 contacted_at;   /* we dialled it; monotonic, 0 = never */

@@ -93,6 +93,8 @@ pilot_node_stream_error (PilotNode *node, guint32 peer, guint16 port, PilotStrea
   case PILOT_STREAM_ERROR_NO_KEY_EXCHANGE:
     return g_error_new (PILOT_ERROR, PILOT_ERROR_TIMEOUT, "node %u cannot be reached: it does not answer the key exchange", peer);
   case PILOT_STREAM_ERROR_UNRESOLVED:
+    if (pilot_node_peer (node, peer)->unknown)
+      return g_error_new (PILOT_ERROR, PILOT_ERROR_NOT_FOUND, "the registry knows no node %u", peer);
     if (!pilot_trust_is_trusted (node->trust, peer))
       return g_error_new (PILOT_ERROR, PILOT_ERROR_TRUST_REQUIRED, "the registry does not say where node %u is: it does not trust this node", peer);
     return g_error_new (PILOT_ERROR, PILOT_ERROR_CONNECTION_FAILED, "the registry does not say where node %u is%s%s", peer,

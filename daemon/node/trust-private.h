@@ -6,7 +6,7 @@
 
 G_BEGIN_DECLS
 
-/* Shared by trust.c (tables, decisions), trust-approval.c (one that may have to fetch the request first), trust-revocation.c (how trust ends), trust-direct.c (messages on port 444) and trust-relay.c (the registry's inbox). */
+/* Shared by trust.c (tables, decisions), trust-approval.c (one that may have to fetch the request first), trust-asking.c (a request whose asker waits for what becomes of it), trust-revocation.c (how trust ends), trust-direct.c (messages on port 444) and trust-relay.c (the registry's inbox). */
 
 #define PILOT_TRUST_PORT 444
 #define PILOT_TRUST_MAX_OUTGOING 1024
@@ -27,6 +27,7 @@ struct _PilotTrust {
   GHashTable *anew;       /* node: asked after a revocation of our own, so that the peer's may still be on its way */
   GHashTable *heard;      /* node: to be told again; handled from the loop */
   guint heard_source;
+  GQueue asking; /* GTask: who waits for what becomes of a request */
   gboolean running;
 };
 
@@ -54,8 +55,14 @@ void pilot_trust_tell_engine (PilotTrust *trust, guint32 peer);
 void pilot_trust_send_request (PilotTrust *trust, guint32 peer);
 /* The request to @peer is in the hands of the peer or of the registry (@error NULL), or the registry does not take it. */
 void pilot_trust_note_delivery (PilotTrust *trust, guint32 peer, const GError *error);
+/* Forgets the request to @peer, for which no answer will come. */
+void pilot_trust_withdraw (PilotTrust *trust, guint32 peer);
 /* Is this a node that a user may name here, and is the node running? */
 gboolean pilot_trust_check_peer (PilotTrust *trust, guint32 peer, GError **error);
+
+/* --- trust-asking.c --- */
+/* Who waits for what becomes of a request hears it. @error: nullable, borrowed. */
+void pilot_trust_asking_told (PilotTrust *trust, guint32 peer, const GError *error);
 
 /* --- trust-revocation.c --- */
 /* The peer says that it trusts us no more. @sent_at: when it said so, Unix seconds; a request of ours that is newer stands. */

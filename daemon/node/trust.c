@@ -313,18 +313,25 @@ pilot_trust_handle_accept (PilotTrust *trust, guint32 peer, const guint8 *key)
 }
 
 void
-pilot_trust_handle_reject (PilotTrust *trust, guint32 peer)
+pilot_trust_withdraw (PilotTrust *trust, guint32 peer)
 {
   g_autoptr (GError) error = NULL;
 
   if (!pilot_trust_has (trust, PILOT_TRUST_OUTGOING, peer))
     return;
-  g_message ("node %u does not want trust", peer);
   if (!pilot_trust_commit (trust, peer, PILOT_TRUST_KIND_BIT (PILOT_TRUST_OUTGOING), NULL, &error)) {
     g_warning ("the request to node %u cannot be forgotten: %s", peer, error->message);
     return;
   }
   outgoing_changed (trust, peer);
+}
+
+void
+pilot_trust_handle_reject (PilotTrust *trust, guint32 peer)
+{
+  if (pilot_trust_has (trust, PILOT_TRUST_OUTGOING, peer))
+    g_message ("node %u does not want trust", peer);
+  pilot_trust_withdraw (trust, peer);
 }
 
 static gboolean
@@ -391,9 +398,11 @@ pilot_trust_note_delivery (PilotTrust *trust, guint32 peer, const GError *error)
   /* "Already pending": an earlier run had it delivered. */
   if (g_error_matches (error, PILOT_ERROR, PILOT_ERROR_ALREADY_EXISTS))
     error = NULL;
-  if (!pilot_trust_has (trust, PILOT_TRUST_OUTGOING, peer) || (error != NULL && known != NULL && *known == '\0'))
-    return;
-  g_hash_table_insert (trust->deliveries, GUINT_TO_POINTER (peer), error == NULL ? g_strdup ("") : pilot_error_dup_message (error));
+  if (error != NULL && known != NULL && *known == '\0')
+    return; /* it got there by another way */
+  pilot_trust_asking_told (trust, peer, error);
+  if (pilot_trust_has (trust, PILOT_TRUST_OUTGOING, peer))
+    g_hash_table_insert (trust->deliveries, GUINT_TO_POINTER (peer), error == NULL ? g_strdup ("") : pilot_error_dup_message (error));
 }
 
 const char *

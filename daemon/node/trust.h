@@ -21,6 +21,11 @@ G_DECLARE_FINAL_TYPE (PilotTrust, pilot_trust, PILOT, TRUST, GObject)
  * @status: static: "sent", "pending" (asked already), "trusted" (already). */
 gboolean pilot_trust_handshake (PilotTrust *trust, guint32 node, const char *justification, const char *ports,
                                 const char **status, GError **error);
+/* The same, and waits (at most 2 s) for what becomes of the request: when the registry knows no such node it is withdrawn again, and that is the error,
+ * NOT_FOUND. Everything else may still come good, and is told by pilot_trust_get_delivery(). _finish: static, as @status; NULL on error. */
+void pilot_trust_handshake_async (PilotTrust *trust, guint32 node, const char *justification, const char *ports, GCancellable *cancellable,
+                                  GAsyncReadyCallback callback, gpointer user_data);
+const char *pilot_trust_handshake_finish (PilotTrust *trust, GAsyncResult *result, GError **error);
 /* @ports NULL = the configured default; @opened (transfer full): what the peer may reach now. NOT_FOUND when nothing is pending. */
 gboolean pilot_trust_approve (PilotTrust *trust, guint32 node, const char *ports, char **opened, GError **error);
 /* The same; a request that the registry still holds is fetched first (at most 3 s), so that nobody has to list requests before he answers one.

@@ -202,6 +202,8 @@ test_handshake (Service *service, gconstpointer via)
 
   g_free (service_refused (service, "", "Node.Handshake", "InvalidArgument", "(uint32 %u, '', @a{sv} {})", service_id (service, 0)));
   g_free (service_refused (service, "", "Node.Handshake", "InvalidArgument", "(uint32 0, '', @a{sv} {})"));
+  /* The registry has no such node: it cannot be asked, and is not on the list of those who were. */
+  g_free (service_refused (service, "", "Node.Handshake", "NotFound", "(uint32 153, '', @a{sv} {})"));
   assert_none (service, "ListOutgoing");
 
   assert_handshake (service, names.id, "sent");

@@ -92,6 +92,28 @@ test_user (Fixture *fixture, gconstpointer data)
   g_assert_false (g_file_test (fixture->settings, G_FILE_TEST_EXISTS));
 }
 
+/* What somebody else wrote into the file meanwhile stays there; a file that is none any more is not replaced. */
+static void
+test_changed_meanwhile (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (PilotConfig) config = NULL;
+  g_autoptr (PilotConfig) again = NULL;
+  g_autoptr (GError) error = NULL;
+
+  config = load (fixture, FALSE);
+  write_file (fixture->file, "{ \"hostname\": \"old\", \"registry\": \"192.0.2.1:9000\" }");
+  store (config, "hostname", "new");
+  again = load (fixture, FALSE);
+  g_assert_cmpstr (pilot_config_get (again, "hostname"), ==, "new");
+  g_assert_cmpstr (pilot_config_get (again, "registry"), ==, "192.0.2.1:9000");
+
+  write_file (fixture->file, "{ \"hostname\": ");
+  g_assert_false (pilot_config_store (config, "hostname", "newer", &error));
+  g_assert_error (error, PILOT_ERROR, PILOT_ERROR_CORRUPT);
+  g_assert_cmpstr (pilot_config_get (config, "hostname"), ==, "new");
+  assert_file (fixture->file, "{ \"hostname\": ");
+}
+
 /* The service leaves the administrator's file alone; what it stored goes before that, and flags before both. */
 static void
 test_system (Fixture *fixture, gconstpointer data)
@@ -191,6 +213,7 @@ main (int argc, char **argv)
 {
   g_test_init (&argc, &argv, NULL);
   g_test_add ("/config/user", Fixture, NULL, setup, test_user, teardown);
+  g_test_add ("/config/changed-meanwhile", Fixture, NULL, setup, test_changed_meanwhile, teardown);
   g_test_add ("/config/system", Fixture, NULL, setup, test_system, teardown);
   g_test_add ("/config/settings-are-the-services", Fixture, NULL, setup, test_settings_are_the_services, teardown);
   g_test_add ("/config/corrupt", Fixture, NULL, setup, test_corrupt, teardown);

@@ -123,8 +123,11 @@ def services(world):
     expect_equal(a.ctl("info")["hostname"], "agent-zeta", "the name")
     expect_equal(b.ctl("find", "agent-zeta")["node_id"], a.id, "who has the name")
     a.ctl("set-hostname", "agent-alpha")
-    for command in ("set-public", "set-private"):
-        a.ctl(command)
+    for visibility in ("public", "private"):
+        expect_equal([each.ctl(f"set-{visibility}")["visibility"] for each in (a, go)], [visibility] * 2, f"set-{visibility}")
+    for each in (a, go):
+        said_no = each.text("handshake", "99") if each is a else each.fails("handshake", "99")
+        expect("node not found" in str(said_no), f"{each.host} asks a node that does not exist: {said_no}")
     signed = a.ctl("sign-request", "--audience", "example.svc", "--body", "hello")
     for verifier in (b, go):
         seen = verifier.ctl("verify-request", "--envelope", signed["envelope"], "--signature", signed["signature"])
