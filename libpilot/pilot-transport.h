@@ -27,8 +27,11 @@ typedef struct
   PilotEndpoint from;
   guint8 *data; /* the receiver may write to it: the host decrypts in place. Gone when the call returns */
   gsize length;
-  gsize segment_size; /* as in PilotSendBatch */
+  gsize segment_size; /* as in PilotSendBatch; PILOT_TRANSPORT_CUT when the transport knows that it came in pieces */
 } PilotReceivedDatagram;
+
+/* Segment size of a received datagram, a single one, that the network had cut. Only a matter of how large others should be made. */
+#define PILOT_TRANSPORT_CUT G_MAXSIZE
 
 typedef enum {
   PILOT_TRANSPORT_DIRECT, /* reaches the peer itself */

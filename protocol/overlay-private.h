@@ -101,6 +101,7 @@ typedef struct
 
   PilotPathState path;
   PilotPathMtu mtu;
+  gint64 cut_noticed_at; /* when the peer was last told that its segments arrive in pieces; 0 = never */
   gint64 next_upgrade;
   guint upgrades; /* attempts since the path changed last */
   guint probes_left;
@@ -168,6 +169,7 @@ struct _PilotOverlay {
   guint discover_unanswered; /* since the last reply */
   gint64 relay_silent_since; /* first frame relayed since the beacon was heard last; 0 = none */
   gint64 now;                /* of the last call */
+  gboolean receives_cut;     /* IP had cut the datagram that is being received */
 
   GHashTable *peers; /* guint32 -> PilotPeer */
   guint n_untrusted;
@@ -223,7 +225,7 @@ void pilot_overlay_discover_schedule (PilotOverlay *self, gint64 now);
 gboolean pilot_overlay_queue_packet (PilotPeer *peer, const PilotPacket *packet, const PilotEndpoint *to, gint64 now);
 /* Asks the stream for what it has to say at once and queues it sealed: before its session goes. */
 void pilot_overlay_drain_stream (PilotStream *stream, gint64 now);
-/* Asks whether a packet with so much payload arrives along the direct path. */
+/* Asks whether a packet with so much payload arrives along the path that is being measured. */
 void pilot_overlay_queue_mtu_probe (PilotPeer *peer, guint payload_length);
 void pilot_overlay_activate (PilotOverlay *self, PilotStream *stream);
 void pilot_overlay_deactivate (PilotOverlay *self, PilotStream *stream);
@@ -274,6 +276,8 @@ void pilot_peer_drop_session (PilotPeer *peer);
 void pilot_peer_schedule (PilotPeer *peer, gint64 now);
 void pilot_peer_advance (PilotPeer *peer, gint64 now);
 gboolean pilot_peer_can_send (PilotPeer *peer);
+/* Where a frame along this path, which is not NONE, is sent to. */
+const PilotEndpoint *pilot_peer_way (PilotPeer *peer, PilotPath path);
 void pilot_peer_need_endpoints (PilotPeer *peer, gint64 now);
 void pilot_peer_need_key (PilotPeer *peer, gint64 now);
 /* An authenticated packet came. */

@@ -9,6 +9,7 @@
 #define PUNCH_INTERVAL (50 * PILOT_MS)
 #define PUNCH_BURST 20
 #define PROBE_REPLY_SPACING (50 * PILOT_MS)
+#define CUT_NOTICE_SPACING PILOT_SECOND
 
 static void
 punch_command (PilotOverlay *self,
@@ -93,18 +94,47 @@ receive_beacon (PilotOverlay *self,
   }
 }
 
+static void
+mtu_answer (PilotPeer *peer,
+            const PilotPacket *packet,
+            guint32 number,
+            guint32 arrived,
+            gint64 now)
+{
+  PilotPacket answer = { .flags = PILOT_PACKET_ACK, .protocol = PILOT_PROTOCOL_CONTROL, .source = packet->destination, .destination = packet->source, .source_port = PILOT_PORT_MTU_PROBE, .destination_port = PILOT_PORT_MTU_PROBE, .seq = number, .ack = arrived };
+
+  pilot_overlay_queue_packet (peer, &answer, NULL, now);
+}
+
 /* docs/extensions.md, type 6: the probe says nothing but its length, and the answer repeats that. */
 static void
 mtu_probe (PilotPeer *peer,
            const PilotPacket *packet,
            gint64 now)
 {
-  PilotPacket answer = { .flags = PILOT_PACKET_ACK, .protocol = PILOT_PROTOCOL_CONTROL, .source = packet->destination, .destination = packet->source, .source_port = PILOT_PORT_MTU_PROBE, .destination_port = PILOT_PORT_MTU_PROBE, .seq = packet->seq, .ack = packet->payload_length };
+  if ((packet->flags & PILOT_PACKET_ACK) != 0) {
+    if (packet->seq == PILOT_MTU_NUMBER_CUT) {
+      if (pilot_path_mtu_too_large (&peer->mtu, now))
+        pilot_peer_schedule (peer, now);
+    } else
+      pilot_path_mtu_answered (&peer->mtu, packet->seq, packet->ack, now);
+  }
+  /* A relay sends on as its system does, which may cut what the next link does not carry. That a probe has arrived so says nothing. */
+  else if (peer->overlay->extensions && !peer->overlay->receives_cut)
+    mtu_answer (peer, packet, packet->seq, packet->payload_length, now);
+}
 
-  if ((packet->flags & PILOT_PACKET_ACK) != 0)
-    pilot_path_mtu_answered (&peer->mtu, packet->seq, packet->ack, now);
-  else if (peer->overlay->extensions)
-    pilot_overlay_queue_packet (peer, &answer, NULL, now);
+/* It was made for a path that carries more than this one does now, and the sender does not see that: everything arrives, in pieces. */
+static void
+notice_cut (PilotPeer *peer,
+            const PilotPacket *packet,
+            gint64 now)
+{
+  if (!peer->overlay->extensions || !peer->own_kind || packet->payload_length <= PILOT_SEGMENT_PAYLOAD ||
+      (peer->cut_noticed_at != 0 && now - peer->cut_noticed_at < CUT_NOTICE_SPACING))
+    return;
+  peer->cut_noticed_at = now;
+  mtu_answer (peer, packet, PILOT_MTU_NUMBER_CUT, 0, now);
 }
 
 static void
@@ -145,9 +175,11 @@ deliver (PilotPeer *peer,
   }
   if (is_control)
     control_packet (peer, packet, now);
-  else if (packet->protocol == PILOT_PROTOCOL_STREAM)
+  else if (packet->protocol == PILOT_PROTOCOL_STREAM) {
+    if (self->receives_cut)
+      notice_cut (peer, packet, now);
     pilot_overlay_stream_packet (peer, packet, now);
-  else if (packet->protocol == PILOT_PROTOCOL_DATAGRAM)
+  } else if (packet->protocol == PILOT_PROTOCOL_DATAGRAM)
     pilot_overlay_datagram_packet (peer, packet, now);
 }
 
@@ -358,6 +390,7 @@ pilot_overlay_receive (PilotOverlay *self,
     gsize step = item->segment_size == 0 ? item->length : item->segment_size;
 
     self->stats.bytes_received += item->length;
+    self->receives_cut = item->segment_size == PILOT_TRANSPORT_CUT;
     for (gsize at = 0; at < item->length; at += step) {
       self->stats.datagrams_received++;
       receive_frame (self, &item->from, item->data + at, MIN (step, item->length - at), FALSE, now);

@@ -92,6 +92,12 @@ count_sent (PilotPeer *peer,
   peer->overlay->stats.sealed++;
 }
 
+static gsize
+relay_header (PilotPath path)
+{
+  return path == PILOT_PATH_RELAY ? PILOT_BEACON_RELAY_HEADER_SIZE : 0;
+}
+
 /* Writes `packet`, whose payload is in place or elsewhere, as one datagram along `path`. Returns its length. */
 static gsize
 build (PilotPeer *peer,
@@ -100,7 +106,7 @@ build (PilotPeer *peer,
        guint8 *out,
        gsize room)
 {
-  gsize offset = path == PILOT_PATH_RELAY ? PILOT_BEACON_RELAY_HEADER_SIZE : 0;
+  gsize offset = relay_header (path);
   gsize head = offset + PILOT_FRAME_PILS_HEADER_SIZE;
   gsize length;
 
@@ -136,7 +142,7 @@ pilot_overlay_queue_packet (PilotPeer *peer,
     path = pilot_path_choose (&peer->path, self->have_beacon);
     if (path == PILOT_PATH_NONE)
       return FALSE;
-    to = path == PILOT_PATH_RELAY ? &self->beacon : &peer->path.direct;
+    to = pilot_peer_way (peer, path);
   }
   room = queue_room (self, to, size);
   if (room == NULL)
@@ -155,6 +161,7 @@ pilot_overlay_queue_mtu_probe (PilotPeer *peer,
                                guint payload_length)
 {
   PilotOverlay *self = peer->overlay;
+  const PilotPath path = peer->mtu.relayed ? PILOT_PATH_RELAY : PILOT_PATH_DIRECT;
   const gsize size = HEADROOM + payload_length + PILOT_AEAD_TAG_SIZE;
   PilotPacket packet = { .protocol = PILOT_PROTOCOL_CONTROL, .source_port = PILOT_PORT_MTU_PROBE, .destination_port = PILOT_PORT_MTU_PROBE, .source.node = self->node, .destination.node = peer->node, .seq = peer->mtu.number, .payload_length = payload_length };
   guint8 *room = queue_room (self, &peer->mtu.to, size), *payload;
@@ -162,10 +169,10 @@ pilot_overlay_queue_mtu_probe (PilotPeer *peer,
 
   if (room == NULL)
     return;
-  payload = room + PILOT_FRAME_PILS_HEADER_SIZE + PILOT_PACKET_HEADER_SIZE;
+  payload = room + relay_header (path) + PILOT_FRAME_PILS_HEADER_SIZE + PILOT_PACKET_HEADER_SIZE;
   memset (payload, 0, payload_length);
   packet.payload = payload;
-  length = build (peer, &packet, PILOT_PATH_DIRECT, room, size);
+  length = build (peer, &packet, path, room, size);
   queued (self, &peer->mtu.to, room, length);
   if (length > 0)
     g_array_index (self->control, PilotControlDatagram, self->control->len - 1).whole = TRUE;
@@ -219,8 +226,7 @@ build_segment (PilotStream *stream,
                gsize room)
 {
   PilotStreamLinks *links = pilot_stream_links (stream);
-  gsize offset = path == PILOT_PATH_RELAY ? PILOT_BEACON_RELAY_HEADER_SIZE : 0;
-  guint8 *payload = out + offset + PILOT_FRAME_PILS_HEADER_SIZE + PILOT_PACKET_HEADER_SIZE;
+  guint8 *payload = out + relay_header (path) + PILOT_FRAME_PILS_HEADER_SIZE + PILOT_PACKET_HEADER_SIZE;
   PilotPacket packet = { .flags = segment->flags, .protocol = PILOT_PROTOCOL_STREAM, .window = segment->window, .seq = segment->seq, .ack = segment->ack, .payload_length = segment->payload_length, .payload = payload, .source = links->local, .destination = links->remote, .source_port = links->local_port, .destination_port = links->remote_port };
 
   if (segment->payload_length + HEADROOM + PILOT_AEAD_TAG_SIZE > room)
@@ -248,7 +254,7 @@ pilot_overlay_drain_stream (PilotStream *stream,
     gsize length = build_segment (stream, peer, &segment, path, data, sizeof data);
 
     if (length > 0)
-      pilot_overlay_queue (peer->overlay, path == PILOT_PATH_RELAY ? &peer->overlay->beacon : &peer->path.direct, data, length);
+      pilot_overlay_queue (peer->overlay, pilot_peer_way (peer, path), data, length);
   }
 }
 
@@ -315,9 +321,9 @@ segment_limit (PilotPeer *peer,
     pilot_path_mtu_black_hole (&peer->mtu, now);
     pilot_peer_schedule (peer, now);
   }
-  if (path != PILOT_PATH_DIRECT || !pilot_stream_is_own_kind (stream))
+  if (!pilot_stream_is_own_kind (stream))
     return PILOT_SEGMENT_PAYLOAD;
-  return pilot_path_mtu_size (&peer->mtu, &peer->path.direct, PILOT_SEGMENT_PAYLOAD);
+  return pilot_path_mtu_size (&peer->mtu, pilot_peer_way (peer, path), path == PILOT_PATH_RELAY, PILOT_SEGMENT_PAYLOAD);
 }
 
 /* One turn of one stream. FALSE: it belongs to another endpoint, the batch must leave first. */
@@ -340,7 +346,7 @@ batch_take (PilotOverlay *self,
     return TRUE;
   }
   path = pilot_path_choose (&peer->path, self->have_beacon);
-  to = path == PILOT_PATH_RELAY ? &self->beacon : &peer->path.direct;
+  to = pilot_peer_way (peer, path);
   if (batch->n_segments > 0 && !pilot_endpoint_equal (to, &item->to))
     return FALSE;
   limit = segment_limit (peer, stream, path, now);
@@ -367,8 +373,7 @@ batch_take (PilotOverlay *self,
   }
   if (n > 0)
     pilot_peer_sent (peer, path, n, now);
-  if (n_full > 0 && path == PILOT_PATH_DIRECT && pilot_stream_answers_probes (stream) &&
-      pilot_path_mtu_used (&peer->mtu, &peer->path.direct, n_full, now))
+  if (n_full > 0 && pilot_stream_answers_probes (stream) && pilot_path_mtu_used (&peer->mtu, to, path == PILOT_PATH_RELAY, n_full, now))
     pilot_peer_schedule (peer, now);
   if (!more)
     settle (self, stream, now);

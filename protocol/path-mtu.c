@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "protocol/path-mtu.h"
 
+#include "protocol/beacon-message.h"
 #include "protocol/crypto.h"
 #include "protocol/frame.h"
 #include "protocol/packet.h"
@@ -19,8 +20,10 @@
 #define RAISE_AFTER (600 * G_USEC_PER_SEC)
 #define BULK_SEGMENTS 32
 
-/* MTUs met in practice: Ethernet, jumbo frames of two clouds and of most switches, loopback. */
+/* MTUs met in practice: Ethernet, jumbo frames of two clouds and of most switches, loopback. Nobody relays over loopback, and behind a relay by
+ * WebSocket, where every size passes, the largest would only be larger pieces to lose and to wait for. */
 static const guint wide[] = { 1500, 4000, 8896, 9000, 65535 };
+#define N_WIDE_RELAYED (G_N_ELEMENTS (wide) - 1)
 /* PPPoE, L2TP, VXLAN, WireGuard, other tunnels. */
 static const guint narrow[] = { 1492, 1480, 1450, 1420, 1400, 1350, 1300 };
 
@@ -29,16 +32,32 @@ payload_of (const PilotPathMtu *self,
             guint mtu)
 {
   guint ip = self->to.family == PILOT_ENDPOINT_IPV6 ? IPV6_HEADER : IPV4_HEADER;
+  guint relay = self->relayed ? PILOT_BEACON_RELAY_HEADER_SIZE : 0;
 
-  return MIN (mtu - ip - UDP_HEADER - TUNNEL_OVERHEAD, SEGMENT_MAX);
+  return MIN (mtu - ip - UDP_HEADER - relay - TUNNEL_OVERHEAD, SEGMENT_MAX);
+}
+
+static guint
+n_wide (const PilotPathMtu *self)
+{
+  return self->relayed ? N_WIDE_RELAYED : G_N_ELEMENTS (wide);
+}
+
+gboolean
+pilot_path_mtu_is_of (const PilotPathMtu *self,
+                      const PilotEndpoint *to,
+                      gboolean relayed)
+{
+  return self->relayed == relayed && pilot_endpoint_equal (&self->to, to);
 }
 
 guint
 pilot_path_mtu_size (const PilotPathMtu *self,
                      const PilotEndpoint *to,
+                     gboolean relayed,
                      guint base)
 {
-  return self->size > base && pilot_endpoint_equal (&self->to, to) ? self->size : base;
+  return self->size > base && pilot_path_mtu_is_of (self, to, relayed) ? self->size : base;
 }
 
 static void
@@ -55,13 +74,14 @@ search (PilotPathMtu *self,
 gboolean
 pilot_path_mtu_used (PilotPathMtu *self,
                      const PilotEndpoint *to,
+                     gboolean relayed,
                      guint n,
                      gint64 now)
 {
-  if (!pilot_endpoint_equal (&self->to, to)) {
+  if (!pilot_path_mtu_is_of (self, to, relayed)) {
     guint32 number = self->number;
 
-    *self = (PilotPathMtu) { .to = *to, .number = number + 1 };
+    *self = (PilotPathMtu) { .to = *to, .relayed = relayed, .number = number + 1 };
   }
   self->sent = MIN (self->sent + n, BULK_SEGMENTS);
   if (self->phase == PILOT_MTU_IDLE ? self->sent < BULK_SEGMENTS : self->phase != PILOT_MTU_DONE || now - self->settled_at < RAISE_AFTER)
@@ -91,7 +111,7 @@ next_wide (PilotPathMtu *self,
            gint64 now)
 {
   while (self->tries > 0) {
-    while (self->next < G_N_ELEMENTS (wide)) {
+    while (self->next < n_wide (self)) {
       guint payload = payload_of (self, wide[self->next++]);
 
       if (payload > self->size)
@@ -160,7 +180,7 @@ pilot_path_mtu_answered (PilotPathMtu *self,
   if (self->phase == PILOT_MTU_IDLE || number != self->number || payload <= self->size || payload > SEGMENT_MAX)
     return;
   self->size = payload;
-  if (self->phase == PILOT_MTU_NARROW || payload == payload_of (self, wide[G_N_ELEMENTS (wide) - 1]))
+  if (self->phase == PILOT_MTU_NARROW || payload == payload_of (self, wide[n_wide (self) - 1]))
     settle (self, now);
 }
 

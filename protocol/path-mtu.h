@@ -8,9 +8,12 @@
 G_BEGIN_DECLS
 
 /*
- * How large a segment the direct path to one peer of our own kind carries: DPLPMTUD (RFC 8899) with the probes of docs/extensions.md.
- * Sizes are bytes of payload of a stream packet. A plain value, all zero to begin with.
+ * How large a segment the path to one peer of our own kind carries, be it the direct one or the relay's: DPLPMTUD (RFC 8899) with the probes
+ * of docs/extensions.md. Sizes are bytes of payload of a stream packet. A plain value, all zero to begin with.
  */
+
+/* Number of no search: an answer with it says that segments were cut on their way. */
+#define PILOT_MTU_NUMBER_CUT 0
 
 typedef enum {
   PILOT_MTU_IDLE,   /* nothing asked yet */
@@ -21,8 +24,9 @@ typedef enum {
 
 typedef struct
 {
-  PilotEndpoint to; /* the path that was measured */
-  guint size;       /* that got through; 0 = none */
+  PilotEndpoint to; /* where the path that was measured begins: the peer itself, or the relay */
+  gboolean relayed;
+  guint size; /* that got through; 0 = none */
   PilotMtuPhase phase;
   guint next;        /* candidate */
   guint tries;       /* rounds of them left */
@@ -32,13 +36,19 @@ typedef struct
   guint sent;        /* full segments since the path is in use: a search is only worth its bytes in bulk */
 } PilotPathMtu;
 
+/* Whether it is this path that is or was measured. */
+gboolean pilot_path_mtu_is_of (const PilotPathMtu *self,
+                               const PilotEndpoint *to,
+                               gboolean relayed);
 /* Largest payload for a packet to `to`: what is known of that path, else `base`. */
 guint pilot_path_mtu_size (const PilotPathMtu *self,
                            const PilotEndpoint *to,
+                           gboolean relayed,
                            guint base);
 /* `n` full segments went to `to`. TRUE if a search begins: ask for the deadline again. */
 gboolean pilot_path_mtu_used (PilotPathMtu *self,
                               const PilotEndpoint *to,
+                              gboolean relayed,
                               guint n,
                               gint64 now);
 /* The payload of the probe to send now, 0 for none. `rtt` 0 = not known. Call until 0. */
@@ -55,7 +65,7 @@ void pilot_path_mtu_answered (PilotPathMtu *self,
 /* Large segments do not get through any more, or only seem not to: back to the base, and a new search finds out. */
 void pilot_path_mtu_black_hole (PilotPathMtu *self,
                                 gint64 now);
-/* The network says that something was too large. While a search runs that is its answer, afterwards a black hole. TRUE if the latter. */
+/* The network, or the peer, says that something was too large. While a search runs that is its answer, afterwards a black hole. TRUE if the latter. */
 gboolean pilot_path_mtu_too_large (PilotPathMtu *self,
                                    gint64 now);
 

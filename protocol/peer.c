@@ -90,6 +90,13 @@ pilot_peer_can_send (PilotPeer *peer)
   return peer->session != NULL && pilot_path_choose (&peer->path, peer->overlay->have_beacon) != PILOT_PATH_NONE;
 }
 
+const PilotEndpoint *
+pilot_peer_way (PilotPeer *peer,
+                PilotPath path)
+{
+  return path == PILOT_PATH_RELAY ? &peer->overlay->beacon : &peer->path.direct;
+}
+
 void
 pilot_peer_need_endpoints (PilotPeer *peer,
                            gint64 now)
@@ -422,11 +429,12 @@ static void
 advance_mtu (PilotPeer *peer,
              gint64 now)
 {
+  const PilotPath path = pilot_path_choose (&peer->path, peer->overlay->have_beacon);
   guint payload;
 
   /* Of a path that is not in use any more nothing needs to be known; what is asked on the new one comes with its first segments. */
-  if (peer->session == NULL || pilot_path_choose (&peer->path, peer->overlay->have_beacon) != PILOT_PATH_DIRECT ||
-      !pilot_endpoint_equal (&peer->path.direct, &peer->mtu.to)) {
+  if (peer->session == NULL || path == PILOT_PATH_NONE ||
+      !pilot_path_mtu_is_of (&peer->mtu, pilot_peer_way (peer, path), path == PILOT_PATH_RELAY)) {
     peer->mtu = (PilotPathMtu) { .number = peer->mtu.number + 1 };
     return;
   }

@@ -28,7 +28,7 @@
 #define BUFFER_LEAST (128 * 1024)
 #define BUFFER_MOST (64 * 1024 * 1024)
 
-/* Room for one control message holding an int (UDP_GRO) or a uint16_t (UDP_SEGMENT). */
+/* Room for one control message holding an int (UDP_GRO, IP_RECVFRAGSIZE) or a uint16_t (UDP_SEGMENT): what was cut is not coalesced. */
 typedef union {
   struct cmsghdr align;
   guint8 bytes[CMSG_SPACE (sizeof (gint))];
@@ -316,6 +316,13 @@ fill_messages (PilotTransportUdp *self,
   return n;
 }
 
+static guint64
+count_datagrams (gsize length,
+                 gsize segment_size)
+{
+  return segment_size == 0 || segment_size >= length ? 1 : (length + segment_size - 1) / segment_size;
+}
+
 static void
 count_sent (PilotTransportUdp *self,
             const PilotSendBatch *items,
@@ -326,7 +333,7 @@ count_sent (PilotTransportUdp *self,
     gsize length = self->out->vectors[i].iov_len;
 
     self->bytes_sent += length;
-    self->datagrams_sent += item->segment_size == 0 ? 1 : (length + item->segment_size - 1) / item->segment_size;
+    self->datagrams_sent += count_datagrams (length, item->segment_size);
   }
 }
 
@@ -478,8 +485,8 @@ prepare_receive (PilotTransportUdp *self)
       .msg_namelen = sizeof in->addresses[i],
       .msg_iov = &in->vectors[i],
       .msg_iovlen = 1,
-      .msg_control = self->socket.gro ? &in->controls[i] : NULL,
-      .msg_controllen = self->socket.gro ? sizeof in->controls[i] : 0,
+      .msg_control = &in->controls[i],
+      .msg_controllen = sizeof in->controls[i],
     };
   }
   return n;
@@ -488,13 +495,16 @@ prepare_receive (PilotTransportUdp *self)
 static gsize
 get_segment_size (struct msghdr *header)
 {
-  for (struct cmsghdr *c = CMSG_FIRSTHDR (header); c != NULL; c = CMSG_NXTHDR (header, c))
+  for (struct cmsghdr *c = CMSG_FIRSTHDR (header); c != NULL; c = CMSG_NXTHDR (header, c)) {
     if (c->cmsg_level == SOL_UDP && c->cmsg_type == UDP_GRO) {
       gint size;
 
       memcpy (&size, CMSG_DATA (c), sizeof size);
       return size > 0 ? (gsize) size : 0;
     }
+    if ((c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_RECVFRAGSIZE) || (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_RECVFRAGSIZE))
+      return PILOT_TRANSPORT_CUT;
+  }
   return 0;
 }
 
@@ -519,8 +529,7 @@ collect (PilotTransportUdp *self,
     item->length = in->headers[i].msg_len;
     item->segment_size = get_segment_size (header);
     self->bytes_received += item->length;
-    self->datagrams_received += item->segment_size == 0 ? 1
-                                                        : (item->length + item->segment_size - 1) / item->segment_size;
+    self->datagrams_received += count_datagrams (item->length, item->segment_size);
     n++;
   }
   return n;

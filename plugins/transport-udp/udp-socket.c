@@ -39,6 +39,14 @@ udp_socket_get_buffer (UdpSocket *self,
   return getsockopt (self->fd, SOL_SOCKET, option, &value, &length) == 0 ? (guint) value : 0;
 }
 
+/* That a datagram was put together from pieces is told with it; nothing is told of others. Linux 4.10. */
+static void
+request_cuts (UdpSocket *self)
+{
+  if (!set_int (self->fd, IPPROTO_IP, IP_RECVFRAGSIZE, 1) || (self->ipv6 && !set_int (self->fd, IPPROTO_IPV6, IPV6_RECVFRAGSIZE, 1)))
+    g_debug ("not told which datagrams were cut: %s", g_strerror (errno));
+}
+
 /* An unconnected socket hears of ICMP errors only through its error queue, which says whom they are about. */
 static void
 request_errors (UdpSocket *self)
@@ -128,6 +136,7 @@ udp_socket_open (UdpSocket *self,
   }
   request_buffers (self->fd, (gint) buffer);
   request_errors (self);
+  request_cuts (self);
   if (offload)
     probe_offload (self);
   return TRUE;

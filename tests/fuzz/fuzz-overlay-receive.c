@@ -151,7 +151,8 @@ LLVMFuzzerTestOneInput (const uint8_t *data,
       memcpy (frame, data + 2, length);
       item.length = length;
     }
-    item.segment_size = kind >= 0xf0 ? 40 : 0;
+    item.segment_size = kind >= 0xf0 ? 40 : kind >= 0xe0 ? PILOT_TRANSPORT_CUT
+                                                         : 0;
     now += (gint64) (kind >> 4) * 50 * PILOT_MS;
     pilot_overlay_receive (a, &item, 1, now);
     pilot_overlay_advance (a, now);

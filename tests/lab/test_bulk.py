@@ -12,8 +12,8 @@ import hashlib  # noqa: E402
 import subprocess  # noqa: E402
 
 from labkit import tap  # noqa: E402
-from labkit.namespace import run  # noqa: E402
-from labkit.player import BETA, address, curl, fetch_page, gateway_start, make_trust, mappings, pilotctl, restart_daemon, serve, timed, write_file  # noqa: E402
+from labkit.player import (BETA, address, curl, fetch_page, gateway_start, make_trust, mappings, mean_datagram, pilotctl, restart_daemon, serve,  # noqa: E402
+                           set_mtu, timed, write_file)
 from labkit.tap import expect, expect_equal  # noqa: E402
 
 suite = tap.Suite("bulk")
@@ -109,24 +109,6 @@ def lossy(world):
     finally:
         world.wire("beta", {}, clear=True)
     expect_equal(mappings(world)["10.4.0.1"]["path"], "direct", "the path")
-
-
-def set_mtu(world, mtu, names=None):
-    """The MTU of every device of these hosts and routers, or of all."""
-    for name in names or list(world.state["namespaces"]):
-        enter = world.namespace(name).enter("net")
-        listed = run(enter + ["ip", "-o", "link", "show"])
-        for device in (line.split(": ")[1].split("@")[0] for line in listed.splitlines()):
-            if device != "lo":
-                run(enter + ["ip", "link", "set", "dev", device, "mtu", str(mtu)])
-
-
-def mean_datagram(world, function):
-    """What the function answers, and how large the datagrams are that beta sent meanwhile."""
-    before = pilotctl(world, "beta", "info")["transports"]["transport-udp"]
-    answer = function()
-    after = pilotctl(world, "beta", "info")["transports"]["transport-udp"]
-    return answer, (after["bytes-sent"] - before["bytes-sent"]) / (after["datagrams-sent"] - before["datagrams-sent"])
 
 
 @suite.case("segments are as large as the path carries: Ethernet, jumbo frames, and Ethernet again")

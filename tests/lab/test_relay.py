@@ -9,7 +9,8 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from labkit import tap  # noqa: E402
-from labkit.player import ALPHA, BETA, address, fetch_page, gateway_start, kill, make_trust, mappings, pilotctl, serve, write_file  # noqa: E402
+from labkit.player import (ALPHA, BETA, address, fetch_page, gateway_start, kill, make_trust, mappings, mean_datagram, pilotctl, serve, set_mtu,  # noqa: E402
+                           write_file)
 from labkit.tap import expect, expect_equal  # noqa: E402
 from labkit.world import wait_until  # noqa: E402
 
@@ -20,6 +21,10 @@ DIGEST = 'curl -sS --max-time 50 "http://10.4.0.1:8080/big" | sha256sum'
 
 def peer(world, host, node):
     return next(one for one in pilotctl(world, host, "peers")["peers"] if one["node_id"] == node)
+
+
+def fetch_big(world):
+    return world.run("alpha", "sh", "-c", DIGEST).stdout.split()[0]
 
 
 @suite.case("the page comes, and the path is shown as relay")
@@ -38,7 +43,37 @@ def page(world):
 @suite.case("20 MB through the relay have the right SHA-256")
 def big(world):
     world.run("beta", "sh", "-c", "head -c 20000000 /dev/urandom >www/big")
-    expect_equal(world.run("alpha", "sh", "-c", DIGEST).stdout.split()[0], world.run("beta", "sha256sum", "www/big").stdout.split()[0], "the digest")
+    expect_equal(fetch_big(world), world.run("beta", "sha256sum", "www/big").stdout.split()[0], "the digest")
+
+
+def reassembled(world, host):
+    """How many pieces of datagrams the host has got."""
+    names, values = (line.split() for line in world.run(host, "grep", "^Ip:", "/proc/net/snmp").stdout.splitlines())
+    return int(values[names.index("ReasmReqds")])
+
+
+@suite.case("segments through the relay are as large as both its ways carry, and none is cut")
+def path_mtu(world):
+    wanted = world.run("beta", "sha256sum", "www/big").stdout.split()[0]
+
+    def is_between(least, most):
+        got, size = mean_datagram(world, lambda: fetch_big(world))
+        expect_equal(got, wanted, "the digest")
+        print(f"# datagrams of {size:.0f} bytes in the mean", flush=True)
+        return least < size <= most
+
+    wait_until(lambda: is_between(1380, 1472), 60, "segments as large as Ethernet carries")
+    try:
+        # Only behind the relay, whose system would cut what is larger.
+        set_mtu(world, 1400, ["router-alpha"])
+
+        def is_settled():
+            before = reassembled(world, "alpha")
+            return is_between(1300, 1372) and reassembled(world, "alpha") == before
+
+        wait_until(is_settled, 60, "segments as large as the narrower way carries, and none in pieces")
+    finally:
+        set_mtu(world, 1500, ["router-alpha"])
 
 
 @suite.case("a rendezvous that starts anew relays again by itself")

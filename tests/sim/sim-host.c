@@ -310,9 +310,10 @@ void
 sim_host_receive (SimHost *host,
                   const PilotEndpoint *from,
                   guint8 *data,
-                  gsize length)
+                  gsize length,
+                  gboolean cut)
 {
-  PilotReceivedDatagram item = { .from = *from, .data = data, .length = length };
+  PilotReceivedDatagram item = { .from = *from, .data = data, .length = length, .segment_size = cut ? PILOT_TRANSPORT_CUT : 0 };
 
   if (host->overlay == NULL)
     return;

@@ -23,6 +23,7 @@ typedef struct
   gint host; /* -1: the beacon */
   PilotEndpoint from, to;
   gsize length;
+  gboolean cut; /* on its way */
   guint8 data[];
 } Datagram;
 
@@ -223,6 +224,13 @@ map_in (SimNat *nat,
   return NULL;
 }
 
+static gboolean
+is_too_large (const SimLink *link,
+              gsize length)
+{
+  return link->mtu > 0 && (gint64) length + IP_AND_UDP > link->mtu;
+}
+
 /* When something of `length` bytes that enters the link now leaves it; -1 = lost. */
 static gint64
 cross (Sim *sim,
@@ -233,7 +241,7 @@ cross (Sim *sim,
 {
   gint64 start;
 
-  if (time < link->down_until || (link->mtu > 0 && (gint64) length + IP_AND_UDP > link->mtu) || sim_random_chance (&sim->random, link->loss))
+  if (time < link->down_until || (is_too_large (link, length) && !(link->cuts && direction == 1)) || sim_random_chance (&sim->random, link->loss))
     return -1;
   start = MAX (time, link->busy_until[direction]);
   if (link->rate > 0) {
@@ -257,7 +265,8 @@ schedule (Sim *sim,
           const PilotEndpoint *from,
           const PilotEndpoint *to,
           const guint8 *data,
-          gsize length)
+          gsize length,
+          gboolean cut)
 {
   Datagram *datagram = g_malloc (sizeof *datagram + length);
 
@@ -265,6 +274,7 @@ schedule (Sim *sim,
   datagram->from = *from;
   datagram->to = *to;
   datagram->length = length;
+  datagram->cut = cut;
   memcpy (datagram->data, data, length);
   sim_at (sim, time, deliver, datagram);
 }
@@ -283,7 +293,7 @@ down_link (Sim *sim,
     gint64 arrival = cross (sim, &host->link, 1, time, length);
 
     if (arrival >= 0)
-      schedule (sim, arrival, (gint) host->index, from, &host->endpoint, data, length);
+      schedule (sim, arrival, (gint) host->index, from, &host->endpoint, data, length, is_too_large (&host->link, length));
   }
 }
 
@@ -297,7 +307,7 @@ route (Sim *sim,
        gsize length)
 {
   if (pilot_endpoint_equal (to, &sim->beacon)) {
-    schedule (sim, time, -1, from, to, data, length);
+    schedule (sim, time, -1, from, to, data, length, FALSE);
     return;
   }
   for (guint i = 0; i < sim->n_hosts; i++) {
@@ -357,7 +367,7 @@ sim_inject (SimHost *host,
             const guint8 *data,
             gsize length)
 {
-  schedule (host->sim, host->sim->now, (gint) host->index, from, &host->endpoint, data, length);
+  schedule (host->sim, host->sim->now, (gint) host->index, from, &host->endpoint, data, length, FALSE);
 }
 
 static void
@@ -421,5 +431,5 @@ deliver (Sim *sim,
   if (datagram->host < 0)
     beacon_receive (sim, datagram);
   else if (pilot_endpoint_equal (&datagram->to, &sim->hosts[datagram->host].endpoint))
-    sim_host_receive (&sim->hosts[datagram->host], &datagram->from, datagram->data, datagram->length);
+    sim_host_receive (&sim->hosts[datagram->host], &datagram->from, datagram->data, datagram->length, datagram->cut);
 }

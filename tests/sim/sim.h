@@ -70,6 +70,7 @@ typedef struct
   gint64 rate;                    /* bytes a second; 0 = unlimited */
   gint64 queue;                   /* bytes */
   gint64 mtu;                     /* of an IPv4 packet; 0 = unlimited */
+  gboolean cuts;                  /* what is larger and comes down the link comes in pieces; else it is lost */
   gint64 busy_until[2];           /* up, down */
   gint64 down_until;              /* nothing passes before */
 } SimLink;
@@ -196,7 +197,7 @@ PilotEndpoint sim_endpoint (guint32 address, guint16 port);
 /* sim-host.c */
 void sim_host_start (SimHost *host);
 void sim_host_stop (SimHost *host);
-void sim_host_receive (SimHost *host, const PilotEndpoint *from, guint8 *data, gsize length);
+void sim_host_receive (SimHost *host, const PilotEndpoint *from, guint8 *data, gsize length, gboolean cut);
 void sim_host_run (SimHost *host);
 SimHost *sim_host_by_node (Sim *sim, guint32 node);
 

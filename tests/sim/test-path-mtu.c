@@ -7,6 +7,7 @@
 
 #define BULK (4 * 1024 * 1024)
 #define OVERHEAD (28 + PILOT_FRAME_PILS_HEADER_SIZE + PILOT_PACKET_HEADER_SIZE + PILOT_AEAD_TAG_SIZE)
+#define RELAYED_OVERHEAD (OVERHEAD + PILOT_BEACON_RELAY_HEADER_SIZE)
 
 static void
 add_flow (Pair *w,
@@ -40,8 +41,23 @@ size (Pair *w)
 {
   PilotPeer *other = pilot_peer_lookup (w->alpha->overlay, w->beta->node);
 
+  PilotPath path;
+
   g_assert_nonnull (other);
-  return pilot_path_mtu_size (&other->mtu, &other->path.direct, PILOT_SEGMENT_PAYLOAD);
+  path = pilot_path_choose (&other->path, w->alpha->overlay->have_beacon);
+  return pilot_path_mtu_size (&other->mtu, pilot_peer_way (other, path), path == PILOT_PATH_RELAY, PILOT_SEGMENT_PAYLOAD);
+}
+
+static gboolean
+is_relayed (Pair *w)
+{
+  return pair_peer (w->alpha, w->beta).path == PILOT_PATH_RELAY;
+}
+
+static Pair
+relayed_pair (void)
+{
+  return pair_new (SIM_NAT_SYMMETRIC, SIM_NAT_SYMMETRIC);
 }
 
 static gboolean
@@ -211,6 +227,135 @@ test_go_peer (void)
   pair_end (&w);
 }
 
+typedef struct
+{
+  const gchar *name;
+  gint64 alpha, beta;
+  gboolean cuts; /* the relay's system sends in pieces what beta's link does not carry */
+  guint size;
+} Relayed;
+
+static const Relayed relayed[] = {
+  { "of-1280", 1280, 1280, FALSE, PILOT_SEGMENT_PAYLOAD },
+  { "of-1500", 1500, 1500, FALSE, 1500 - RELAYED_OVERHEAD },
+  { "of-9000", 9000, 9000, FALSE, 9000 - RELAYED_OVERHEAD },
+  { "of-65536", 65536, 65536, FALSE, 9000 - RELAYED_OVERHEAD },
+  { "narrow-behind", 1500, 1420, FALSE, 1420 - RELAYED_OVERHEAD },
+  { "narrow-before", 1420, 1500, FALSE, 1420 - RELAYED_OVERHEAD },
+  { "cut-behind", 9000, 1500, TRUE, 1500 - RELAYED_OVERHEAD },
+  { "cut-narrow", 1500, 1400, TRUE, 1400 - RELAYED_OVERHEAD },
+};
+
+static void
+test_relayed (gconstpointer data)
+{
+  const Relayed *it = data;
+  Pair w = relayed_pair ();
+
+  w.alpha->link.mtu = it->alpha;
+  w.beta->link.mtu = it->beta;
+  w.beta->link.cuts = it->cuts;
+  pair_start (&w);
+  add_flow (&w, BULK);
+  g_assert_true (run_to_end (&w, 60 * SIM_SECOND));
+  pair_run (&w, 20 * SIM_SECOND);
+  g_assert_true (is_relayed (&w));
+  g_assert_cmpuint (size (&w), ==, it->size);
+  pair_end (&w);
+}
+
+typedef struct
+{
+  guint dropped;
+} Strict;
+
+static gboolean
+passes_small (SimHost *host,
+              const guint8 *data,
+              gsize length,
+              gpointer user_data)
+{
+  Strict *strict = user_data;
+
+  if (length == 0 || data[0] != PILOT_BEACON_RELAY || length <= PILOT_BEACON_RELAY_HEADER_SIZE + PILOT_FRAME_PACKET_OVERHEAD + PILOT_SEGMENT_PAYLOAD)
+    return TRUE;
+  strict->dropped++;
+  return FALSE;
+}
+
+/* A relay that takes no more than the usual frames: what it costs are the probes. */
+static void
+test_relay_drops (void)
+{
+  Strict strict = { 0 };
+  Pair w = relayed_pair ();
+
+  w.sim->passes = passes_small;
+  w.sim->passes_data = &strict;
+  pair_start (&w);
+  add_flow (&w, BULK);
+  g_assert_true (run_to_end (&w, 60 * SIM_SECOND));
+  pair_run (&w, 20 * SIM_SECOND);
+  g_assert_true (is_relayed (&w));
+  g_assert_cmpuint (size (&w), ==, PILOT_SEGMENT_PAYLOAD);
+  /* Twice four, and twice seven one by one. */
+  g_assert_cmpuint (strict.dropped, ==, 22);
+  pair_end (&w);
+}
+
+/* The way behind the relay shrinks; what is too large for it is lost, or cut and delivered all the same. */
+static void
+test_relay_shrinks (gconstpointer cuts)
+{
+  Pair w = relayed_pair ();
+  gint64 at;
+
+  w.alpha->link.rate = 2000000;
+  w.alpha->link.queue = 200000;
+  set_mtu (&w, 9000);
+  pair_start (&w);
+  add_flow (&w, 3 * BULK);
+  pair_run (&w, 2 * SIM_SECOND);
+  g_assert_cmpuint (size (&w), ==, 9000 - RELAYED_OVERHEAD);
+  g_assert_false (w.sim->flows[0].ended);
+  w.beta->link.mtu = 1500;
+  w.beta->link.cuts = cuts != NULL;
+  at = w.sim->flows[0].server.read;
+  pair_run (&w, 4 * SIM_SECOND);
+  g_assert_cmpint (w.sim->flows[0].server.read, >, at + 1000000);
+  g_assert_cmpuint (size (&w), ==, 1500 - RELAYED_OVERHEAD);
+  g_assert_true (run_to_end (&w, 60 * SIM_SECOND));
+  pair_end (&w);
+}
+
+/* Of another relay nothing is known. */
+static void
+test_other_relay (void)
+{
+  Pair w = relayed_pair ();
+
+  w.alpha->link.rate = 2000000;
+  w.alpha->link.queue = 200000;
+  set_mtu (&w, 1500);
+  pair_start (&w);
+  add_flow (&w, 3 * BULK);
+  pair_run (&w, 2 * SIM_SECOND);
+  g_assert_cmpuint (size (&w), ==, 1500 - RELAYED_OVERHEAD);
+  w.sim->beacon = sim_endpoint (0x2a000002, 9001);
+  for (guint i = 0; i < w.sim->n_hosts; i++) {
+    pilot_overlay_set_beacon (w.sim->hosts[i].overlay, &w.sim->beacon, w.sim->now);
+    pilot_overlay_discover (w.sim->hosts[i].overlay, w.sim->now);
+    sim_host_run (&w.sim->hosts[i]);
+  }
+  g_assert_true (is_relayed (&w));
+  g_assert_cmpuint (size (&w), ==, PILOT_SEGMENT_PAYLOAD);
+  set_mtu (&w, 1400);
+  g_assert_true (run_to_end (&w, 60 * SIM_SECOND));
+  pair_run (&w, 20 * SIM_SECOND);
+  g_assert_cmpuint (size (&w), ==, 1400 - RELAYED_OVERHEAD);
+  pair_end (&w);
+}
+
 /* A header of 40 bytes: what is asked for fits the link. */
 static void
 test_ipv6 (void)
@@ -219,7 +364,7 @@ test_ipv6 (void)
   const guint mtus[] = { 1500, 4000, 8896, 9000 };
   PilotPathMtu mtu = { 0 };
 
-  g_assert_true (pilot_path_mtu_used (&mtu, &to, 32, 0));
+  g_assert_true (pilot_path_mtu_used (&mtu, &to, FALSE, 32, 0));
   for (guint i = 0; i < G_N_ELEMENTS (mtus); i++)
     g_assert_cmpuint (pilot_path_mtu_next (&mtu, 0, 0), ==, mtus[i] - (OVERHEAD + 20));
   /* The usual segment fits the least that IPv6 has to carry. */
@@ -236,8 +381,8 @@ test_answers (void)
 
   pilot_path_mtu_answered (&mtu, 0, 9000, 0);
   g_assert_cmpuint (mtu.size, ==, 0);
-  g_assert_false (pilot_path_mtu_used (&mtu, &to, 31, 0));
-  g_assert_true (pilot_path_mtu_used (&mtu, &to, 1, 0));
+  g_assert_false (pilot_path_mtu_used (&mtu, &to, FALSE, 31, 0));
+  g_assert_true (pilot_path_mtu_used (&mtu, &to, FALSE, 1, 0));
   while (pilot_path_mtu_next (&mtu, 0, 0) > 0)
     n++;
   g_assert_cmpuint (n, ==, 5);
@@ -245,11 +390,12 @@ test_answers (void)
   pilot_path_mtu_answered (&mtu, mtu.number, 65001, 0);
   g_assert_cmpuint (mtu.size, ==, 0);
   pilot_path_mtu_answered (&mtu, mtu.number, 1500 - OVERHEAD, 0);
-  g_assert_cmpuint (pilot_path_mtu_size (&mtu, &to, PILOT_SEGMENT_PAYLOAD), ==, 1500 - OVERHEAD);
-  g_assert_cmpuint (pilot_path_mtu_size (&mtu, &elsewhere, PILOT_SEGMENT_PAYLOAD), ==, PILOT_SEGMENT_PAYLOAD);
+  g_assert_cmpuint (pilot_path_mtu_size (&mtu, &to, FALSE, PILOT_SEGMENT_PAYLOAD), ==, 1500 - OVERHEAD);
+  g_assert_cmpuint (pilot_path_mtu_size (&mtu, &to, TRUE, PILOT_SEGMENT_PAYLOAD), ==, PILOT_SEGMENT_PAYLOAD);
+  g_assert_cmpuint (pilot_path_mtu_size (&mtu, &elsewhere, FALSE, PILOT_SEGMENT_PAYLOAD), ==, PILOT_SEGMENT_PAYLOAD);
   /* During the search a refusal is only the answer to a probe. */
   g_assert_false (pilot_path_mtu_too_large (&mtu, 0));
-  g_assert_false (pilot_path_mtu_used (&mtu, &elsewhere, 1, 0));
+  g_assert_false (pilot_path_mtu_used (&mtu, &elsewhere, FALSE, 1, 0));
   g_assert_cmpuint (mtu.size, ==, 0);
 }
 
@@ -270,6 +416,15 @@ main (int argc,
   g_test_add_func ("/path-mtu/grows", test_grows);
   g_test_add_func ("/path-mtu/loss", test_loss);
   g_test_add_func ("/path-mtu/go-peer", test_go_peer);
+  for (guint i = 0; i < G_N_ELEMENTS (relayed); i++) {
+    g_autofree gchar *path = g_strdup_printf ("/path-mtu/relayed/%s", relayed[i].name);
+
+    g_test_add_data_func (path, &relayed[i], test_relayed);
+  }
+  g_test_add_func ("/path-mtu/relayed/drops", test_relay_drops);
+  g_test_add_data_func ("/path-mtu/relayed/shrinks", NULL, test_relay_shrinks);
+  g_test_add_data_func ("/path-mtu/relayed/shrinks-cut", "", test_relay_shrinks);
+  g_test_add_func ("/path-mtu/relayed/another", test_other_relay);
   g_test_add_func ("/path-mtu/ipv6", test_ipv6);
   g_test_add_func ("/path-mtu/answers", test_answers);
   return g_test_run ();

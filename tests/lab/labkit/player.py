@@ -4,6 +4,7 @@
 import json
 import time
 
+from .namespace import run
 from .tap import expect, expect_equal
 from .world import wait_until
 
@@ -123,3 +124,21 @@ def fetch_page(world, port=8080, ip="10.4.0.1", host="alpha", seconds=20):
     """Asks for the page until it comes: what recovers by itself may take a while."""
     return wait_until(lambda: (done := curl(world, host, f"http://{ip}:{port}/", "-f", timeout=20, check=False)).returncode == 0 and done.stdout,
                       seconds, f"a page from {ip}:{port}", every=0.5)
+
+
+def set_mtu(world, mtu, names=None):
+    """The MTU of every device of these hosts and routers, or of all."""
+    for name in names or list(world.state["namespaces"]):
+        enter = world.namespace(name).enter("net")
+        listed = run(enter + ["ip", "-o", "link", "show"])
+        for device in (line.split(": ")[1].split("@")[0] for line in listed.splitlines()):
+            if device != "lo":
+                run(enter + ["ip", "link", "set", "dev", device, "mtu", str(mtu)])
+
+
+def mean_datagram(world, function):
+    """What the function answers, and how large the datagrams are that beta sent meanwhile."""
+    before = pilotctl(world, "beta", "info")["transports"]["transport-udp"]
+    answer = function()
+    after = pilotctl(world, "beta", "info")["transports"]["transport-udp"]
+    return answer, (after["bytes-sent"] - before["bytes-sent"]) / (after["datagrams-sent"] - before["datagrams-sent"])
