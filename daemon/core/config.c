@@ -351,13 +351,13 @@ static void
 add_compat_settings (GVariantDict *dict, PilotConfig *config)
 {
   const char *url = pilot_config_get (config, "compat_beacon"), *fingerprint = pilot_config_get (config, "registry_fingerprint");
-  g_autoptr (GUri) parsed = url != NULL ? g_uri_parse (url, G_URI_FLAGS_NONE, NULL) : NULL;
+  g_autofree char *address = pilot_config_get_compat_address (config);
   g_autofree char *proxy = NULL;
   const char *command;
 
-  if (parsed == NULL)
+  if (address == NULL)
     return;
-  pilot_proxy_find (config, g_uri_get_host (parsed), TRUE, &proxy, &command);
+  pilot_proxy_find (config, address, TRUE, &proxy, &command);
   g_variant_dict_insert (dict, "url", "s", url);
   g_variant_dict_insert (dict, "trust", "s", pilot_config_get_compat_trust (config));
   if (fingerprint != NULL)

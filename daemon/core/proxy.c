@@ -35,14 +35,40 @@ is_loopback (const char *host)
   return g_ascii_strcasecmp (host, "localhost") == 0 || g_str_has_suffix (host, ".localhost");
 }
 
-/* One entry of NO_PROXY: "*", a domain with everything below it, an address, a network. */
+/* Cuts a port off an entry of NO_PROXY, and the brackets around an IPv6 address. @port: 0 = none, which is every one. FALSE when it has one that is no port. */
 static gboolean
-is_exempted_by (const char *host, const char *entry)
+split_entry (char *entry, char **host, guint *port)
+{
+  char *end = *entry == '[' ? strchr (entry, ']') : NULL, *colon = strchr (end != NULL ? end : entry, ':');
+  guint64 number;
+
+  *host = end != NULL ? entry + 1 : entry;
+  *port = 0;
+  if (end != NULL)
+    *end = '\0';
+  else if (colon != NULL && strchr (colon + 1, ':') != NULL) /* an IPv6 address without brackets */
+    return TRUE;
+  if (colon == NULL)
+    return TRUE;
+  *colon = '\0';
+  if (!g_ascii_string_to_unsigned (colon + 1, 10, 1, G_MAXUINT16, &number, NULL))
+    return FALSE;
+  *port = (guint) number;
+  return TRUE;
+}
+
+/* One entry of NO_PROXY: "*", a domain with everything below it, an address, a network; perhaps with a port, which is then the only one meant. It is
+ * written to. */
+static gboolean
+is_exempted_by (const char *host, guint port, char *entry)
 {
   g_autoptr (GInetAddress) address = g_inet_address_new_from_string (host);
   g_autoptr (GInetAddressMask) mask = NULL;
   gsize length, domain;
+  guint only;
 
+  if (!split_entry (entry, &entry, &only) || (only != 0 && only != port))
+    return FALSE;
   if (g_str_equal (entry, "*"))
     return TRUE;
   if (address != NULL) {
@@ -69,13 +95,13 @@ get_environment (const char *upper, const char *lower)
 }
 
 static gboolean
-is_exempted (const char *host)
+is_exempted (const char *host, guint port)
 {
   const char *list = get_environment ("NO_PROXY", "no_proxy");
   g_auto (GStrv) entries = list != NULL ? g_strsplit (list, ",", -1) : NULL;
 
   for (guint i = 0; entries != NULL && entries[i] != NULL; i++)
-    if (is_exempted_by (host, g_strstrip (entries[i])))
+    if (is_exempted_by (host, port, g_strstrip (entries[i])))
       return TRUE;
   return FALSE;
 }
@@ -98,9 +124,12 @@ find_in_environment (void)
 }
 
 gboolean
-pilot_proxy_find (PilotConfig *config, const char *host, gboolean compat, char **url, const char **command)
+pilot_proxy_find (PilotConfig *config, const char *address, gboolean compat, char **url, const char **command)
 {
   const char *value = pilot_config_get (config, "proxy");
+  g_autoptr (GSocketConnectable) parsed = g_network_address_parse (address, 0, NULL);
+  const char *host = parsed != NULL ? g_network_address_get_hostname (G_NETWORK_ADDRESS (parsed)) : address;
+  guint port = parsed != NULL ? g_network_address_get_port (G_NETWORK_ADDRESS (parsed)) : 0;
 
   *url = NULL;
   *command = NULL;
@@ -108,7 +137,7 @@ pilot_proxy_find (PilotConfig *config, const char *host, gboolean compat, char *
     return FALSE;
   if (!g_str_equal (value, "auto"))
     *url = g_strdup (value);
-  else if (!compat || is_exempted (host))
+  else if (!compat || is_exempted (host, port))
     return FALSE;
   else
     *url = find_in_environment ();
@@ -119,12 +148,12 @@ pilot_proxy_find (PilotConfig *config, const char *host, gboolean compat, char *
 }
 
 PilotProxyResolver *
-pilot_proxy_make_resolver (PilotConfig *config, const char *host, gboolean compat)
+pilot_proxy_make_resolver (PilotConfig *config, const char *address, gboolean compat)
 {
   g_autofree char *url = NULL;
   const char *command;
 
-  return pilot_proxy_find (config, host, compat, &url, &command) ? pilot_proxy_resolver_new (url, command) : NULL;
+  return pilot_proxy_find (config, address, compat, &url, &command) ? pilot_proxy_resolver_new (url, command) : NULL;
 }
 
 char *

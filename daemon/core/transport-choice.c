@@ -214,10 +214,9 @@ static void
 probe (GTask *task)
 {
   Choice *choice = choice_of (task);
-  const char *host = g_uri_get_host (choice->url);
-  g_autoptr (PilotProxyResolver) proxy = pilot_proxy_make_resolver (choice->config, host, TRUE);
-  g_autoptr (GSocketClient) client = g_socket_client_new ();
   g_autofree char *address = pilot_config_get_compat_address (choice->config);
+  g_autoptr (PilotProxyResolver) proxy = pilot_proxy_make_resolver (choice->config, address, TRUE);
+  g_autoptr (GSocketClient) client = g_socket_client_new ();
 
   end_step (choice);
   choice->probing = TRUE;

@@ -14,20 +14,10 @@ is_given (const char *text)
   return text != NULL && *text != '\0';
 }
 
-static char *
-host_of (const char *address)
-{
-  g_autoptr (GSocketConnectable) connectable = g_network_address_parse (address, 0, NULL);
-
-  return g_strdup (connectable != NULL ? g_network_address_get_hostname (G_NETWORK_ADDRESS (connectable)) : address);
-}
-
 static gboolean
 find_proxy (PilotConfig *config, const char *address, char **url, const char **command)
 {
-  g_autofree char *host = host_of (address);
-
-  return pilot_proxy_find (config, host, pilot_config_is_compat (config), url, command);
+  return pilot_proxy_find (config, address, pilot_config_is_compat (config), url, command);
 }
 
 static void

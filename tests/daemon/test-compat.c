@@ -144,6 +144,25 @@ expect_command (PilotConfig *config, const char *host, gboolean compat, gboolean
   g_assert_cmpstr (command, ==, expected ? "cat url" : NULL);
 }
 
+/* A port behind an entry of NO_PROXY is the only one meant; an IPv6 address has brackets then. */
+static void
+test_exempted_ports (PilotConfig *config)
+{
+  g_setenv ("NO_PROXY", "example.org:443,10.0.0.7:8443,[2001:db8::1]:443,[2001:db8::2],2001:db8::3,*:9443,example.net:https", TRUE);
+  expect_proxy (config, "example.org:443", TRUE, NULL);
+  expect_proxy (config, "below.example.org:443", TRUE, NULL);
+  expect_proxy (config, "example.org:9000", TRUE, "http://first:2");
+  expect_proxy (config, "10.0.0.7:8443", TRUE, NULL);
+  expect_proxy (config, "10.0.0.7:443", TRUE, "http://first:2");
+  expect_proxy (config, "[2001:db8::1]:443", TRUE, NULL);
+  expect_proxy (config, "[2001:db8::1]:444", TRUE, "http://first:2");
+  expect_proxy (config, "[2001:db8::2]:444", TRUE, NULL);
+  expect_proxy (config, "[2001:db8::3]:444", TRUE, NULL);
+  expect_proxy (config, "host.example:9443", TRUE, NULL);
+  expect_proxy (config, "host.example:443", TRUE, "http://first:2");
+  expect_proxy (config, "example.net:443", TRUE, "http://first:2");
+}
+
 static void
 test_proxy (void)
 {
@@ -184,6 +203,7 @@ test_proxy (void)
   expect_proxy (config, "10.1.2.3", TRUE, NULL);
   expect_proxy (config, "192.0.2.7", TRUE, NULL);
   expect_proxy (config, "192.0.2.8", TRUE, "http://first:2");
+  test_exempted_ports (config);
   g_setenv ("NO_PROXY", "*", TRUE);
   expect_proxy (config, "192.0.2.8", TRUE, NULL);
   /* One that is named is for everything but this machine. */
