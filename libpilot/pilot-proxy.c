@@ -4,12 +4,10 @@
 #include <string.h>
 
 #include "pilot-error.h"
+#include "pilot-proxy-command.h"
 #include "pilot-proxy-kinds.h"
 
 #define URL_FLAGS (G_URI_FLAGS_HAS_PASSWORD | G_URI_FLAGS_ENCODED)
-#define MAX_OUTPUT 4096
-/* Seconds: less than a call to the registry has, so that whoever asks hears why. */
-#define COMMAND_TIMEOUT 7
 #define FRESH_FOR (60 * G_USEC_PER_SEC)
 
 struct _PilotProxyResolver {
@@ -49,40 +47,7 @@ pilot_proxy_normalize (const gchar *url)
   return NULL;
 }
 
-/* --- the command --- */
-
-typedef struct
-{
-  GSubprocess *process;
-  GSource *timeout;
-  GCancellable *stop; /* of reading: others may have the pipe open still when the process has gone */
-  gboolean late;
-  gsize length;
-  gchar output[MAX_OUTPUT];
-} Run;
-
-static void
-run_free (Run *run)
-{
-  if (run->timeout != NULL)
-    g_source_destroy (run->timeout);
-  g_clear_pointer (&run->timeout, g_source_unref);
-  g_clear_object (&run->stop);
-  g_clear_object (&run->process);
-  memset (run->output, 0, sizeof run->output); /* there are credentials in it */
-  g_free (run);
-}
-
-static gboolean
-on_late (gpointer user_data)
-{
-  Run *run = user_data;
-
-  run->late = TRUE;
-  g_subprocess_force_exit (run->process);
-  g_cancellable_cancel (run->stop);
-  return G_SOURCE_REMOVE;
-}
+/* --- the resolver --- */
 
 /* (transfer full): for GIO, which frees it with g_strfreev(). */
 static gchar **
@@ -94,86 +59,25 @@ make_list (const gchar *url)
   return g_strdupv ((gchar **) list);
 }
 
-/* (transfer full) (nullable): what was printed, as a proxy. */
-static gchar *
-read_url (Run *run)
-{
-  g_autofree gchar *text = g_strndup (run->output, run->length);
-
-  return pilot_proxy_normalize (g_strstrip (text));
-}
-
 static void
-on_ended (GObject *source,
-          GAsyncResult *result,
-          gpointer user_data)
+on_printed (GObject *source,
+            GAsyncResult *result,
+            gpointer user_data)
 {
   g_autoptr (GTask) task = user_data;
   PilotProxyResolver *self = g_task_get_source_object (task);
-  Run *run = g_task_get_task_data (task);
-  g_autoptr (GError) error = NULL;
-  g_autofree gchar *url = NULL;
-  gboolean ended_well = g_subprocess_wait_check_finish (run->process, result, &error);
-
-  if (run->late) {
-    g_task_return_new_error (task, PILOT_ERROR, PILOT_ERROR_TIMEOUT, "the proxy command does not end within %d s", COMMAND_TIMEOUT);
-    return;
-  }
-  if (!ended_well && run->length < sizeof run->output) { /* "Child process exited with code 1" */
-    g_task_return_new_error (task, PILOT_ERROR, PILOT_ERROR_FAILED, "the proxy command failed: %s", error->message);
-    return;
-  }
-  url = read_url (run);
-  if (url == NULL) {
-    g_task_return_new_error (task, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT, "the proxy command does not print the URL of a proxy");
-    return;
-  }
-  g_free (self->url);
-  self->url = g_steal_pointer (&url);
-  self->fresh_until = g_get_monotonic_time () + FRESH_FOR;
-  g_task_return_pointer (task, make_list (self->url), (GDestroyNotify) g_strfreev);
-}
-
-static void
-on_output (GObject *source,
-           GAsyncResult *result,
-           gpointer user_data)
-{
-  GTask *task = user_data;
-  Run *run = g_task_get_task_data (task);
-
-  /* Nothing, or too much, is no URL. */
-  g_input_stream_read_all_finish (G_INPUT_STREAM (source), result, &run->length, NULL);
-  if (run->length == sizeof run->output)
-    g_subprocess_force_exit (run->process);
-  g_subprocess_wait_check_async (run->process, NULL, on_ended, task);
-}
-
-static void
-start_command (PilotProxyResolver *self,
-               GTask *task)
-{
-  const gchar *const words[] = { "/bin/sh", "-c", self->command, NULL };
-  Run *run = g_new0 (Run, 1);
   GError *error = NULL;
+  gchar *url = pilot_proxy_command_finish (result, &error);
 
-  g_task_set_task_data (task, run, (GDestroyNotify) run_free);
-  /* What it complains of goes nowhere: there may be credentials in it. */
-  run->process = g_subprocess_newv (words, G_SUBPROCESS_FLAGS_STDOUT_PIPE | G_SUBPROCESS_FLAGS_STDERR_SILENCE, &error);
-  if (run->process == NULL) {
+  if (url == NULL) {
     g_task_return_error (task, error);
     return;
   }
-  run->timeout = g_timeout_source_new_seconds (COMMAND_TIMEOUT);
-  g_source_set_callback (run->timeout, on_late, run, NULL);
-  g_source_attach (run->timeout, g_main_context_get_thread_default ());
-  /* To its end, though whoever asked may give up: the next one will ask again. */
-  run->stop = g_cancellable_new ();
-  g_input_stream_read_all_async (g_subprocess_get_stdout_pipe (run->process), run->output, sizeof run->output, G_PRIORITY_DEFAULT, run->stop,
-                                 on_output, g_object_ref (task));
+  g_free (self->url);
+  self->url = url;
+  self->fresh_until = g_get_monotonic_time () + FRESH_FOR;
+  g_task_return_pointer (task, make_list (self->url), (GDestroyNotify) g_strfreev);
 }
-
-/* --- the resolver --- */
 
 static gboolean
 is_fresh (PilotProxyResolver *self)
@@ -215,7 +119,7 @@ lookup_async (GProxyResolver *resolver,
   if (is_fresh (self))
     g_task_return_pointer (task, make_list (self->url), (GDestroyNotify) g_strfreev);
   else
-    start_command (self, task);
+    pilot_proxy_command_async (self->command, cancellable, on_printed, g_object_ref (task));
 }
 
 static gchar **

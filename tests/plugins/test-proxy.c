@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Registry and beacon through proxies: HTTP CONNECT, the same over TLS, SOCKS 5; credentials that a command renews (beacon-and-nat.md section 8.3). */
 
+#include <errno.h>
+#include <fcntl.h>
 #include <glib/gstdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "daemon/node/registry-client.h"
 #include "fake-proxy.h"
@@ -287,22 +291,71 @@ on_lookup (GObject *source,
   *(GAsyncResult **) user_data = g_object_ref (result);
 }
 
-/* A command that does not end is ended. */
-static void
-test_slow_command (void)
+/* A FIFO that has somebody writing to it as long as anybody of those is there whom the command has started. */
+static gint
+open_fifo (const gchar *path)
 {
-  g_autoptr (PilotProxyResolver) proxy = pilot_proxy_resolver_new (NULL, "exec sleep 1000");
+  gint fd;
+
+  g_assert_cmpint (mkfifo (path, 0600), ==, 0);
+  fd = g_open (path, O_RDONLY | O_NONBLOCK | O_CLOEXEC, 0);
+  g_assert_cmpint (fd, >=, 0);
+  return fd;
+}
+
+/* The loop runs until there is something to read, or (0) everybody who could write has gone. */
+static gssize
+read_fifo (gint fd,
+           gint64 deadline)
+{
+  gchar byte;
+  gssize n;
+
+  while ((n = read (fd, &byte, 1)) < 0) {
+    g_assert_cmpint (errno, ==, EAGAIN);
+    g_assert_cmpint (g_get_monotonic_time (), <, deadline);
+    g_main_context_iteration (NULL, FALSE);
+    g_usleep (1000);
+  }
+  return n;
+}
+
+/* A command that does not end is ended, and what it has started with it, when its time is over and when nobody wants to know any more. */
+static void
+test_ended_command (gconstpointer data)
+{
+  gboolean cancel = GPOINTER_TO_INT (data);
+  g_autofree gchar *folder = g_dir_make_tmp ("pilot-proxy-XXXXXX", NULL);
+  g_autofree gchar *path = g_build_filename (folder, "alive", NULL);
+  g_autofree gchar *command = g_strdup_printf ("exec 3>'%s'; sleep 1000 & echo >&3; wait", path);
+  g_autoptr (PilotProxyResolver) proxy = pilot_proxy_resolver_new (NULL, command);
+  g_autoptr (GCancellable) cancellable = g_cancellable_new ();
   g_autoptr (GAsyncResult) result = NULL;
   g_autoptr (GError) error = NULL;
   gint64 deadline = g_get_monotonic_time () + SECONDS * G_USEC_PER_SEC;
+  gint fd = open_fifo (path);
 
-  g_proxy_resolver_lookup_async (G_PROXY_RESOLVER (proxy), "none://registry.example", NULL, on_lookup, &result);
+  g_proxy_resolver_lookup_async (G_PROXY_RESOLVER (proxy), "none://registry.example", cancellable, on_lookup, &result);
+  /* Before anybody has opened it for writing it reads as ended. */
+  while (read_fifo (fd, deadline) == 0) {
+    g_assert_cmpint (g_get_monotonic_time (), <, deadline);
+    g_main_context_iteration (NULL, FALSE);
+  }
+  if (cancel)
+    g_cancellable_cancel (cancellable);
   while (result == NULL) {
     g_main_context_iteration (NULL, TRUE);
     g_assert_cmpint (g_get_monotonic_time (), <, deadline);
   }
   g_assert_null (g_proxy_resolver_lookup_finish (G_PROXY_RESOLVER (proxy), result, &error));
-  g_assert_error (error, PILOT_ERROR, PILOT_ERROR_TIMEOUT);
+  if (cancel)
+    g_assert_error (error, G_IO_ERROR, G_IO_ERROR_CANCELLED);
+  else
+    g_assert_error (error, PILOT_ERROR, PILOT_ERROR_TIMEOUT);
+  g_assert_cmpint (read_fifo (fd, deadline), ==, 0);
+  close (fd);
+  g_unlink (path);
+  g_rmdir (folder);
 }
 
 /* --- the beacon --- */
@@ -412,7 +465,8 @@ main (int argc,
   g_test_init (&argc, &argv, NULL);
   g_log_set_writer_func (quiet, NULL, NULL);
   g_test_add_func ("/proxy/urls", test_urls);
-  g_test_add_func ("/proxy/slow-command", test_slow_command);
+  g_test_add_data_func ("/proxy/slow-command", GINT_TO_POINTER (FALSE), test_ended_command);
+  g_test_add_data_func ("/proxy/cancelled-command", GINT_TO_POINTER (TRUE), test_ended_command);
 #define ADD(name, func) g_test_add ("/proxy/" name, Fixture, NULL, set_up, func, tear_down)
   ADD ("kinds", test_kinds);
   ADD ("command", test_command);
