@@ -167,6 +167,8 @@ struct _PilotOverlay {
   guint discover_timer;
   gint64 discovered_at;      /* when the last discover was sent */
   guint discover_unanswered; /* since the last reply */
+  gint64 unanswered_since;   /* the first of those */
+  gboolean beacon_silent;    /* and that has been told */
   gint64 relay_silent_since; /* first frame relayed since the beacon was heard last; 0 = none */
   gint64 now;                /* of the last call */
   gboolean receives_cut;     /* IP had cut the datagram that is being received */

@@ -72,6 +72,7 @@ receive_beacon (PilotOverlay *self,
   switch (message.type) {
   case PILOT_BEACON_DISCOVER_REPLY:
     self->discover_unanswered = 0;
+    self->beacon_silent = FALSE;
     pilot_overlay_discover_schedule (self, now);
     observed_endpoint (self, &message.endpoint);
     break;

@@ -4,6 +4,9 @@
 #include <string.h>
 
 #define DISCOVER_EVERY (25 * PILOT_SECOND)
+/* When a beacon counts as silent: it has not answered so many, and so long. */
+#define SILENT_DISCOVERS 3
+#define SILENT_TIME (5 * PILOT_SECOND)
 /* Key exchanges before cryptography: 5 a second from one host, bursts of 5 (packets-and-tunnel.md section 6.8). */
 #define EXCHANGE_INTERVAL (200 * PILOT_MS)
 #define EXCHANGE_BURST 5
@@ -123,6 +126,7 @@ pilot_overlay_set_beacon (PilotOverlay *self,
   self->beacon = beacon != NULL ? *beacon : (PilotEndpoint) PILOT_ENDPOINT_INIT;
   self->observed = (PilotEndpoint) PILOT_ENDPOINT_INIT;
   self->discover_unanswered = 0;
+  self->beacon_silent = FALSE;
   pilot_overlay_discover (self, now);
   g_hash_table_iter_init (&iter, self->peers);
   while (g_hash_table_iter_next (&iter, NULL, (gpointer *) &peer)) {
@@ -145,11 +149,29 @@ pilot_overlay_discover_schedule (PilotOverlay *self,
                         self->have_beacon ? now + MIN (wait, DISCOVER_EVERY) : G_MAXINT64, self, PILOT_TIMER_DISCOVER);
 }
 
+static void
+note_silence (PilotOverlay *self,
+              gint64 now)
+{
+  PilotEvent event = { .type = PILOT_EVENT_BEACON_SILENT };
+
+  if (self->discover_unanswered == 0)
+    self->unanswered_since = now;
+  /* Many may be sent in a moment, and none of them has been waited for. */
+  if (self->beacon_silent || self->discover_unanswered < SILENT_DISCOVERS || now - self->unanswered_since < SILENT_TIME)
+    return;
+  self->beacon_silent = TRUE;
+  self->observed = (PilotEndpoint) PILOT_ENDPOINT_INIT;
+  pilot_overlay_emit (self, &event);
+}
+
 void
 pilot_overlay_discover (PilotOverlay *self,
                         gint64 now)
 {
   self->now = now;
+  if (self->have_beacon)
+    note_silence (self, now);
   pilot_overlay_discover_send (self);
   self->discover_unanswered++;
   self->discovered_at = now;

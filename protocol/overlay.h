@@ -101,6 +101,8 @@ typedef enum {
   PILOT_EVENT_STREAM,
   /* The beacon answered discover: event.endpoint is our outside endpoint. */
   PILOT_EVENT_OBSERVED_ENDPOINT,
+  /* Several discovers in a row stay unanswered. The next answer is told as the first was. */
+  PILOT_EVENT_BEACON_SILENT,
   /* The beacon says that a relayed handshake waits (0x0A 0x01). */
   PILOT_EVENT_HANDSHAKE_WAITING,
   /* A pong to pilot_overlay_ping(): event.sequence, event.rtt_us. */

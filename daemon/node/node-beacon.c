@@ -89,10 +89,13 @@ on_addresses (GObject *source, GAsyncResult *result, gpointer user_data)
       g_array_append_val (found, endpoint);
   }
   if (found->len == 0) {
-    g_message ("cannot look up beacon \"%s\": %s", pilot_config_get (node->config, "beacon"), error != NULL ? error->message : "no address");
+    if (!node->beacon_lost)
+      g_message ("cannot look up beacon \"%s\": %s", pilot_config_get (node->config, "beacon"), error != NULL ? error->message : "no address");
+    node->beacon_lost = TRUE;
     look_again (node, BEACON_RETRY);
     return;
   }
+  node->beacon_lost = FALSE;
   set_beacon (node, choose_address (node, found));
   look_again (node, node->beacon_heard || found->len == 1 ? BEACON_REFRESH : BEACON_RETRY);
 }
@@ -135,4 +138,17 @@ pilot_node_find_beacon (PilotNode *node)
     set_beacon (node, &endpoint);
   else
     look_up (node, list[0]);
+}
+
+void
+pilot_node_beacon_silent (PilotNode *node)
+{
+  gchar text[PILOT_ENDPOINT_TEXT_SIZE];
+
+  /* One that never answered is being replaced already. */
+  if (!node->beacon_heard)
+    return;
+  node->beacon_heard = FALSE;
+  g_message ("the beacon at %s does not answer any more", pilot_endpoint_format (&node->beacon, text));
+  pilot_node_find_beacon (node);
 }

@@ -397,6 +397,9 @@ pilot_node_on_event (const PilotEvent *event, gpointer user_data)
     node->beacon_heard = TRUE;
     pilot_node_observed (node, &event->endpoint);
     break;
+  case PILOT_EVENT_BEACON_SILENT:
+    pilot_node_beacon_silent (node);
+    break;
   case PILOT_EVENT_HANDSHAKE_WAITING:
     pilot_trust_notified (node->trust);
     break;

@@ -74,7 +74,8 @@ struct _PilotNode {
   GHashTable *names; /* host name -> CachedName, of node-resolve.c */
 
   PilotEndpoint beacon, observed;
-  gboolean beacon_heard; /* it has said where it sees us */
+  gboolean beacon_heard; /* it has said where it sees us, and is not silent since */
+  gboolean beacon_lost;  /* its name cannot be looked up, and that has been said */
   guint16 beacon_port;   /* of the name that is being looked up */
   guint beacon_source, register_source;
   PilotNetworkWatch *network_watch; /* (nullable) where the system lets us */
@@ -104,6 +105,8 @@ PilotRegistryClient *pilot_node_make_registry_client (PilotConfig *config, char 
 
 /* node-beacon.c: which beacon, and at which of its addresses. Looks (again), and goes on looking. */
 void pilot_node_find_beacon (PilotNode *node);
+/* It does not answer any more: it is looked for as if it had never answered. */
+void pilot_node_beacon_silent (PilotNode *node);
 
 /* node-endpoint.c: where we are */
 /* Nobody is to learn our address, or there is none. */

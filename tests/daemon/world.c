@@ -133,7 +133,7 @@ static void
 make_config (World *world, Host *host)
 {
   g_autofree char *registry = pilot_endpoint_to_string (&world->registry);
-  g_autofree char *beacon = pilot_endpoint_to_string (&world->beacon);
+  g_autofree char *beacon = world->beacon_name != NULL ? g_strdup_printf ("%s:%u", world->beacon_name, world->beacon.port) : pilot_endpoint_to_string (&world->beacon);
   g_autofree char *path = g_build_filename (host->folder, "config.json", NULL);
   g_autoptr (GError) error = NULL;
 

@@ -29,6 +29,7 @@ typedef struct {
   PilotStore *store;
   PilotRendezvous *rendezvous;
   PilotEndpoint registry, beacon;
+  const char *beacon_name; /* NULL: hosts are given its address */
   Host hosts[3];
 } World;
 

@@ -251,8 +251,13 @@ handle_event (SimHost *host,
       g_ptr_array_add (host->datagrams, g_strdup_printf ("%u:%u>%u %.*s", event->node, event->source_port, event->port, (int) MIN (event->length, 64),
                                                          (const char *) event->data));
     break;
-  case PILOT_EVENT_PEER_UNREACHABLE:
   case PILOT_EVENT_OBSERVED_ENDPOINT:
+    host->beacon_answers++;
+    break;
+  case PILOT_EVENT_BEACON_SILENT:
+    host->beacon_silences++;
+    break;
+  case PILOT_EVENT_PEER_UNREACHABLE:
   case PILOT_EVENT_HANDSHAKE_WAITING:
     break;
   }

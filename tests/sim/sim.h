@@ -94,6 +94,7 @@ struct _SimHost {
   guint established; /* sessions seen through PEER_CHANGED */
   guint rekeyed;     /* times a session gave way to one with another key */
   guint pongs;
+  guint beacon_silences, beacon_answers; /* BEACON_SILENT and OBSERVED_ENDPOINT seen */
   gboolean datagrams_admitted;
   GPtrArray *datagrams; /* what came, as text: "node:source-port>port data"; NULL = nobody wants to know */
 };

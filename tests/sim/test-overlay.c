@@ -387,6 +387,34 @@ test_punch_targets (void)
   pair_end (&w);
 }
 
+/* A beacon that stops answering is told of once, what was sent in a burst is no proof of it, and its first answer counts again. */
+static void
+test_beacon_silent (void)
+{
+  Pair w = pair_new (-1, -1);
+
+  pair_start (&w);
+  g_assert_cmpuint (w.alpha->beacon_answers, ==, 1);
+  for (guint i = 0; i < 10; i++)
+    pilot_overlay_discover (w.alpha->overlay, w.sim->now);
+  sim_host_run (w.alpha);
+  pair_run (&w, SIM_SECOND);
+  g_assert_cmpuint (w.alpha->beacon_silences, ==, 0);
+  w.sim->beacon_down_until = w.sim->now + 120 * SIM_SECOND;
+  pilot_overlay_discover (w.alpha->overlay, w.sim->now);
+  sim_host_run (w.alpha);
+  pair_run (&w, 5 * SIM_SECOND);
+  g_assert_cmpuint (w.alpha->beacon_silences, ==, 0);
+  pair_run (&w, 5 * SIM_SECOND);
+  g_assert_cmpuint (w.alpha->beacon_silences, ==, 1);
+  pair_run (&w, 100 * SIM_SECOND);
+  g_assert_cmpuint (w.alpha->beacon_silences, ==, 1);
+  g_assert_cmpuint (w.alpha->beacon_answers, ==, 1);
+  pair_run (&w, 40 * SIM_SECOND);
+  g_assert_cmpuint (w.alpha->beacon_answers, ==, 2);
+  pair_end (&w);
+}
+
 /* Whoever asked never to show his address shows it to nobody but the beacon, whatever he is sent. */
 static void
 test_relay_only (void)
@@ -715,6 +743,7 @@ main (int argc,
   g_test_add_func ("/overlay/network-changed", test_network_changed);
   g_test_add_func ("/overlay/own-frames", test_own_frames);
   g_test_add_func ("/overlay/punch-targets", test_punch_targets);
+  g_test_add_func ("/overlay/beacon-silent", test_beacon_silent);
   g_test_add_func ("/overlay/relay-only", test_relay_only);
   g_test_add_func ("/overlay/flood", test_flood);
   g_test_add_func ("/overlay/flood-of-one-network", test_flood_of_one_network);
