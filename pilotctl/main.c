@@ -2,6 +2,7 @@
 #include "pilotctl/command.h"
 
 #include <locale.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "pilotctl/output.h"
@@ -71,15 +72,30 @@ is_group (const char *word)
   return FALSE;
 }
 
-/* @group NULL: every command. */
+/* @group NULL: every command. To stdout when it was asked for, so that it can be paged; to stderr when something is missing. */
 static void
-print_usage (const char *group)
+print_usage (const char *group, FILE *out)
 {
-  g_printerr (_("Usage: pilotctl [--json] [--bus PATH] COMMAND [ARGUMENT…]\n\nCommands:\n"));
+  g_autoptr (GString) text = g_string_new (_("Usage: pilotctl [--json] [--bus PATH] COMMAND [ARGUMENT…]\n\nCommands:\n"));
+
   for (const Command *command = commands; command->name != NULL; command++)
     if (group == NULL || in_group (command, group))
-      g_printerr ("  %-16s %s\n", command->name, _(command->summary));
-  g_printerr (_("\n\"extras\" may stand before any command. pilotctl COMMAND --help says more; so does pilotctl(1).\n"));
+      g_string_append_printf (text, "  %-16s %s\n", command->name, _(command->summary));
+  g_string_append (text, _("\n\"extras\" may stand before any command. pilotctl COMMAND --help says more; so does pilotctl(1).\n"));
+  if (out == stdout)
+    g_print ("%s", text->str);
+  else
+    g_printerr ("%s", text->str);
+}
+
+/* GLib's messages begin with a capital letter, ours do not. */
+static int
+refuse_options (Invocation *invocation, const char *message)
+{
+  g_autofree char *hint = g_strdup_printf (_("pilotctl %s --help lists the options"), invocation->command->name);
+  gboolean word = g_ascii_isupper (message[0]) && g_ascii_islower (message[1]);
+
+  return output_fail (invocation, PILOT_ERROR_INVALID_ARGUMENT, hint, "%c%s", word ? g_ascii_tolower (message[0]) : message[0], message + 1);
 }
 
 gboolean
@@ -118,13 +134,13 @@ command_parse (Invocation *invocation, const GOptionEntry *entries, int min, int
       return FALSE;
     }
   if (!g_option_context_parse (context, &invocation->argc, &invocation->argv, &error)) {
-    *exit_code = output_fail (invocation, PILOT_ERROR_INVALID_ARGUMENT, NULL, "%s", error->message);
+    *exit_code = refuse_options (invocation, error->message);
     return FALSE;
   }
   if (help) {
     g_autofree char *text = g_option_context_get_help (context, FALSE, NULL);
 
-    g_printerr ("%s", text);
+    g_print ("%s", text);
     *exit_code = EXIT_OK;
     return FALSE;
   }
@@ -133,8 +149,8 @@ command_parse (Invocation *invocation, const GOptionEntry *entries, int min, int
     invocation->argc--;
   }
   if (invocation->argc - 1 < min || invocation->argc - 1 > max) {
-    *exit_code = output_fail (invocation, PILOT_ERROR_INVALID_ARGUMENT, NULL, _("usage: pilotctl %s %s"),
-                              invocation->command->name, invocation->command->arguments);
+    *exit_code = output_fail (invocation, PILOT_ERROR_INVALID_ARGUMENT, NULL, _("usage: pilotctl %s%s%s"), invocation->command->name,
+                              invocation->command->arguments[0] != '\0' ? " " : "", invocation->command->arguments);
     return FALSE;
   }
   return TRUE;
@@ -178,6 +194,49 @@ take_global_options (Invocation *invocation, char **argv, int argc)
   return i;
 }
 
+/* How many letters have to be put in, taken out or changed to make @b of @a. */
+static guint
+edit_distance (const char *a, const char *b)
+{
+  gsize length = strlen (b);
+  g_autofree guint *row = g_new (guint, length + 1);
+
+  for (gsize j = 0; j <= length; j++)
+    row[j] = j;
+  for (gsize i = 0; a[i] != '\0'; i++) {
+    guint diagonal = row[0];
+
+    row[0] = i + 1;
+    for (gsize j = 1; j <= length; j++) {
+      guint changed = diagonal + (a[i] == b[j - 1] ? 0 : 1);
+
+      diagonal = row[j];
+      row[j] = MIN (MIN (row[j], row[j - 1]) + 1, changed);
+    }
+  }
+  return row[length];
+}
+
+/* The command somebody who wrote @name most likely meant; NULL: none is near enough. A third of the letters may be wrong. */
+static const char *
+nearest_command (const char *name)
+{
+  guint best = strlen (name) / 3 + 1;
+  const char *nearest = NULL;
+
+  if (strlen (name) > 64)
+    return NULL;
+  for (const Command *command = commands; command->name != NULL; command++) {
+    guint distance = edit_distance (name, command->name);
+
+    if (distance < best) {
+      best = distance;
+      nearest = command->name;
+    }
+  }
+  return nearest;
+}
+
 /* No command has this name; @words ends with NULL. */
 static int
 refuse_command (Invocation *invocation, char **words)
@@ -185,16 +244,22 @@ refuse_command (Invocation *invocation, char **words)
   const char *group = is_group (words[0]) ? words[0] : NULL;
   gboolean names_one = group == NULL || (words[1] != NULL && words[1][0] != '-');
   g_autofree char *name = group != NULL && names_one ? g_strconcat (group, " ", words[1], NULL) : g_strdup (words[0]);
+  const char *nearest = names_one ? nearest_command (name) : NULL;
+  g_autofree char *hint = nearest != NULL ? g_strdup_printf (_("did you mean \"%s\"? pilotctl --help lists the commands"), nearest)
+                                          : g_strdup (_("pilotctl --help lists the commands"));
+  int exit_code;
 
   if (g_strv_contains ((const char *const *) words, "--json"))
     invocation->json = TRUE;
-  if (invocation->json)
-    return output_fail (invocation, PILOT_ERROR_INVALID_ARGUMENT, _("pilotctl --help lists the commands"),
-                        names_one ? _("unknown command: %s") : _("\"%s\" needs a command behind it"), name);
-  if (names_one)
-    g_printerr (_("unknown command: %s\n"), name);
-  print_usage (group);
-  return EXIT_USAGE;
+  if (!invocation->json && !names_one) {
+    gboolean asked = g_strv_contains ((const char *const *) words, "--help") || g_strv_contains ((const char *const *) words, "-h");
+
+    print_usage (group, asked ? stdout : stderr);
+    return asked ? EXIT_OK : EXIT_USAGE;
+  }
+  exit_code = output_fail (invocation, PILOT_ERROR_INVALID_ARGUMENT, hint,
+                           names_one ? _("unknown command: %s") : _("\"%s\" needs a command behind it"), name);
+  return invocation->json ? exit_code : EXIT_USAGE;
 }
 
 static int
@@ -208,9 +273,13 @@ run (Invocation *invocation, int argc, char **argv)
   }
   if (first < argc && g_str_equal (argv[first], "extras"))
     first++;
-  if (first >= argc || g_str_equal (argv[first], "-h") || g_str_equal (argv[first], "--help")) {
-    print_usage (NULL);
+  if (first >= argc) {
+    print_usage (NULL, stderr);
     return EXIT_USAGE;
+  }
+  if (g_str_equal (argv[first], "-h") || g_str_equal (argv[first], "--help")) {
+    print_usage (NULL, stdout);
+    return EXIT_OK;
   }
   invocation->command = find_command (argv + first, argc - first, &used);
   if (invocation->command == NULL)

@@ -268,6 +268,19 @@ copy_redirect (const PilotRedirect *redirect)
   return copy;
 }
 
+/* Who may not set rules has none to take away: a subnet in 127.0.0.0/8 is served without any privilege. */
+static gboolean
+clear_rules (PilotHostNetwork *network, GError **error)
+{
+  g_autoptr (GError) local_error = NULL;
+
+  if (pilot_nft_rules_clear (network->uid, &local_error) ||
+      (network->redirects->len == 0 && g_error_matches (local_error, PILOT_ERROR, PILOT_ERROR_PERMISSION_DENIED)))
+    return TRUE;
+  g_propagate_error (error, g_steal_pointer (&local_error));
+  return FALSE;
+}
+
 gboolean
 pilot_host_network_set_rules (PilotHostNetwork *network, const GPtrArray *redirects, GError **error)
 {
@@ -276,7 +289,7 @@ pilot_host_network_set_rules (PilotHostNetwork *network, const GPtrArray *redire
   if (!check_redirects (network, redirects, error))
     return FALSE;
   if (redirects->len == 0) {
-    if (!pilot_nft_rules_clear (network->uid, error))
+    if (!clear_rules (network, error))
       return FALSE;
   } else {
     if (!open_redirect_listener (network, error) ||
@@ -372,7 +385,7 @@ pilot_host_network_cleanup (PilotHostNetwork *network, GError **error)
   g_autoptr (GError) local_error = NULL;
 
   /* Rules first: without the addresses they would only catch what goes elsewhere. */
-  if (!pilot_nft_rules_clear (network->uid, error))
+  if (!clear_rules (network, error))
     return FALSE;
   g_ptr_array_set_size (network->redirects, 0);
   close_redirect_listener (network);

@@ -143,18 +143,18 @@ typedef struct {
 } Count;
 
 static void
-count_peer (const PilotPeerInfo *info, gpointer user_data)
+count_peer (Count *count, const PilotPeerInfo *info)
 {
-  Count *count = user_data;
   gboolean relay = info->session && info->path == PILOT_PATH_RELAY;
+  gboolean authenticated = info->session && info->has_key;
 
   count->encrypted += info->session ? 1 : 0;
-  count->authenticated += info->session && info->has_key ? 1 : 0;
+  count->authenticated += authenticated ? 1 : 0;
   count->relay += relay ? 1 : 0;
   g_variant_builder_open (&count->list, G_VARIANT_TYPE_VARDICT);
   g_variant_builder_add (&count->list, "{sv}", "node_id", g_variant_new_uint32 (info->node));
   g_variant_builder_add (&count->list, "{sv}", "encrypted", g_variant_new_boolean (info->session));
-  g_variant_builder_add (&count->list, "{sv}", "authenticated", g_variant_new_boolean (info->session && info->has_key));
+  g_variant_builder_add (&count->list, "{sv}", "authenticated", g_variant_new_boolean (authenticated));
   g_variant_builder_add (&count->list, "{sv}", "relay", g_variant_new_boolean (relay));
   g_variant_builder_close (&count->list);
 }
@@ -165,6 +165,7 @@ pilot_node_get_statistics (PilotNode *node)
   g_auto (GVariantDict) dict = G_VARIANT_DICT_INIT (NULL);
   PilotOverlayStats stats = { 0 };
   Count count = { 0 };
+  g_autoptr (GPtrArray) peers = NULL;
   g_autoptr (GPtrArray) pending = NULL;
   const char *email = pilot_config_get (node->config, "email");
   gboolean compat = pilot_config_is_compat (node->config);
@@ -174,12 +175,15 @@ pilot_node_get_statistics (PilotNode *node)
     return g_variant_dict_end (&dict);
   pilot_overlay_stats (node->overlay, &stats);
   g_variant_builder_init (&count.list, G_VARIANT_TYPE ("aa{sv}"));
-  pilot_overlay_foreach_peer (node->overlay, count_peer, &count);
+  /* Those that are listed: a node somebody asked for, and that is not there, is no peer. */
+  peers = pilot_node_list_peers (node);
+  for (guint i = 0; i < peers->len; i++)
+    count_peer (&count, &((PilotPeerView *) peers->pdata[i])->info);
   pending = pilot_trust_list (node->trust, PILOT_TRUST_PENDING);
   g_variant_dict_insert (&dict, "uptime_secs", "x", g_get_real_time () / G_USEC_PER_SEC - node->started);
   g_variant_dict_insert (&dict, "connections", "u", stats.streams);
   g_variant_dict_insert (&dict, "ports", "u", g_hash_table_size (node->services));
-  g_variant_dict_insert (&dict, "peers", "u", stats.peers);
+  g_variant_dict_insert (&dict, "peers", "u", peers->len);
   g_variant_dict_insert (&dict, "encrypted_peers", "u", count.encrypted);
   g_variant_dict_insert (&dict, "authenticated_peers", "u", count.authenticated);
   g_variant_dict_insert (&dict, "relay_peer_count", "u", count.relay);

@@ -152,6 +152,8 @@ test_user_loopback (Fixture *fixture, gconstpointer data)
   client = client_request ("127.84.0.1", 8080, 100000);
   g_assert_true (client.matches);
   server_stop (&server);
+  g_assert_true (fixture_stop (fixture, &error));
+  g_assert_no_error (error);
 }
 
 int

@@ -66,6 +66,10 @@ def refusals(world):
     refused(world, "alpha", "invalid_argument", "send-message", str(BETA), "--data", "x", "--type", "file")
     refused(world, "alpha", "invalid_argument", "send-message", str(ALPHA), "--data", "x", "--no-auto-handshake")
     refused(world, "alpha", "trust_required", "send-message", "77", "--data", "x")
+    # Who asks for a node that is not there has no peer more than is listed.
+    info = pilotctl(world, "alpha", "info")
+    listed = {peer["node_id"] for peer in pilotctl(world, "alpha", "peers")["peers"]}
+    expect_equal(({peer["node_id"] for peer in info["peer_list"]}, info["peers"]), (listed, len(listed)), "the peers")
     refused(world, "alpha", "timeout", "send-message", str(BETA), "--data", "x", "--wait", "1s")
     refused(world, "alpha", "not_found", "send-file", str(BETA), "no-such-file")
     refused(world, "alpha", "invalid_argument", "send-file", str(BETA), ".pilot")

@@ -89,7 +89,7 @@ def run(command, overrides):
         lines = [('> ' + tidy(call, home, now)).rstrip() for call in calls]
         lines += [('| ' + tidy(line, home, now)).rstrip() for line in process.stdout.splitlines()]
         lines += [('! ' + tidy(line, home, now)).rstrip() for line in process.stderr.splitlines()]
-        return [line for i, line in enumerate(lines) if line != '!   {commands}' or lines[i - 1] != line] + [f'= {process.returncode}']
+        return [line for i, line in enumerate(lines) if not line.endswith('   {commands}') or lines[i - 1] != line] + [f'= {process.returncode}']
 
 
 def run_file(path):
@@ -119,7 +119,7 @@ def run_file(path):
 
 
 def table():
-    text = subprocess.run([PILOTCTL, '--help'], capture_output=True, text=True, env={'LC_ALL': 'C.UTF-8', 'PATH': '/usr/bin:/bin'}).stderr
+    text = subprocess.run([PILOTCTL, '--help'], capture_output=True, text=True, env={'LC_ALL': 'C.UTF-8', 'PATH': '/usr/bin:/bin'}).stdout
     return re.findall(TABLE, text, re.M)
 
 

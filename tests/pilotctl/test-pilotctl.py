@@ -48,7 +48,7 @@ def error_of(process):
 
 
 def table(home):
-    text = run(home, '--help').stderr
+    text = run(home, '--help').stdout
     return re.findall(r'^  ((?:daemon|gateway) \w+|[a-z-]+) {2,}\S', text, re.M)
 
 
