@@ -95,6 +95,7 @@ pilot_stream_read_consume (PilotStream *self,
 {
   gsize unit = self->own_kind ? 2 * STREAM_SEGMENT_SIZE : STREAM_GO_WINDOW_UNIT;
   gint32 gain, open;
+  gboolean told_soon;
 
   length = MIN (length, self->readable);
   self->read_offset += length;
@@ -114,7 +115,9 @@ pilot_stream_read_consume (PilotStream *self,
       space = MIN (space, (gsize) 512 * STREAM_GO_WINDOW_UNIT);
     open = pilot_seq_diff (self->advertised_edge, self->rcv_nxt);
     gain = (gint32) space - open;
-    if (gain >= (gint32) (self->receive_limit / 2) || (open < (gint32) unit && gain >= (gint32) MIN (unit, self->receive_limit / 2)))
+    /* The SYN-ACK told of less room than there is. Who has asked something short so far can wait for the acknowledgement that is owed. */
+    told_soon = self->ack_pending && self->bytes_received < STREAM_SEGMENT_SIZE;
+    if ((gain >= (gint32) (self->receive_limit / 2) && !told_soon) || (open < (gint32) unit && gain >= (gint32) MIN (unit, self->receive_limit / 2)))
       self->ack_now = self->changed = TRUE;
   }
   stream_flush (self);

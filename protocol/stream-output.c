@@ -100,8 +100,10 @@ output_syn_ack (PilotStream *self,
   header (self, segment, PILOT_PACKET_SYN | PILOT_PACKET_ACK);
   segment->seq = self->iss;
   segment->window = stream_window_field (self, TRUE);
-  if (self->own_kind)
+  if (self->own_kind) {
     attach_small (segment, stream_encode_extensions (self, segment->small));
+    self->advertised_edge = self->rcv_nxt + segment->window * STREAM_SEGMENT_SIZE;
+  }
   return finish (self, segment, now);
 }
 

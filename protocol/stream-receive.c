@@ -99,6 +99,17 @@ add_ack_point (PilotStream *self)
   stream_timer_clear (self, STREAM_TIMER_ACK);
 }
 
+/* It leaves with what goes back anyway, or by itself a moment later. */
+static void
+owe_ack_later (PilotStream *self,
+               gint64 now)
+{
+  if (self->ack_now || self->ack_pending)
+    return;
+  self->ack_pending = TRUE;
+  stream_timer_set (self, STREAM_TIMER_ACK, now + DELAYED_ACK);
+}
+
 /* A Go sender counts acknowledgements and grows by each: it gets one for every second segment, as from its own kind. */
 static void
 owe_ack_in_order (PilotStream *self,
@@ -112,10 +123,8 @@ owe_ack_in_order (PilotStream *self,
       self->ack_now = TRUE;
   } else if (gap || self->segments_unacked >= 2 || length < STREAM_SEGMENT_SIZE)
     add_ack_point (self);
-  if (self->segments_unacked == 0 || self->ack_now || self->ack_pending)
-    return;
-  self->ack_pending = TRUE;
-  stream_timer_set (self, STREAM_TIMER_ACK, now + DELAYED_ACK);
+  if (self->segments_unacked > 0)
+    owe_ack_later (self, now);
 }
 
 static void
@@ -170,10 +179,14 @@ execute_fin (PilotStream *self,
     stream_enter_time_wait (self, now);
     return;
   }
-  self->ack_now = TRUE;
-  if (self->state == PILOT_STREAM_STATE_ESTABLISHED)
+  if (self->state == PILOT_STREAM_STATE_ESTABLISHED) {
+    /* Most programs end their side, too, when they hear of it. */
     self->state = PILOT_STREAM_STATE_CLOSE_WAIT;
-  else if (self->state == PILOT_STREAM_STATE_FIN_WAIT_1)
+    owe_ack_later (self, now);
+    return;
+  }
+  self->ack_now = TRUE;
+  if (self->state == PILOT_STREAM_STATE_FIN_WAIT_1)
     self->state = PILOT_STREAM_STATE_CLOSING;
   else if (self->state == PILOT_STREAM_STATE_FIN_WAIT_2)
     stream_enter_time_wait (self, now);

@@ -315,6 +315,50 @@ test_half_close (void)
   wire_free (wire);
 }
 
+/* Reads the one byte that has come. */
+static void
+read_byte (PilotStream *stream,
+           gint64 now)
+{
+  struct iovec vectors[2];
+
+  g_assert_cmpuint (pilot_stream_read_vectors (stream, vectors), ==, 1);
+  g_assert_cmpuint (vectors[0].iov_len, ==, 1);
+  pilot_stream_read_consume (stream, 1, now);
+}
+
+/* A connection of one question and one answer costs no packet that carries nothing, though programs take their time: 1 ms for each step. */
+static void
+test_brief (void)
+{
+  WireConfig config = { .delay = 100 };
+  Wire *wire = wire_new (&config, 9);
+  PilotStream *a = wire_open (wire, 0, TRUE, BUFFER), *b = wire_open (wire, 1, TRUE, BUFFER);
+  PilotStreamInfo info;
+
+  g_assert_cmpuint (pilot_stream_write (a, "x", 1, wire->now), ==, 1);
+  wire_run (wire, wire->now + 1000, NULL, NULL);
+  read_byte (b, wire->now);
+  wire_run (wire, wire->now + 1000, NULL, NULL);
+  g_assert_cmpuint (pilot_stream_write (b, "y", 1, wire->now), ==, 1);
+  wire_run (wire, wire->now + 1000, NULL, NULL);
+  read_byte (a, wire->now);
+  pilot_stream_shutdown_write (a, wire->now);
+  wire_run (wire, wire->now + 1000, NULL, NULL);
+  g_assert_true (pilot_stream_is_eof (b));
+  pilot_stream_shutdown_write (b, wire->now);
+  wire_run (wire, wire->now + 1000, NULL, NULL);
+  g_assert_cmpint (pilot_stream_get_state (a), ==, PILOT_STREAM_STATE_TIME_WAIT);
+  g_assert_cmpint (pilot_stream_get_state (b), ==, PILOT_STREAM_STATE_CLOSED);
+  /* SYN, question, FIN, acknowledgement of the other's FIN. */
+  pilot_stream_info (a, &info);
+  g_assert_cmpuint (info.segments_sent, ==, 4);
+  /* SYN-ACK, answer, FIN: the last two acknowledge what they answer. */
+  pilot_stream_info (b, &info);
+  g_assert_cmpuint (info.segments_sent, ==, 3);
+  wire_free (wire);
+}
+
 /* Idle streams give their rings back and rarely want to be woken. */
 static void
 test_idle (void)
@@ -417,6 +461,7 @@ main (int argc,
   g_test_add_func ("/stream/pair/slow-reader", test_slow_reader);
   g_test_add_func ("/stream/pair/question-then-bulk", test_question_then_bulk);
   g_test_add_func ("/stream/pair/half-close", test_half_close);
+  g_test_add_func ("/stream/pair/brief", test_brief);
   g_test_add_func ("/stream/pair/idle", test_idle);
   g_test_add_func ("/stream/pair/outage", test_outage);
   g_test_add_func ("/stream/pair/release-with-data-coming", test_release_with_data_coming);
