@@ -200,12 +200,12 @@ pull_end (PilotBridge *bridge)
   PilotStreamInfo info;
 
   bridge->read_done = TRUE;
-  want (bridge, EPOLLIN, FALSE);
   pilot_stream_shutdown_write (bridge->stream, g_get_monotonic_time ());
   if (bridge->write_done || bridge->local_gone) {
     bridge_finish (bridge);
     return FALSE;
   }
+  want (bridge, EPOLLIN, FALSE);
   pilot_stream_info (bridge->stream, &info);
   /* Not at once: the kernel sends FIN a moment before it lets the socket go. A pair says so by itself. */
   if (!info.half_close && !bridge->is_pair)
@@ -263,8 +263,15 @@ pull (PilotBridge *bridge)
 static gboolean
 push_end (PilotBridge *bridge)
 {
+  gboolean over = bridge->stream_closed || pilot_stream_is_eof (bridge->stream);
+
+  /* Both sides have said all they had, and nothing of it is unread: closing sends the FIN. */
+  if (over && bridge->read_done && !bridge->is_pair) {
+    bridge_finish (bridge);
+    return FALSE;
+  }
   want (bridge, EPOLLOUT, FALSE);
-  if (bridge->write_done || (!bridge->stream_closed && !pilot_stream_is_eof (bridge->stream)))
+  if (bridge->write_done || !over)
     return TRUE;
   bridge->write_done = TRUE;
   if (shutdown (bridge->fd, SHUT_WR) != 0) {
@@ -410,7 +417,6 @@ static PilotBridge *
 bridge_new (PilotBridgeGroup *group, int fd, guint16 port)
 {
   PilotBridge *bridge = g_slice_new0 (PilotBridge);
-  int one = 1;
 
   bridge->user.ready = bridge_ready;
   bridge->group = group;
@@ -422,9 +428,6 @@ bridge_new (PilotBridgeGroup *group, int fd, guint16 port)
   group->first = bridge;
   group->open++;
   group->total++;
-  /* Best effort: without them the connection works all the same. */
-  setsockopt (fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-  setsockopt (fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof one);
   return bridge;
 }
 
@@ -533,6 +536,10 @@ join (PilotBridgeGroup *group, int fd, guint16 port, PilotStream *stream, gboole
 void
 pilot_bridge_join (PilotBridgeGroup *group, int fd, guint16 port, PilotStream *stream)
 {
+  int one = 1;
+
+  /* Best effort: without it the connection works all the same. */
+  setsockopt (fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
   join (group, fd, port, stream, FALSE);
 }
 

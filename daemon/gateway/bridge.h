@@ -42,7 +42,7 @@ void pilot_bridge_group_reset (PilotBridgeGroup *group);
 /* Resets those with @peer. */
 void pilot_bridge_group_reset_peer (PilotBridgeGroup *group, guint32 peer);
 
-/* For a connection that was accepted here: takes @fd (non-blocking) and dials. On error the client has been reset and @fd is closed. */
+/* For a connection that was accepted here: takes @fd (non-blocking, TCP_NODELAY) and dials. On error the client has been reset and @fd is closed. */
 gboolean pilot_bridge_open (PilotBridgeGroup *group, int fd, guint16 port, PilotBridgeDial dial, gpointer user_data, GError **error);
 /* For a stream that was opened toward us: takes @fd (connected, non-blocking) and the accepted stream. */
 void pilot_bridge_join (PilotBridgeGroup *group, int fd, guint16 port, PilotStream *stream);

@@ -148,18 +148,24 @@ bind_source (Dial *dial, int fd)
   return (mapped != 0 && bind_to (fd, mapped)) || bind_to (fd, pilot_inbound_loopback_source (dial->node));
 }
 
-/* TCP can connect a socket to itself when nobody listens and the kernel picks the wanted port as source. */
-static gboolean
-is_connected_to_itself (int fd)
+static socklen_t
+name_length (const SocketName *name)
 {
-  SocketName local = { 0 }, remote = { 0 };
-  socklen_t local_length = sizeof local, remote_length = sizeof remote;
-
-  return getsockname (fd, &local.any, &local_length) == 0 && getpeername (fd, &remote.any, &remote_length) == 0 &&
-         local_length == remote_length && memcmp (&local, &remote, local_length) == 0;
+  return name->any.sa_family == AF_INET ? sizeof name->v4 : sizeof name->v6;
 }
 
-static void
+/* TCP can connect a socket to itself when nobody listens and the kernel picks the wanted port as source. */
+static gboolean
+is_connected_to_itself (int fd, const SocketName *remote)
+{
+  SocketName local = { 0 };
+  socklen_t length = sizeof local;
+
+  return getsockname (fd, &local.any, &length) == 0 && length == name_length (remote) && memcmp (&local, remote, length) == 0;
+}
+
+/* The local connection stands. FALSE when it leads nowhere. */
+static gboolean
 dial_connected (Dial *dial)
 {
   PilotInbound *inbound = dial->inbound;
@@ -167,15 +173,13 @@ dial_connected (Dial *dial)
   guint16 port = dial->port;
   int fd = dial->fd;
 
-  if (is_connected_to_itself (fd)) {
-    dial_next (dial);
-    return;
-  }
+  if (is_connected_to_itself (fd, &dial->candidates[dial->next - 1]))
+    return FALSE;
   dial->fd = -1;
-  g_clear_pointer (&dial->watch, pilot_poller_remove);
   dial_free (dial);
   pilot_stream_accept (stream, g_get_monotonic_time ());
   pilot_bridge_join (&inbound->group, fd, port, stream);
+  return TRUE;
 }
 
 static void
@@ -185,9 +189,7 @@ dial_ready (int fd, guint32 events, gpointer user_data)
   int error = 0;
   socklen_t length = sizeof error;
 
-  if (getsockopt (fd, SOL_SOCKET, SO_ERROR, &error, &length) == 0 && error == 0)
-    dial_connected (dial);
-  else
+  if (getsockopt (fd, SOL_SOCKET, SO_ERROR, &error, &length) != 0 || error != 0 || !dial_connected (dial))
     dial_next (dial);
 }
 
@@ -202,19 +204,43 @@ has_candidate (Dial *dial)
   return dial->next < dial->n_candidates;
 }
 
+/* Within one machine a connection is made, or refused, before connect() returns, which says EINPROGRESS all the same: asked again it knows. */
+static gboolean
+connect_now (int fd, const SocketName *name)
+{
+  if (connect (fd, &name->any, name_length (name)) == 0)
+    return TRUE;
+  return errno == EINPROGRESS && connect (fd, &name->any, name_length (name)) == 0;
+}
+
+/* One socket to one candidate. FALSE when that leads nowhere; else @dial is connected, which ends it, or waits for the poller. */
+static gboolean
+dial_try (Dial *dial, int fd, const SocketName *name)
+{
+  if (name->any.sa_family == AF_INET && !bind_source (dial, fd))
+    return FALSE;
+  dial->fd = fd;
+  if (connect_now (fd, name)) {
+    if (dial_connected (dial))
+      return TRUE;
+  } else if (errno == EALREADY) {
+    dial->watch = pilot_poller_add (pilot_node_get_poller (dial->inbound->node), fd, EPOLLOUT, dial_ready, dial);
+    return TRUE;
+  }
+  dial->fd = -1;
+  return FALSE;
+}
+
 /* Tries the next candidate; refuses the stream when there is none left. */
 static void
 dial_next (Dial *dial)
 {
-  PilotPoller *poller = pilot_node_get_poller (dial->inbound->node);
-
   g_clear_pointer (&dial->watch, pilot_poller_remove);
   if (dial->fd >= 0)
     close (dial->fd);
   dial->fd = -1;
   while (has_candidate (dial)) {
     const SocketName *name = &dial->candidates[dial->next++];
-    socklen_t length = name->any.sa_family == AF_INET ? sizeof name->v4 : sizeof name->v6;
     int fd = socket (name->any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
     if (fd < 0 && errno == EAFNOSUPPORT)
@@ -223,13 +249,8 @@ dial_next (Dial *dial)
       g_warning ("cannot connect a peer's stream to port %u: %s", dial->port, g_strerror (errno));
       break;
     }
-    if ((name->any.sa_family == AF_INET6 || bind_source (dial, fd)) &&
-        (connect (fd, &name->any, length) == 0 || errno == EINPROGRESS)) {
-      /* Also when it is connected at once: the outcome always comes from the poller, never from inside this call. */
-      dial->fd = fd;
-      dial->watch = pilot_poller_add (poller, fd, EPOLLOUT, dial_ready, dial);
+    if (dial_try (dial, fd, name))
       return;
-    }
     close (fd);
   }
   dial_refuse (dial);

@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -82,7 +83,10 @@ PilotListener *
 pilot_listener_new (PilotPoller *poller, int fd, gboolean redirect, PilotListenerFunc func, gpointer user_data)
 {
   PilotListener *listener = g_new0 (PilotListener, 1);
+  int one = 1;
 
+  /* What is accepted has it from here. Best effort: without it a connection works all the same. */
+  setsockopt (fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
   listener->poller = poller;
   listener->fd = fd;
   listener->redirect = redirect;
