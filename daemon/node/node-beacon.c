@@ -77,6 +77,7 @@ on_addresses (GObject *source, GAsyncResult *result, gpointer user_data)
   g_autolist (GInetAddress) addresses = g_resolver_lookup_by_name_finish (G_RESOLVER (source), result, &error);
   g_autoptr (GArray) found = g_array_new (FALSE, TRUE, sizeof (PilotEndpoint));
 
+  node->beacon_lookup = FALSE;
   if (!node->running)
     return;
   for (GList *item = addresses; item != NULL; item = item->next) {
@@ -107,11 +108,15 @@ look_up (PilotNode *node, const char *name)
   g_autoptr (GSocketConnectable) address = g_network_address_parse (name, 9001, &error);
   g_autoptr (GResolver) resolver = NULL;
 
+  /* Several things ask for it, and each answer passes over an address that is silent: two answers would come back to it. */
+  if (node->beacon_lookup)
+    return;
   if (address == NULL) {
     g_warning ("beacon \"%s\" is not of the form HOST:PORT", name);
     return;
   }
   node->beacon_port = g_network_address_get_port (G_NETWORK_ADDRESS (address));
+  node->beacon_lookup = TRUE;
   resolver = g_resolver_get_default ();
   g_resolver_lookup_by_name_async (resolver, g_network_address_get_hostname (G_NETWORK_ADDRESS (address)), node->cancellable, on_addresses, g_object_ref (node));
 }

@@ -74,9 +74,10 @@ struct _PilotNode {
   GHashTable *names; /* host name -> CachedName, of node-resolve.c */
 
   PilotEndpoint beacon, observed;
-  gboolean beacon_heard; /* it has said where it sees us, and is not silent since */
-  gboolean beacon_lost;  /* its name cannot be looked up, and that has been said */
-  guint16 beacon_port;   /* of the name that is being looked up */
+  gboolean beacon_heard;  /* it has said where it sees us, and is not silent since */
+  gboolean beacon_lookup; /* of its name is under way */
+  gboolean beacon_lost;   /* its name cannot be looked up, and that has been said */
+  guint16 beacon_port;    /* of the name that is being looked up */
   guint beacon_source, register_source;
   PilotNetworkWatch *network_watch; /* (nullable) where the system lets us */
   PilotEndpoint source;             /* what we send from toward the beacon; none = there is no way to it */

@@ -114,37 +114,63 @@ hears (PilotNode *node, guint8 last_byte)
   return node->beacon_heard && node->beacon.address[3] == last_byte;
 }
 
+typedef struct {
+  GResolver *before, *resolver;
+  OtherBeacon other;
+  World world;
+  PilotNode *node;
+} Fixture;
+
+/* A node that uses the first of the two addresses. */
+static void
+set_up (Fixture *fixture, gconstpointer data)
+{
+  fixture->before = g_resolver_get_default ();
+  fixture->resolver = g_object_new (TEST_TYPE_RESOLVER, NULL);
+  g_resolver_set_default (fixture->resolver);
+  world_init (&fixture->world);
+  fixture->world.beacon_name = NAME;
+  other_beacon_open (&fixture->other, fixture->world.beacon.port);
+  host_start (&fixture->world, 0);
+  fixture->node = fixture->world.hosts[0].node;
+  WAIT (SECONDS, hears (fixture->node, 2));
+}
+
+static void
+tear_down (Fixture *fixture, gconstpointer data)
+{
+  other_beacon_close (&fixture->other);
+  world_clear (&fixture->world);
+  g_resolver_set_default (fixture->before);
+  g_object_unref (fixture->resolver);
+  g_object_unref (fixture->before);
+}
+
 /* Heard once is not heard for ever. */
 static void
-test_silent (void)
+test_silent (Fixture *fixture, gconstpointer data)
 {
-  g_autoptr (GResolver) before = g_resolver_get_default ();
-  g_autoptr (GResolver) resolver = g_object_new (TEST_TYPE_RESOLVER, NULL);
-  OtherBeacon other;
-  PilotNode *node;
-  World world;
-
-  g_resolver_set_default (resolver);
-  world_init (&world);
-  world.beacon_name = NAME;
-  other_beacon_open (&other, world.beacon.port);
-  host_start (&world, 0);
-  node = world.hosts[0].node;
-  WAIT (SECONDS, hears (node, 2));
-  other.answers = FALSE;
+  fixture->other.answers = FALSE;
   /* Instead of when it is due, in 25 s. */
-  pilot_overlay_discover (node->overlay, g_get_monotonic_time ());
-  pilot_node_kick (node);
-  WAIT (SECONDS, hears (node, 1));
-  other_beacon_close (&other);
-  world_clear (&world);
-  g_resolver_set_default (before);
+  pilot_overlay_discover (fixture->node->overlay, g_get_monotonic_time ());
+  pilot_node_kick (fixture->node);
+  WAIT (SECONDS, hears (fixture->node, 1));
+}
+
+/* Asked for twice in a moment, the next address gets its turn, and not the one after it, which is the first again. */
+static void
+test_asked_twice (Fixture *fixture, gconstpointer data)
+{
+  pilot_node_beacon_silent (fixture->node);
+  pilot_node_find_beacon (fixture->node);
+  WAIT (SECONDS, hears (fixture->node, 1));
 }
 
 int
 main (int argc, char **argv)
 {
   g_test_init (&argc, &argv, NULL);
-  g_test_add_func ("/daemon/node/beacon-silent", test_silent);
+  g_test_add ("/daemon/node/beacon-silent", Fixture, NULL, set_up, test_silent, tear_down);
+  g_test_add ("/daemon/node/beacon-asked-twice", Fixture, NULL, set_up, test_asked_twice, tear_down);
   return g_test_run ();
 }
