@@ -15,7 +15,9 @@
 /* Those of cli.md 5.2 that mean something to this daemon, and our own. */
 static const char *const keys[] = {
   "beacon",
+  "bus",
   "compat_beacon",
+  "congestion",
   "dataexchange_b64",
   "dataexchange_max_frame",
   "email",
@@ -39,8 +41,10 @@ static const char *const keys[] = {
   "registry_trust",
   "relay_only",
   "socket",
+  "state_dir",
   "tls_trust",
   "transport",
+  "trust_auto_approve",
 };
 
 char *
@@ -98,19 +102,31 @@ config_file_save (JsonObject *document, GError **error)
   return pilot_file_replace (path, text, strlen (text), 0600, error);
 }
 
+/* "PLUGIN.SETTING" is for the plugin to judge, when the daemon starts. */
+static gboolean
+is_known (const char *name)
+{
+  const char *dot = strchr (name, '.');
+
+  for (guint i = 0; i < G_N_ELEMENTS (keys); i++)
+    if (g_str_equal (keys[i], name))
+      return TRUE;
+  return dot != NULL && dot != name && dot[1] != '\0' && strchr (dot + 1, '.') == NULL;
+}
+
 gboolean
 config_file_set (JsonObject *document, const char *key, const char *value, GError **error)
 {
-  g_autofree char *name = g_strdelimit (g_strdup (key), "-", '_');
-  gboolean known = FALSE;
+  g_autofree char *name = g_strdelimit (g_strdup (key), "-", '_'), *dashed = g_strdelimit (g_strdup (name), "_", '-');
 
-  for (guint i = 0; i < G_N_ELEMENTS (keys); i++)
-    known = known || g_str_equal (keys[i], name);
-  if (!known) {
+  if (!is_known (name)) {
     g_set_error (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT, _("unknown configuration key \"%s\""), key);
     pilot_error_set_hint (*error, _("see pilot-config(5) for the keys"));
     return FALSE;
   }
+  /* In a file written by hand it may stand under its other spelling, and would be a second value or outlive the first. */
+  if (!g_str_equal (dashed, name) && json_object_has_member (document, dashed))
+    json_object_remove_member (document, dashed);
   if (*value == '\0') {
     if (json_object_has_member (document, name))
       json_object_remove_member (document, name);

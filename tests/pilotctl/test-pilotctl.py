@@ -156,6 +156,21 @@ def check_config(home):
     before = path.read_bytes()
     process = run(home, '--json', 'config', '--set', 'no-such-key=1')
     check('unknown key refused', process.returncode == 1 and error_of(process).get('code') == 'invalid_argument' and path.read_bytes() == before, process)
+    # What the manual names can be set. Objects are for an editor.
+    manual = (ROOT / 'data/man/pilot-config.5').read_text()
+    for key in re.findall(r'^\.It ([a-z][a-z_.-]+)$', manual, re.M):
+        if key not in ('plugins', 'plugin-settings'):
+            process = run(home, '--json', 'config', '--set', f'{key}=64')
+            check(f'config --set {key}', process.returncode == 0 and json.loads(path.read_text())[key.replace('-', '_')] == '64', process)
+    for key in ('.offload', 'transport-udp.', 'a.b.c'):
+        process = run(home, '--json', 'config', '--set', f'{key}=1')
+        check(f'config --set {key}: refused', process.returncode == 1 and error_of(process).get('code') == 'invalid_argument', process)
+    path.write_text('{"log-level": "info"}')
+    run(home, 'config', '--set', 'log_level=debug')
+    check('config --set: one spelling of a key', json.loads(path.read_text()) == {'log_level': 'debug'}, path.read_text())
+    path.write_text('{"log-level": "info"}')
+    run(home, 'config', '--set', 'log_level=')
+    check('config --set: removed under either spelling', json.loads(path.read_text()) == {}, path.read_text())
     for corrupt in (b'{"registry": ', b'[]', b'\xff\xfe', b'{"a":1,"a":2'):
         path.write_bytes(corrupt)
         for words in (['init', '--hostname', 'eve'], ['config', '--set', 'hostname=eve']):
