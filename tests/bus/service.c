@@ -36,8 +36,8 @@ on_signal (GDBusConnection *connection, const char *sender, const char *path, co
   g_ptr_array_add (service->signals, g_strdup_printf ("%s %s.%s %s", below_root (path), without_prefix (interface), member, text));
 }
 
-static void
-on_done (GObject *source, GAsyncResult *result, gpointer user_data)
+void
+service_on_done (GObject *source, GAsyncResult *result, gpointer user_data)
 {
   *(GAsyncResult **) user_data = g_object_ref (result);
 }
@@ -58,7 +58,7 @@ service_connect (Service *service, const char **name)
     address = g_strdup (service->bus_address);
     flags |= G_DBUS_CONNECTION_FLAGS_MESSAGE_BUS_CONNECTION;
   }
-  g_dbus_connection_new_for_address (address, flags, NULL, NULL, on_done, &result);
+  g_dbus_connection_new_for_address (address, flags, NULL, NULL, service_on_done, &result);
   WAIT (LANDS, result != NULL);
   connection = g_dbus_connection_new_for_address_finish (result, &error);
   g_assert_no_error (error);
@@ -106,7 +106,7 @@ service_begin (Service *service)
   if (service->system)
     pilot_config_set_flag (host->config, "system", "true");
   service->gateway = pilot_gateway_new (host->node, host->plugins);
-  pilot_gateway_restore_async (service->gateway, NULL, on_done, &result);
+  pilot_gateway_restore_async (service->gateway, NULL, service_on_done, &result);
   WAIT (LANDS, result != NULL);
   g_assert_true (pilot_gateway_restore_finish (service->gateway, result, &error));
   g_assert_no_error (error);
@@ -125,7 +125,7 @@ service_end (Service *service)
   g_autoptr (GVariant) stopped = service_call (service, "", "Gateway.Stop", NULL, "()");
   g_autoptr (GAsyncResult) closed = NULL;
 
-  g_dbus_connection_close (service->connection, NULL, on_done, &closed);
+  g_dbus_connection_close (service->connection, NULL, service_on_done, &closed);
   WAIT (LANDS, closed != NULL);
   service_stop_bus (service);
   g_clear_object (&service->connection);
@@ -189,7 +189,7 @@ call_valist (Service *service, const char *path, const char *method, GError **er
   g_assert_no_error (parse_error);
   *dot = '\0';
   g_dbus_connection_call (service->connection, service->name, full_path, full_method, dot + 1, value,
-                          NULL, G_DBUS_CALL_FLAGS_NO_AUTO_START, 60000, NULL, on_done, &result);
+                          NULL, G_DBUS_CALL_FLAGS_NO_AUTO_START, 60000, NULL, service_on_done, &result);
   WAIT (60, result != NULL);
   return g_dbus_connection_call_finish (service->connection, result, error);
 }
@@ -204,6 +204,18 @@ service_call (Service *service, const char *path, const char *method, GError **e
   reply = call_valist (service, path, method, error, format, arguments);
   va_end (arguments);
   return reply;
+}
+
+GVariant *
+service_call_fds (Service *service, const char *interface, const char *method, GVariant *arguments, GUnixFDList *given, GUnixFDList **got, GError **error)
+{
+  g_autofree char *full_interface = g_strconcat (PREFIX, interface, NULL);
+  g_autoptr (GAsyncResult) result = NULL;
+
+  g_dbus_connection_call_with_unix_fd_list (service->connection, service->name, ROOT, full_interface, method, arguments, NULL, G_DBUS_CALL_FLAGS_NONE,
+                                            G_MAXINT, given, NULL, service_on_done, &result);
+  WAIT (20, result != NULL);
+  return g_dbus_connection_call_with_unix_fd_list_finish (service->connection, got, result, error);
 }
 
 GVariant *

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
+#include <gio/gunixfdlist.h>
+
 #include "daemon/bus/bus.h"
 #include "tests/daemon/world.h"
 
@@ -63,6 +65,10 @@ guint32 service_id (Service *service, guint host);
 GVariant *service_call (Service *service, const char *path, const char *method, GError **error, const char *format, ...);
 /* It has to succeed. */
 GVariant *service_ask (Service *service, const char *path, const char *method, const char *format, ...);
+/* The same of a method of the root object that takes or hands out descriptors, *@got (out) (nullable) (transfer full). */
+GVariant *service_call_fds (Service *service, const char *interface, const char *method, GVariant *arguments, GUnixFDList *given, GUnixFDList **got, GError **error);
+/* A GAsyncReadyCallback that keeps the result in *(GAsyncResult **) user_data. */
+void service_on_done (GObject *source, GAsyncResult *result, gpointer user_data);
 /* It has to fail with this error ("InvalidArgument", or a full D-Bus name); answers its message. */
 char *service_refused (Service *service, const char *path, const char *method, const char *name, const char *format, ...);
 /* The value of "Interface.Property" as text (g_variant_print()). */

@@ -10,27 +10,6 @@
 
 #define BLOB 200000
 
-static void
-on_done (GObject *source, GAsyncResult *result, gpointer user_data)
-{
-  *(GAsyncResult **) user_data = g_object_ref (result);
-}
-
-static GVariant *
-call_with_fds (Service *service, const char *method, GVariant *arguments, GUnixFDList *given, GUnixFDList **got)
-{
-  g_autoptr (GAsyncResult) result = NULL;
-  g_autoptr (GError) error = NULL;
-  GVariant *reply;
-
-  g_dbus_connection_call_with_unix_fd_list (service->connection, service->name, ROOT, PREFIX "Messages", method, arguments, NULL, G_DBUS_CALL_FLAGS_NONE, G_MAXINT,
-                                            given, NULL, on_done, &result);
-  WAIT (20, result != NULL);
-  reply = g_dbus_connection_call_with_unix_fd_list_finish (service->connection, got, result, &error);
-  g_assert_no_error (error);
-  return reply;
-}
-
 /* The records of a list; how many there have to be. */
 static GVariant *
 ask_list (Service *service, const char *method, const char *arguments, guint n)
@@ -96,7 +75,7 @@ test_messages (Service *service, gconstpointer via)
   option = service_refused (service, "", "Messages.SendMessage", "InvalidArgument", "(uint32 %u, 'text', b'x', {'colour': <'red'>})", service_id (service, 1));
 
   g_variant_unref (ask_list (service, "ListInbox", "(@a{sv} {},)", 0));
-  pilot_exchange_send_async (service->world.hosts[1].exchange, service_id (service, 0), hello, &options, on_done, &result);
+  pilot_exchange_send_async (service->world.hosts[1].exchange, service_id (service, 0), hello, &options, service_on_done, &result);
   WAIT (20, result != NULL);
   sent = pilot_exchange_send_finish (service->world.hosts[1].exchange, result, &error);
   g_assert_no_error (error);
@@ -126,8 +105,9 @@ test_files (Service *service, gconstpointer via)
 
   service_befriend (service);
   g_assert_cmpint (g_unix_fd_list_append (given, fd, &error), ==, 0);
-  reply = call_with_fds (service, "SendFile", g_variant_new ("(hus@a{sv})", 0, service_id (service, 1), "blob.bin", g_variant_new_parsed ("{'prefer_direct': <true>}")),
-                         given, NULL);
+  reply = service_call_fds (service, "Messages", "SendFile", g_variant_new ("(hus@a{sv})", 0, service_id (service, 1), "blob.bin", g_variant_new_parsed ("{'prefer_direct': <true>}")),
+                            given, NULL, &error);
+  g_assert_no_error (error);
   WAIT (20, service_heard (service, " Messages.TransferChanged *'out'*'done'*") + service_heard (service, " Messages.TransferChanged *'done'*'out'*") > 0);
   transfers = ask_list (service, "ListTransfers", "()", 1);
   no_file = service_refused (service, "", "Messages.SendFile", "InvalidArgument", "(@h 0, uint32 %u, 'x', @a{sv} {})", service_id (service, 1));
@@ -139,7 +119,8 @@ test_files (Service *service, gconstpointer via)
   list = ask_list (service, "ListReceived", "()", 1);
   one = g_variant_get_child_value (list, 0);
   name = text_of (one, "name");
-  open = call_with_fds (service, "OpenReceived", g_variant_new ("(s)", name), NULL, &opened);
+  open = service_call_fds (service, "Messages", "OpenReceived", g_variant_new ("(s)", name), NULL, &opened, &error);
+  g_assert_no_error (error);
   close (fd);
   fd = g_unix_fd_list_get (opened, 0, &error);
   g_assert_cmpint (read (fd, got, BLOB + 1), ==, BLOB);

@@ -7,24 +7,13 @@
 
 #include "tests/bus/service.h"
 
-static void
-on_done (GObject *source, GAsyncResult *result, gpointer user_data)
-{
-  *(GAsyncResult **) user_data = g_object_ref (result);
-}
-
 /* The answer's first descriptor, in *@fd; NULL with the error. */
 static GVariant *
 call_fd (Service *service, const char *method, GVariant *arguments, int *fd, GError **error)
 {
-  g_autoptr (GAsyncResult) result = NULL;
   g_autoptr (GUnixFDList) list = NULL;
-  GVariant *reply;
+  GVariant *reply = service_call_fds (service, "Streams", method, arguments, NULL, &list, error);
 
-  g_dbus_connection_call_with_unix_fd_list (service->connection, service->name, ROOT, PREFIX "Streams", method, arguments, NULL, G_DBUS_CALL_FLAGS_NONE, G_MAXINT,
-                                            NULL, NULL, on_done, &result);
-  WAIT (20, result != NULL);
-  reply = g_dbus_connection_call_with_unix_fd_list_finish (service->connection, &list, result, error);
   if (reply != NULL)
     *fd = g_unix_fd_list_get (list, 0, error);
   return reply;
@@ -92,7 +81,7 @@ test_listen (Service *service, gconstpointer via)
   timeout = service_refused (service, "", "Streams.Accept", "Timeout", "(@q 5001, {'timeout_ms': <uint32 50>})");
   service->connection = first;
   service->name = name;
-  g_dbus_connection_close (second, NULL, on_done, &closed);
+  g_dbus_connection_close (second, NULL, service_on_done, &closed);
   WAIT (LANDS, closed != NULL);
   WAIT (LANDS, !holds (service, 5001));
   g_assert_true (holds (service, 5000));
@@ -184,7 +173,7 @@ test_accept (Service *service, gconstpointer via)
   talk (service, &dialler, fd);
 
   g_dbus_connection_call_with_unix_fd_list (service->connection, service->name, ROOT, PREFIX "Streams", "Accept", g_variant_new ("(qa{sv})", 5000, NULL), NULL,
-                                            G_DBUS_CALL_FLAGS_NONE, G_MAXINT, NULL, NULL, on_done, &result);
+                                            G_DBUS_CALL_FLAGS_NONE, G_MAXINT, NULL, NULL, service_on_done, &result);
   g_assert_true (holds (service, 5000));
   g_assert_null (result);
   dial_in (service, &dialler);
