@@ -35,6 +35,22 @@ pilot_plugin_kind_to_string (PilotPluginKind kind)
   return (guint) kind < G_N_ELEMENTS (names) ? names[kind] : names[PILOT_PLUGIN_KIND_NONE];
 }
 
+/* Takes the error of an `enable` or `disable`. */
+static void
+return_outcome (GTask *task,
+                gboolean done,
+                GError *error,
+                const gchar *what)
+{
+  /* Both set is a breach; an error is believed rather than dropped. */
+  if (error != NULL)
+    g_task_return_error (task, error);
+  else if (done)
+    g_task_return_boolean (task, TRUE);
+  else
+    g_task_return_new_error (task, PILOT_ERROR, PILOT_ERROR_FAILED, "%s failed without saying why", what);
+}
+
 static void
 pilot_plugin_real_enable_async (PilotPlugin *self,
                                 GCancellable *cancellable,
@@ -43,19 +59,12 @@ pilot_plugin_real_enable_async (PilotPlugin *self,
 {
   g_autoptr (GTask) task = g_task_new (self, cancellable, callback, user_data);
   PilotPluginClass *klass = PILOT_PLUGIN_GET_CLASS (self);
-  g_autoptr (GError) error = NULL;
+  GError *error = NULL;
+  gboolean done;
 
   g_task_set_source_tag (task, pilot_plugin_real_enable_async);
-  if (klass->enable == NULL || klass->enable (self, &error)) {
-    /* Both set is a breach; an error is believed rather than dropped. */
-    if (error != NULL)
-      g_task_return_error (task, g_steal_pointer (&error));
-    else
-      g_task_return_boolean (task, TRUE);
-  } else if (error != NULL)
-    g_task_return_error (task, g_steal_pointer (&error));
-  else
-    g_task_return_new_error (task, PILOT_ERROR, PILOT_ERROR_FAILED, "enable failed without saying why");
+  done = klass->enable == NULL || klass->enable (self, &error);
+  return_outcome (task, done, error, "enable");
 }
 
 static gboolean
@@ -76,20 +85,14 @@ pilot_plugin_real_disable_async (PilotPlugin *self,
 {
   g_autoptr (GTask) task = g_task_new (self, cancellable, callback, user_data);
   PilotPluginClass *klass = PILOT_PLUGIN_GET_CLASS (self);
-  g_autoptr (GError) error = NULL;
+  GError *error = NULL;
+  gboolean done;
 
   g_task_set_source_tag (task, pilot_plugin_real_disable_async);
   /* Disabling happens whatever the cancellable says. */
   g_task_set_check_cancellable (task, FALSE);
-  if (klass->disable == NULL || klass->disable (self, &error)) {
-    if (error != NULL)
-      g_task_return_error (task, g_steal_pointer (&error));
-    else
-      g_task_return_boolean (task, TRUE);
-  } else if (error != NULL)
-    g_task_return_error (task, g_steal_pointer (&error));
-  else
-    g_task_return_new_error (task, PILOT_ERROR, PILOT_ERROR_FAILED, "disable failed without saying why");
+  done = klass->disable == NULL || klass->disable (self, &error);
+  return_outcome (task, done, error, "disable");
 }
 
 static gboolean
