@@ -328,6 +328,36 @@ client_expect_error (Client *client,
   g_assert_cmpstr (json_object_get_string_member (response, "error"), ==, text);
 }
 
+/* Datagrams */
+
+int
+udp_open (const gchar *from,
+          const PilotEndpoint *to)
+{
+  struct timeval timeout = { .tv_sec = 20 };
+  struct sockaddr_in source = { .sin_family = AF_INET };
+  struct sockaddr_storage address;
+  socklen_t length = pilot_endpoint_to_sockaddr (to, FALSE, &address);
+  int fd = socket (AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+  g_assert_cmpint (inet_pton (AF_INET, from, &source.sin_addr), ==, 1);
+  g_assert_cmpint (bind (fd, (struct sockaddr *) &source, sizeof source), ==, 0);
+  g_assert_cmpint (setsockopt (fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout), ==, 0);
+  g_assert_cmpint (connect (fd, (struct sockaddr *) &address, length), ==, 0);
+  return fd;
+}
+
+void
+udp_settle (Harness *harness)
+{
+  int fd = udp_open ("127.0.0.1", &harness->beacon);
+  guint8 reply[8];
+
+  g_assert_cmpint (send (fd, "\1\0\0\0\0", 5, 0), ==, 5);
+  g_assert_cmpint (recv (fd, reply, sizeof reply, 0), ==, 8);
+  close (fd);
+}
+
 /* Person */
 
 void

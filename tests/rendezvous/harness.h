@@ -82,6 +82,17 @@ void client_expect_error (Client *client,
                           const gchar *format,
                           ...) G_GNUC_PRINTF (3, 4);
 
+/* --- datagrams --- */
+
+/* A socket at this address that is connected to the beacon and waits 20 s: an answer from another address than the one asked is not seen, as in newer
+ * daemons. */
+int udp_open (const gchar *from,
+              const PilotEndpoint *to);
+/* Comes back when the beacon has handled everything before: there is one queue. */
+void udp_settle (Harness *harness);
+
+/* --- people --- */
+
 typedef struct
 {
   PilotIdentity identity;

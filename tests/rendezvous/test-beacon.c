@@ -24,24 +24,6 @@ typedef struct
   int b;
 } Fixture;
 
-static int
-udp_open (const gchar *from,
-          const PilotEndpoint *to)
-{
-  struct timeval timeout = { .tv_sec = 10 };
-  struct sockaddr_in source = { .sin_family = AF_INET };
-  struct sockaddr_storage address;
-  socklen_t length = pilot_endpoint_to_sockaddr (to, FALSE, &address);
-  int fd = socket (AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-
-  g_assert_cmpint (inet_pton (AF_INET, from, &source.sin_addr), ==, 1);
-  g_assert_cmpint (bind (fd, (struct sockaddr *) &source, sizeof source), ==, 0);
-  g_assert_cmpint (setsockopt (fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout), ==, 0);
-  /* Connected: an answer from another address than the one asked is not seen, as in newer daemons. */
-  g_assert_cmpint (connect (fd, (struct sockaddr *) &address, length), ==, 0);
-  return fd;
-}
-
 static void
 udp_expect (int fd,
             gconstpointer data,
@@ -53,25 +35,13 @@ udp_expect (int fd,
   g_assert_cmpmem (buffer, MAX (n, 0), data, length);
 }
 
-/* The reply to this tells that everything before was handled: there is one queue. */
-static void
-udp_settle (Fixture *fixture)
-{
-  int fd = udp_open ("127.0.0.1", &fixture->harness.beacon);
-  guint8 reply[8];
-
-  g_assert_cmpint (send (fd, "\1\0\0\0\0", 5, 0), ==, 5);
-  g_assert_cmpint (recv (fd, reply, sizeof reply, 0), ==, 8);
-  close (fd);
-}
-
 static void
 udp_expect_nothing (Fixture *fixture,
                     int fd)
 {
   guint8 byte;
 
-  udp_settle (fixture);
+  udp_settle (&fixture->harness);
   g_assert_cmpint (recv (fd, &byte, 1, MSG_DONTWAIT), ==, -1);
   g_assert_cmpint (errno, ==, EAGAIN);
 }
@@ -238,7 +208,7 @@ test_relay_limit (void)
   discover (fixture.b, 2, 1);
   for (guint i = 0; i < 50; i++)
     send (fixture.a, message, length, 0);
-  udp_settle (&fixture);
+  udp_settle (&fixture.harness);
   while (recv (fixture.b, message, sizeof message, MSG_DONTWAIT) > 0)
     n++;
   g_assert_cmpuint (n, >=, 10);

@@ -209,35 +209,6 @@ test_registry_frames (void)
   fixture_clear (&fixture);
 }
 
-static int
-udp_open (const gchar *from,
-          const PilotEndpoint *to)
-{
-  struct timeval timeout = { .tv_sec = 10 };
-  struct sockaddr_in source = { .sin_family = AF_INET };
-  struct sockaddr_storage address;
-  socklen_t length = pilot_endpoint_to_sockaddr (to, FALSE, &address);
-  int fd = socket (AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-
-  g_assert_cmpint (inet_pton (AF_INET, from, &source.sin_addr), ==, 1);
-  g_assert_cmpint (bind (fd, (struct sockaddr *) &source, sizeof source), ==, 0);
-  g_assert_cmpint (setsockopt (fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout), ==, 0);
-  g_assert_cmpint (connect (fd, (struct sockaddr *) &address, length), ==, 0);
-  return fd;
-}
-
-/* An answer to this tells that all before was taken: there is one queue. */
-static void
-udp_settle (Fixture *fixture)
-{
-  int fd = udp_open ("127.0.0.1", &fixture->harness.beacon);
-  guint8 reply[8];
-
-  g_assert_cmpint (send (fd, "\1\0\0\0\0", 5, 0), ==, 5);
-  g_assert_cmpint (recv (fd, reply, sizeof reply, 0), ==, 8);
-  close (fd);
-}
-
 static guint
 drain (int fd)
 {
@@ -295,7 +266,7 @@ test_beacon (void)
     g_assert_cmpint (send (a, data->data, data->len, 0), ==, data->len);
     if (i % 100 == 99) {
       /* No buffer overflows, so that each is counted. */
-      udp_settle (&fixture);
+      udp_settle (&fixture.harness);
       answered += drain (a);
       relayed += drain (b);
     }
