@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "daemon/services/hoarder.h"
 #include "libpilot/pilot-error.h"
 #include "protocol/rate-limit.h"
 #include "protocol/topic-message.h"
@@ -290,34 +291,12 @@ take_frames (Session *session)
   return status != PILOT_TOPIC_MESSAGE_INVALID;
 }
 
-static gsize
-assembled_by (PilotBroker *broker, guint32 peer)
+static PilotHolding
+describe (gconstpointer data)
 {
-  gsize sum = 0;
+  const Session *session = data;
 
-  for (GList *item = broker->sessions.head; item != NULL; item = item->next)
-    if (((Session *) item->data)->peer == peer)
-      sum += ((Session *) item->data)->input->len;
-  return sum;
-}
-
-/* The largest of who holds most in all: many small ones hoard as well as one. */
-static Session *
-find_largest (PilotBroker *broker)
-{
-  Session *largest = broker->sessions.head->data;
-  gsize most = assembled_by (broker, largest->peer);
-
-  for (GList *item = broker->sessions.head; item != NULL; item = item->next) {
-    Session *other = item->data;
-    gsize sum = other->peer == largest->peer || other->input->len == 0 ? most : assembled_by (broker, other->peer);
-
-    if (sum > most || (other->peer == largest->peer && other->input->len > largest->input->len)) {
-      largest = other;
-      most = sum;
-    }
-  }
-  return largest;
+  return (PilotHolding) { .peer = session->peer, .held = session->input->len };
 }
 
 /* FALSE when @session had to go itself. */
@@ -327,8 +306,10 @@ make_room (Session *session, gsize length)
   PilotBroker *broker = session->broker;
 
   while (broker->assembling + length > MAX_ASSEMBLING) {
-    Session *largest = find_largest (broker);
+    Session *largest = pilot_hoarder_find (&broker->sessions, describe);
 
+    /* What a stream can hand over at once is less than that, so somebody holds something. */
+    g_assert (largest != NULL);
     g_message ("event stream: too many large events at once: node %u is closed", largest->peer);
     session_end (largest, TRUE);
     if (largest == session)

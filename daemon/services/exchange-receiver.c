@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "daemon/services/hoarder.h"
 #include "libpilot/pilot-error.h"
 #include "protocol/json.h"
 
@@ -414,36 +415,13 @@ handle_frame (ExchangeSession *session)
   return TRUE;
 }
 
-static guint64
-held_by (PilotExchange *exchange, guint32 peer)
+/* What a worker has cannot be taken back. */
+static PilotHolding
+describe (gconstpointer data)
 {
-  guint64 sum = 0;
+  const ExchangeSession *session = data;
 
-  for (GList *item = exchange->sessions.head; item != NULL; item = item->next)
-    if (((ExchangeSession *) item->data)->peer == peer)
-      sum += ((ExchangeSession *) item->data)->held;
-  return sum;
-}
-
-/* The largest of who holds most in all: many small ones hoard as well as one. What a worker has cannot be taken back; @session, which is being read, it
- * has not. */
-static ExchangeSession *
-find_largest (ExchangeSession *session)
-{
-  PilotExchange *exchange = session->exchange;
-  ExchangeSession *largest = session;
-  guint64 most = held_by (exchange, session->peer);
-
-  for (GList *item = exchange->sessions.head; item != NULL; item = item->next) {
-    ExchangeSession *other = item->data;
-    guint64 sum = other->peer == largest->peer ? most : held_by (exchange, other->peer);
-
-    if (!other->busy && other->held > 0 && (sum > most || (other->peer == largest->peer && other->held > largest->held))) {
-      largest = other;
-      most = sum;
-    }
-  }
-  return largest;
+  return (PilotHolding) { .peer = session->peer, .held = session->held, .kept = session->busy };
 }
 
 /* FALSE when @session is to end itself. */
@@ -451,8 +429,9 @@ static gboolean
 make_room (ExchangeSession *session)
 {
   while (session->exchange->held > MAX_HELD && session->held > PILOT_EXCHANGE_LEAST_LIMIT) {
-    ExchangeSession *largest = find_largest (session);
+    ExchangeSession *largest = pilot_hoarder_find (&session->exchange->sessions, describe);
 
+    /* It is being read, so that no worker has it: at the least it finds itself. */
     if (largest == session)
       return FALSE;
     g_message ("connection of %s ended: too much is under way", largest->from);
