@@ -15,6 +15,12 @@
 #define CUBIC_C 0.4
 #define CUBIC_BETA 0.7
 #define RENO_BETA 0.5
+/* Linux: without a loss to grow back from, the window grows by 5 % in each round trip. */
+#define CUBIC_SEARCH 0.05
+/* HyStart as Linux has it: so many round trips of a round are looked at, and acknowledgements so close belong to one train. */
+#define HYSTART_LOW_WINDOW 16
+#define HYSTART_SAMPLES 8
+#define HYSTART_TRAIN_GAP (2 * BOTTLENECK_MS)
 
 typedef enum { FREE,
                IN_FLIGHT,
@@ -41,8 +47,12 @@ typedef struct
   guint64 recovery_end;      /* in order of transmissions */
   gint64 srtt, min_rtt, last_progress;
   /* CUBIC. */
-  gdouble w_max, k, w_est;
+  gdouble w_max, origin, k, w_est; /* w_max: 0 = nothing was lost yet */
   gint64 epoch;
+  /* HyStart. */
+  guint64 round_end; /* in order of transmissions */
+  gint64 round_start, round_rtt, last_ack;
+  guint n_samples;
   /* Receiver. */
   guint64 expected;
   guint8 held[SLOTS];
@@ -112,6 +122,37 @@ reduce (BottleneckFlow *flow,
   tcp->recovery_end = tcp->order;
 }
 
+/* Leaves slow start before the queue is full: when the shortest round trip of a round has grown, or when the acknowledgements of a round come for half
+ * a round trip without a gap, as those of an unpaced window that fills half the path do (Ha and Rhee, "Taming the elephants: New TCP slow start",
+ * 2011; RFC 9406 has the first of the two). */
+static void
+hystart (Bottleneck *self,
+         Tcp *tcp,
+         const BottleneckPacket *packet,
+         gint64 rtt)
+{
+  gint64 now = bottleneck_now (self);
+
+  if (packet->order >= tcp->round_end) {
+    tcp->round_end = tcp->order;
+    tcp->round_start = tcp->last_ack = now;
+    tcp->round_rtt = G_MAXINT64;
+    tcp->n_samples = 0;
+  }
+  if (tcp->window >= tcp->threshold || tcp->window < HYSTART_LOW_WINDOW)
+    return;
+  if (now - tcp->last_ack <= HYSTART_TRAIN_GAP) {
+    tcp->last_ack = now;
+    if (now - tcp->round_start > tcp->min_rtt / 2)
+      tcp->threshold = tcp->window;
+  }
+  if (tcp->n_samples < HYSTART_SAMPLES) {
+    tcp->n_samples++;
+    tcp->round_rtt = MIN (tcp->round_rtt, rtt);
+  } else if (tcp->round_rtt > tcp->min_rtt + CLAMP (tcp->min_rtt / 8, 4 * BOTTLENECK_MS, 16 * BOTTLENECK_MS))
+    tcp->threshold = tcp->window;
+}
+
 static void
 grow (Bottleneck *self,
       BottleneckFlow *flow)
@@ -130,12 +171,14 @@ grow (Bottleneck *self,
   }
   if (tcp->epoch == 0) {
     tcp->epoch = now;
-    tcp->w_max = MAX (tcp->w_max, tcp->window);
-    tcp->k = cbrt ((tcp->w_max - tcp->window) / CUBIC_C);
+    tcp->origin = MAX (tcp->w_max, tcp->window);
+    tcp->k = cbrt ((tcp->origin - tcp->window) / CUBIC_C);
     tcp->w_est = tcp->window;
   }
-  t = (gdouble) (now - tcp->epoch + tcp->srtt) / BOTTLENECK_SECOND - tcp->k;
-  target = CLAMP (CUBIC_C * t * t * t + tcp->w_max, tcp->window, tcp->window * 1.5);
+  t = (gdouble) (now - tcp->epoch + tcp->min_rtt) / BOTTLENECK_SECOND - tcp->k;
+  target = CLAMP (CUBIC_C * t * t * t + tcp->origin, tcp->window, tcp->window * 1.5);
+  if (tcp->w_max == 0)
+    target = MAX (target, tcp->window * (1 + CUBIC_SEARCH));
   tcp->w_est += 3 * (1 - CUBIC_BETA) / (1 + CUBIC_BETA) / tcp->window;
   if (tcp->w_est > target)
     tcp->window = MAX (tcp->window, tcp->w_est);
@@ -190,10 +233,8 @@ acknowledged (Bottleneck *self,
     reduce (flow, tcp);
   else if (packet->order >= tcp->recovery_end)
     grow (self, flow);
-  /* The delay part of HyStart (RFC 9406 section 4.2): leave slow start before the queue is full. */
-  if (flow->kind == BOTTLENECK_CUBIC && tcp->window < tcp->threshold && tcp->window >= 16 &&
-      rtt > tcp->min_rtt + CLAMP (tcp->min_rtt / 8, 4 * BOTTLENECK_MS, 16 * BOTTLENECK_MS))
-    tcp->threshold = tcp->window;
+  if (flow->kind == BOTTLENECK_CUBIC)
+    hystart (self, tcp, packet, rtt);
   fill (self, flow);
 }
 
