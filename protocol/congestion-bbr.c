@@ -13,7 +13,13 @@
 #define WINDOW_GAIN 200
 #define MIN_RTT_LIFE (10 * G_USEC_PER_SEC)
 #define PROBE_RTT_TIME 200000
+#define DOUBT_PERCENT 200
+#define DOUBT_ROUNDS 8
 #define CYCLE 8
+/* A probe that cannot fill what it asks for, and waiting for a queue that does not empty because it is others', must end all the same: in round trips. */
+#define PROBE_ROUNDS_MAX 4
+#define DRAIN_ROUNDS_MAX 2
+#define START_DRAIN_ROUNDS_MAX 4
 /* A wire this short is filled by the batches of its end points; a window of two products of a fraction of a millisecond would starve it. What is
  * more than these batches stands in the socket of a receiver that has no more processor time, in front of everybody else's packets. */
 #define SHORT_RTT 1000
@@ -28,6 +34,8 @@
 #define BOUND_BETA 75
 #define BASE_GAIN 100
 #define QUEUE_LOSS_PERCENT 2
+/* Longer than any round trip. */
+#define NO_ROUND (G_MAXINT64 / 2)
 
 enum { STARTUP,
        DRAIN,
@@ -43,6 +51,7 @@ bbr_init (PilotCongestion *self,
   self->window = INITIAL_WINDOW;
   self->quantum = 65536;
   self->bbr.min_rtt = -1;
+  self->bbr.emptiest = NO_ROUND;
   self->bbr.min_rtt_at = now;
   self->bbr.extra_at = now;
 }
@@ -113,18 +122,6 @@ update_extra (PilotCongestion *self,
   bbr->extra[0] = MAX (bbr->extra[0], extra);
 }
 
-/* The mean round trip of that round of late in which it was shortest. */
-static gint64
-emptiest_round (PilotCongestion *self)
-{
-  gint64 base = G_MAXINT64 / 2;
-
-  for (guint i = 0; i < PILOT_BBR_RTT_ROUNDS; i++)
-    if (self->bbr.rtt_rounds[i] > 0)
-      base = MIN (base, self->bbr.rtt_rounds[i]);
-  return base;
-}
-
 static void
 check_full (PilotCongestion *self,
             const PilotCongestionSample *sample)
@@ -139,8 +136,24 @@ check_full (PilotCongestion *self,
     return;
   }
   bbr->full_rate_rounds++;
-  if (bbr->full_rate_rounds >= 3 || bbr->rtt_rounds[bbr->round % PILOT_BBR_RTT_ROUNDS] > emptiest_round (self) + MAX (emptiest_round (self) / 4, QUEUE_MIN))
+  if (bbr->full_rate_rounds >= 3 || bbr->rtt_rounds[bbr->round % PILOT_BBR_RTT_ROUNDS] > bbr->emptiest + MAX (bbr->emptiest / 4, QUEUE_MIN))
     bbr->full = TRUE;
+}
+
+/* The mean round trip of that one of the last @n rounds in which it was shortest. */
+static gint64
+emptiest_of (PilotCongestion *self,
+             guint n)
+{
+  gint64 base = NO_ROUND;
+
+  for (guint i = 0; i < n; i++) {
+    const gint64 rtt = self->bbr.rtt_rounds[(self->bbr.round - i) % PILOT_BBR_RTT_ROUNDS];
+
+    if (rtt > 0)
+      base = MIN (base, rtt);
+  }
+  return base;
 }
 
 static void
@@ -152,6 +165,7 @@ update_rounds_rtt (PilotCongestion *self,
   if (bbr->round_started) {
     bbr->rtt_rounds[bbr->round % PILOT_BBR_RTT_ROUNDS] = bbr->rtt_count > 0 ? (gint64) (bbr->rtt_sum / bbr->rtt_count) : 0;
     bbr->rtt_sum = bbr->rtt_count = 0;
+    bbr->emptiest = emptiest_of (self, PILOT_BBR_RTT_ROUNDS);
   }
   if (sample->rtt >= 0) {
     bbr->rtt_sum += (guint64) sample->rtt;
@@ -166,7 +180,7 @@ stood_in_queue (PilotCongestion *self,
                 gint64 rtt,
                 gboolean heavy_loss)
 {
-  gint64 base = emptiest_round (self), shortest = self->bbr.min_rtt;
+  gint64 base = self->bbr.emptiest, shortest = self->bbr.min_rtt;
 
   if (rtt == 0 || shortest < SHORT_RTT)
     return FALSE;
@@ -202,9 +216,9 @@ bound (PilotCongestion *self,
 {
   PilotCongestionBbr *bbr = &self->bbr;
   guint64 floor = MAX (product (self, BOUND_GAIN), (guint64) MIN_SEGMENTS * self->segment_size);
-  gint64 base = emptiest_round (self);
+  gint64 base = bbr->emptiest;
 
-  if (base < G_MAXINT64 / 2)
+  if (base < NO_ROUND)
     floor = MAX (floor, bbr->rate * (guint64) base / G_USEC_PER_SEC * BASE_GAIN / 100);
   if (bbr->inflight_high > 0)
     flight = MIN (flight, bbr->inflight_high);
@@ -229,6 +243,10 @@ check_loss (PilotCongestion *self,
   bbr->round_flight = MAX (bbr->round_flight, sample->in_flight + sample->newly_delivered + sample->newly_lost);
   if (!bbr->round_started)
     return;
+  if (sample->app_limited || !bbr->full)
+    pilot_congestion_policer_forget (&bbr->policer);
+  else
+    pilot_congestion_policer_round (&bbr->policer, delivered, bbr->round_lost, stood_in_queue (self, rtt, FALSE), sample->now);
   if (bbr->round_lost * 100 > (bbr->round_lost + delivered) * HIGH_LOSS_PERCENT && bbr->round_lost_events >= HIGH_LOSS_EVENTS)
     bound (self, bbr->round_flight, sample->now);
   else if (bbr->round > bbr->bound_round + 1 && lost_in_queue (self, rtt, delivered)) {
@@ -237,10 +255,23 @@ check_loss (PilotCongestion *self,
   } else if (bbr->inflight_high > product (self, 2 * WINDOW_GAIN))
     bbr->inflight_high = 0;
   else if (bbr->inflight_high > 0 && bbr->state == PROBE && cycle_gain[bbr->cycle] > 100 &&
-           rtt <= emptiest_round (self) + MAX (emptiest_round (self) / 16, QUEUE_MIN))
+           rtt <= bbr->emptiest + MAX (bbr->emptiest / 16, QUEUE_MIN))
     bbr->inflight_high += bbr->inflight_high / 16;
   bbr->round_lost = bbr->round_lost_events = bbr->round_flight = 0;
   bbr->round_delivered_at = sample->delivered;
+}
+
+/* Is the shortest round trip out of date? Flows that follow the model leave about as much in a queue as is on the way. When no round of late was near that,
+ * others keep the queue, or the path has changed; and a window of two products of a round trip that is not to be had any more starves. Where looking again
+ * found nothing new it is not done again before its time. */
+static gboolean
+in_doubt (PilotCongestion *self)
+{
+  PilotCongestionBbr *bbr = &self->bbr;
+  gint64 base = emptiest_of (self, DOUBT_ROUNDS);
+
+  return base < NO_ROUND && base > bbr->min_rtt * DOUBT_PERCENT / 100 && bbr->min_rtt >= SHORT_RTT &&
+         bbr->min_rtt > bbr->doubted_rtt + bbr->doubted_rtt / 4;
 }
 
 static void
@@ -254,7 +285,7 @@ update_min_rtt (PilotCongestion *self,
     bbr->min_rtt = sample->rtt;
     bbr->min_rtt_at = sample->now;
   }
-  if (expired && bbr->state == PROBE) {
+  if (bbr->state == PROBE && (expired || (bbr->round_started && !sample->app_limited && in_doubt (self)))) {
     if (sample->app_limited && sample->rtt >= 0) {
       /* Too little is sent to make a queue: this round trip is the path's. */
       bbr->min_rtt = sample->rtt;
@@ -263,6 +294,8 @@ update_min_rtt (PilotCongestion *self,
     }
     bbr->state = PROBE_RTT;
     bbr->probe_rtt_end = 0;
+    bbr->doubted_rtt = expired ? 0 : bbr->min_rtt;
+    bbr->min_rtt_at = sample->now - MIN_RTT_LIFE - 1;
   }
 }
 
@@ -292,14 +325,15 @@ advance_cycle (PilotCongestion *self,
                const PilotCongestionSample *sample)
 {
   PilotCongestionBbr *bbr = &self->bbr;
-  gboolean over = sample->now - bbr->cycle_at > MAX (bbr->min_rtt, 1);
+  const gint64 rtt = MAX (bbr->min_rtt, 1), elapsed = sample->now - bbr->cycle_at;
+  gboolean over = elapsed > rtt;
 
   if (cycle_gain[bbr->cycle] > 100)
-    over = over && (sample->newly_lost > 0 || sample->in_flight >= product (self, 125));
+    over = (over && (sample->newly_lost > 0 || sample->in_flight >= product (self, 125))) || elapsed > PROBE_ROUNDS_MAX * rtt;
   else if (cycle_gain[bbr->cycle] < 100)
-    over = over || sample->in_flight <= product (self, 100);
-  /* A probe that cannot fill what it asks for must end all the same. */
-  if (!over && sample->now - bbr->cycle_at <= 4 * MAX (bbr->min_rtt, 1))
+    /* Until the queue is gone, which is more than the probe has made: rates are overestimated where acknowledgements come in lumps. */
+    over = sample->in_flight <= product (self, 100) || elapsed > DRAIN_ROUNDS_MAX * rtt;
+  if (!over)
     return;
   bbr->cycle = (bbr->cycle + 1) % CYCLE;
   bbr->cycle_at = sample->now;
@@ -325,6 +359,9 @@ set_pacing (PilotCongestion *self)
 {
   guint64 rate = self->bbr.rate * pacing_gain (self) / 100;
 
+  if (self->bbr.policer.rate > 0)
+    rate = MIN (rate, self->bbr.policer.rate);
+
   if (self->bbr.rate == 0)
     return;
   /* One percent below the model keeps queues from standing. */
@@ -335,6 +372,18 @@ set_pacing (PilotCongestion *self)
   self->quantum = CLAMP (self->pacing_rate / 1000, (guint64) 4 * self->segment_size, MAX (BURST_MAX, (guint64) 4 * self->segment_size));
   if (self->bbr.min_rtt >= 0 && self->bbr.min_rtt < SHORT_RTT)
     self->quantum = MAX (BURST_MAX, (guint64) 4 * self->segment_size);
+}
+
+/* The bound, as it is now. In a long queue of others, which is known by the shortest round trip of late, a probe may pass it: CUBIC's curve is flat there
+ * for seconds, and who once came to a small share would keep it. */
+static guint64
+bound_now (PilotCongestion *self,
+           const PilotCongestionSample *sample)
+{
+  const PilotCongestionBbr *bbr = &self->bbr;
+  const gboolean probes = bbr->state == PROBE && cycle_gain[bbr->cycle] > 100;
+
+  return probes && bbr->min_rtt > sample->min_rtt + sample->min_rtt / 2 ? bbr->inflight_high * cycle_gain[bbr->cycle] / 100 : bbr->inflight_high;
 }
 
 static void
@@ -355,9 +404,9 @@ set_window (PilotCongestion *self,
     target += 3 * self->quantum + MAX (bbr->extra[0], bbr->extra[1]);
   if (bbr->inflight_high > 0) {
     /* Somebody else keeps a queue that never empties: within the model we would be left what he does not take. */
-    if (emptiest_round (self) > bbr->min_rtt + bbr->min_rtt / 2)
+    if (bbr->emptiest > bbr->min_rtt + bbr->min_rtt / 2)
       target = bbr->inflight_high;
-    target = MIN (target, bbr->inflight_high);
+    target = MIN (target, bound_now (self, sample));
   }
   target = MAX (target, floor);
   if (!bbr->full) {
@@ -383,9 +432,11 @@ bbr_acked (PilotCongestion *self,
   update_rounds_rtt (self, sample);
   check_loss (self, sample);
   check_full (self, sample);
-  if (bbr->state == STARTUP && bbr->full)
+  if (bbr->state == STARTUP && bbr->full) {
     bbr->state = DRAIN;
-  if (bbr->state == DRAIN && sample->in_flight <= product (self, 100)) {
+    bbr->cycle_at = sample->now;
+  }
+  if (bbr->state == DRAIN && (sample->in_flight <= product (self, 100) || sample->now - bbr->cycle_at > START_DRAIN_ROUNDS_MAX * MAX (bbr->min_rtt, 1))) {
     bbr->state = PROBE;
     bbr->cycle = 2;
     bbr->cycle_at = sample->now;

@@ -52,6 +52,24 @@ guint64 pilot_congestion_curve_reduce (PilotCongestionCurve *self, guint64 windo
 /* Where the window should be at @now, when @acked bytes more have arrived. */
 guint64 pilot_congestion_curve_grow (PilotCongestionCurve *self, guint64 window, guint64 acked, gint64 now);
 
+/* A limit of the rate that drops what exceeds it. Bytes and microseconds. */
+typedef struct {
+  guint64 rate;          /* what it lets through, bytes a second; 0 = there is none, or it is asked for again */
+  guint64 known_rate;    /* the last that proved right */
+  guint64 interval_rate; /* of the last interval that lost much; 0 = it did not */
+  guint64 share_before;  /* lost before the limit was kept, in a million */
+  guint64 delivered, lost;
+  gint64 since;
+  guint rounds, queued;    /* of this interval; of them stood in a queue */
+  guint held, tries;       /* rounds at the limit; how often it was found too high */
+  guint pause, next_pause; /* intervals in which it is not asked for */
+} PilotCongestionPolicer;
+
+/* A round is over in which so much arrived and was lost, and which stood in a @queued or did not. Sets and clears rate. */
+void pilot_congestion_policer_round (PilotCongestionPolicer *self, guint64 delivered, guint64 lost, gboolean queued, gint64 now);
+/* Too little was sent to tell: what was counted does not count. */
+void pilot_congestion_policer_forget (PilotCongestionPolicer *self);
+
 #define PILOT_BBR_ROUNDS 10
 #define PILOT_BBR_RTT_ROUNDS 16
 
@@ -65,6 +83,7 @@ typedef struct {
   guint64 next_round_delivered, round;
   gboolean round_started;
   gint64 min_rtt, min_rtt_at, probe_rtt_end;
+  gint64 doubted_rtt; /* looked for a newer one before its time; 0 = not yet */
   guint64 probe_rtt_round;
   guint cycle;
   gint64 cycle_at;
@@ -72,9 +91,11 @@ typedef struct {
   guint64 inflight_high; /* 0 = no bound learned from loss */
   guint64 rtt_sum, rtt_count;
   gint64 rtt_rounds[PILOT_BBR_RTT_ROUNDS]; /* mean of each of the last rounds; 0 = none */
+  gint64 emptiest;                         /* the shortest of them */
   PilotCongestionCurve curve;              /* how the bound grows again */
   guint64 bound_round;                     /* in which loss last lowered it */
-  guint64 random_loss;                     /* in a million: share lost in rounds without a queue */
+  PilotCongestionPolicer policer;
+  guint64 random_loss; /* in a million: share lost in rounds without a queue */
   gint64 extra_at;
   guint64 extra_base, extra[2]; /* bytes acknowledged beyond what the rate explains */
   guint64 extra_round;
