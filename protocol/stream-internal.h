@@ -19,7 +19,7 @@ G_BEGIN_DECLS
 #define STREAM_SEGMENT_SIZE 1152   /* toward the reference, and before we know */
 #define STREAM_GO_WINDOW_UNIT 4096 /* what a v1.9 peer sends per slot we advertise */
 #define STREAM_GO_SEGMENTS 128     /* most unacknowledged segments toward the reference */
-#define STREAM_DEFAULT_BUFFER (8 * 1024 * 1024)
+#define STREAM_DEFAULT_BUFFER (16 * 1024 * 1024)
 #define STREAM_INITIAL_LIMIT (2 * 1024 * 1024)
 
 typedef enum {
