@@ -34,6 +34,10 @@ def bbr(what, name, least, shown=None):
     return row(what, shown or f"≥ {least} × kernel BBR", name, "tcp bbr", at_least(least))
 
 
+def simulated(what, name):
+    return row(f"simulated: {what}", "within 15 %", name, "the simulator", both(at_least(1 / 1.15), at_most(1.15)))
+
+
 ROWS = (
     row("one stream, veth with MTU 1500", "≥ 1.2 × `ssh -L`, aim 1.7 ×", "bulk-veth", "ssh -L", at_least(1.2)),
     row("the same, beside two Go peers", "≥ 20 × Go pair", "bulk-veth", "Go pair", at_least(20)),
@@ -82,6 +86,18 @@ ROWS = (
     row("stock socket buffers: one stream, veth", "(≥ 1.2 × `ssh -L`)", "stock-bulk-veth", "ssh -L", at_least(1.2)),
     bbr("stock socket buffers: 400 Mbit/s, 30 ms", "stock-wire-30ms", 0.95, "(≥ 0.95 × kernel BBR)"),
     bbr("stock socket buffers: the same, 2 % loss", "stock-wire-30ms-loss-2", 0.95, "(≥ 0.95 × kernel BBR)"),
+    simulated("400 Mbit/s, 30 ms", "wire-30ms"),
+    simulated("the same, 0.5 % loss", "wire-30ms-loss-0.5"),
+    simulated("the same, 2 % loss", "wire-30ms-loss-2"),
+    simulated("the same, bursts of 8, 1 % loss", "wire-30ms-bursts-1"),
+    simulated("the same, 5 % of the packets late", "wire-30ms-late-5"),
+    simulated("the same, jitter of 5 ms", "wire-30ms-jitter-5ms"),
+    simulated("400 Mbit/s, 100 ms", "wire-100ms"),
+    simulated("10 MB from a cold start, 30 ms", "file-10MB-30ms"),
+    simulated("10 MB from a cold start, 100 ms", "file-10MB-100ms"),
+    simulated("share beside CUBIC, queue of 0.5 BDP", "beside-cubic-0.5bdp"),
+    simulated("share beside CUBIC, queue of 1 BDP", "beside-cubic-1bdp"),
+    simulated("share beside CUBIC, queue of 4 BDP", "beside-cubic-4bdp"),
 )
 
 

@@ -78,14 +78,16 @@ class Figures:
             return None
         return mib * 1.048576 / seen["seconds"] if seen["received"] == seen["sent"] else None
 
-    def measure(self, repeat, kinds=("echo", "put"), timeout=240):
-        """Yields (wire, what, {pair: MB/s or None}): the median of so many runs, the pairs in turn."""
+    def measure(self, repeat, kinds=("echo", "put"), timeout=240, more=None):
+        """Yields (wire, what, {pair: MB/s or None}): the median of so many runs, the pairs in turn. `more` says of a wire how many runs, and of how
+        many MiB, there are instead."""
         for wire, (settings, mib) in WIRES.items():
             for host in SERVERS:
                 self.world.wire(host, settings, clear=not settings)
+            runs, mib = (more or {}).get(wire, (repeat, mib))
             for what in kinds:
                 rates = {pair: [] for pair in PAIRS}
-                for _ in range(repeat):
+                for _ in range(runs):
                     for pair in PAIRS:
                         rates[pair].append(self._rate(*pair, what, mib, timeout))
                 yield wire, what, {pair_name(*pair): None if None in seen else statistics.median(seen) for pair, seen in rates.items()}
