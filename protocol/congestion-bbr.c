@@ -10,6 +10,8 @@
 #define BURST_MAX (64 * 1152)
 #define STARTUP_GAIN 277
 #define DRAIN_GAIN 50
+/* Of the window, for one that doubles in each round trip: 2 ln 2 and something. */
+#define ROOM_PACING_GAIN 150
 #define WINDOW_GAIN 200
 #define MIN_RTT_LIFE (10 * G_USEC_PER_SEC)
 #define PROBE_RTT_TIME 200000
@@ -354,10 +356,25 @@ pacing_gain (PilotCongestion *self)
   }
 }
 
+/* Does the path still have room at the start? What was sent at a rate is known two round trips later, and so far behind are gains on it. As long as nothing
+ * waits in a queue the window doubles as in slow start. */
+static gboolean
+has_room (PilotCongestion *self,
+          const PilotCongestionSample *sample)
+{
+  const PilotCongestionBbr *bbr = &self->bbr;
+
+  return !bbr->full && bbr->min_rtt >= SHORT_RTT && sample->rtt >= 0 && sample->rtt <= bbr->min_rtt + MAX (bbr->min_rtt / 8, QUEUE_MIN);
+}
+
 static void
-set_pacing (PilotCongestion *self)
+set_pacing (PilotCongestion *self,
+            const PilotCongestionSample *sample)
 {
   guint64 rate = self->bbr.rate * pacing_gain (self) / 100;
+
+  if (has_room (self, sample))
+    rate = MAX (rate, ROOM_PACING_GAIN * self->window * G_USEC_PER_SEC / (guint64) self->bbr.min_rtt / 100);
 
   if (self->bbr.policer.rate > 0)
     rate = MIN (rate, self->bbr.policer.rate);
@@ -410,7 +427,9 @@ set_window (PilotCongestion *self,
   }
   target = MAX (target, floor);
   if (!bbr->full) {
-    /* While the rate still doubles the window follows, but no further than the model. */
+    /* While the rate still doubles the window follows, but no further than the model; without a queue, than what it will be in a round trip. */
+    if (has_room (self, sample))
+      target *= 2;
     if (self->window < target)
       self->window += sample->newly_delivered;
   } else
@@ -446,7 +465,7 @@ bbr_acked (PilotCongestion *self,
   update_min_rtt (self, sample);
   if (bbr->state == PROBE_RTT)
     probe_rtt (self, sample);
-  set_pacing (self);
+  set_pacing (self, sample);
   set_window (self, sample);
 }
 
