@@ -55,7 +55,7 @@ set (Run *run,
 
   if (strcmp (name, "beside") == 0) {
     run->beside = strcmp (value, "cubic") == 0 ? BOTTLENECK_CUBIC : strcmp (value, "reno") == 0 ? BOTTLENECK_RENO
-                                                                                                  : -1;
+                                                                                                : -1;
     return run->beside >= 0;
   }
   if (wire_settings_parse (&run->wire, name, value) == NULL)
