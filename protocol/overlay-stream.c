@@ -219,7 +219,16 @@ on_finished (PilotStream *stream,
   self->finished = stream;
 }
 
-static const PilotStreamHooks hooks = { on_changed, on_ready, on_finished };
+static gint64
+on_heard_asked (PilotStream *stream,
+                gpointer overlay)
+{
+  PilotPeer *peer = pilot_stream_links (stream)->peer;
+
+  return peer != NULL ? peer->last_receive : 0;
+}
+
+static const PilotStreamHooks hooks = { on_changed, on_ready, on_finished, on_heard_asked };
 
 static PilotStream *
 make_stream (PilotPeer *peer,

@@ -122,6 +122,7 @@ struct _PilotStream {
   guint sack_cursor;
   gint64 last_received;
   guint keepalives;
+  guint unheeded; /* tries that were answered by nothing on this stream while the peer was heard otherwise, since last_received */
 
   guint64 bytes_sent, bytes_received, segments_sent, segments_received, retransmits, fast_retransmits;
   guint64 sacks_sent, sacks_received, duplicate_acks;

@@ -20,6 +20,8 @@ typedef struct {
   void (*ready) (PilotStream *stream, gpointer overlay);
   /* Released by its user and over: the overlay may unlink and free it. */
   void (*finished) (PilotStream *stream, gpointer overlay);
+  /* (nullable) When the peer was heard last, on whatever stream or none. */
+  gint64 (*heard) (PilotStream *stream, gpointer overlay);
 } PilotStreamHooks;
 
 /* Room for the overlay's intrusive bookkeeping: no allocation per event, per timer, per packet. */

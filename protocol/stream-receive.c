@@ -388,7 +388,7 @@ pilot_stream_input (PilotStream *self,
     input_rst (self, packet, now);
   else if (self->state != PILOT_STREAM_STATE_SYN_SENT && self->state != PILOT_STREAM_STATE_SYN_RECEIVED) {
     self->last_received = now;
-    self->keepalives = 0;
+    self->keepalives = self->unheeded = 0;
     if (flags & PILOT_PACKET_FIN) {
       if (flags & PILOT_PACKET_ACK && pilot_seq_le (packet->ack, self->snd_nxt))
         stream_process_ack (self, packet, NULL, 0, now);

@@ -7,10 +7,14 @@
 #define RTO_MAX (10 * STREAM_SECOND)
 #define RTO_VARIANCE_MIN (10 * STREAM_MS)
 #define MAX_TRANSMISSIONS 8
-/* Fast retransmissions count too, and a short queue eats eight of them in seconds: a peer that is heard is not lost. */
-#define GO_PATIENCE (10 * STREAM_SECOND)
-/* Between our own kind a path may be gone for longer than eight tries last (RFC 1122 4.2.3.5: at least 100 s). */
-#define OWN_PATIENCE (100 * STREAM_SECOND)
+/* A path may be gone for longer than eight tries last: RFC 1122 4.2.3.5 (R2) wants at least 100 s. A Go peer still has the stream then: it ends an
+ * idle one after 105 s to 120 s (streams.md 4.8). */
+#define SILENCE_PATIENCE (100 * STREAM_SECOND)
+/* A Go node that lives and no longer has the stream says nothing to its packets, not even a reset (streams.md 4.1). What it sends beside them shows that
+ * silence is its answer: so many tries in vain after each of which it was heard, and so long a silence, because fast retransmissions count
+ * among the tries, and a short queue eats eight of them in seconds. */
+#define UNHEEDED_TRIES 3
+#define UNHEEDED_PATIENCE (10 * STREAM_SECOND)
 #define DUPLICATE_THRESHOLD 3
 #define PROBE_SLACK (5 * STREAM_MS)
 #define PROBE_MIN (10 * STREAM_MS)
@@ -461,6 +465,19 @@ mark_overdue (PilotStream *self,
       stream_mark_lost (self, id);
 }
 
+/* Has the oldest segment been sent in vain so often and so long that nobody will ever acknowledge it? */
+static gboolean
+is_given_up (PilotStream *self,
+             const PilotStreamRecord *head,
+             gint64 now)
+{
+  gint64 silence = now - MAX (self->last_progress, self->last_received);
+
+  if (head->transmissions < MAX_TRANSMISSIONS || (head->flags & PILOT_SEGMENT_FIN && !self->half_close))
+    return FALSE;
+  return silence >= SILENCE_PATIENCE || (!self->own_kind && self->unheeded >= UNHEEDED_TRIES && silence >= UNHEEDED_PATIENCE);
+}
+
 void
 stream_retransmit_expired (PilotStream *self,
                            gint64 now)
@@ -470,8 +487,9 @@ stream_retransmit_expired (PilotStream *self,
   if (self->records.n_records == 0)
     return;
   head = pilot_stream_records_get (&self->records, self->records.head);
-  if (head->transmissions >= MAX_TRANSMISSIONS && !(head->flags & PILOT_SEGMENT_FIN && !self->half_close) &&
-      now - MAX (self->last_progress, self->last_received) >= (self->own_kind ? OWN_PATIENCE : GO_PATIENCE)) {
+  if (self->config.hooks->heard != NULL && self->config.hooks->heard (self, self->config.overlay) > head->sent)
+    self->unheeded++;
+  if (is_given_up (self, head, now)) {
     self->rst_due = TRUE;
     stream_close (self, PILOT_STREAM_ERROR_LOST, now);
     return;
@@ -487,6 +505,10 @@ stream_retransmit_expired (PilotStream *self,
     forget_sacks (self);
   stream_mark_lost (self, self->records.head);
   mark_overdue (self, now);
+  /* The oldest goes first (RFC 6298 5.4), though it was sent in vain just now and others still wait for their second turn: its tries are those that
+   * show that a Go peer is gone. Our own kind has keepalives for that, and there the oldest may be the large one that the path does not carry. */
+  if (!self->own_kind)
+    pilot_stream_records_move_first (&self->records, &self->records.lost, self->records.head);
   self->loss_probe_due = TRUE;
   stream_arm_retransmit (self, now);
 }

@@ -82,6 +82,22 @@ pilot_stream_records_link (PilotStreamRecords *table,
 }
 
 void
+pilot_stream_records_move_first (PilotStreamRecords *table,
+                                 PilotStreamRecordList *list,
+                                 guint64 id)
+{
+  PilotStreamRecord *record = pilot_stream_records_get (table, id);
+
+  if (list->first == id)
+    return;
+  pilot_stream_records_unlink (table, list, id);
+  record->previous = PILOT_SEGMENT_NONE;
+  record->next = list->first;
+  pilot_stream_records_get (table, list->first)->previous = id;
+  list->first = id;
+}
+
+void
 pilot_stream_records_unlink (PilotStreamRecords *table,
                              PilotStreamRecordList *list,
                              guint64 id)

@@ -64,6 +64,8 @@ void pilot_stream_records_pop (PilotStreamRecords *table);
 guint64 pilot_stream_records_find (const PilotStreamRecords *table, guint32 sequence);
 void pilot_stream_records_link (PilotStreamRecords *table, PilotStreamRecordList *list, guint64 id);
 void pilot_stream_records_unlink (PilotStreamRecords *table, PilotStreamRecordList *list, guint64 id);
+/* It is in the list. */
+void pilot_stream_records_move_first (PilotStreamRecords *table, PilotStreamRecordList *list, guint64 id);
 /* Cuts all that are longer into pieces of at most @most bytes. Nothing may be in flight; what is lost stays so, in order of sequence numbers. */
 void pilot_stream_records_split (PilotStreamRecords *table, guint most);
 void pilot_stream_records_clear (PilotStreamRecords *table);

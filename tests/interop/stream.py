@@ -24,7 +24,7 @@ import threading
 import time
 
 MIB = 1 << 20
-STUCK_SECONDS = 30
+STUCK_SECONDS = 30  # --stuck
 
 
 def blob(mib):
@@ -220,11 +220,14 @@ def hold(stream):
 
 
 def main():
+    global STUCK_SECONDS  # pylint: disable=global-statement  -- an option of the whole program
     parser = argparse.ArgumentParser()
     parser.add_argument("--sdk", metavar="SOCKET")
+    parser.add_argument("--stuck", type=int, default=STUCK_SECONDS, help="seconds without a byte that it waits before it gives up")
     parser.add_argument("what", choices=("serve", "greet", "put", "half", "get", "echo", "many", "hold", "digest"))
     parser.add_argument("rest", nargs="+")
     options = parser.parse_args()
+    STUCK_SECONDS = options.stuck
     kind = Tcp
     if options.sdk:
         from pilotprotocol.client import Driver  # pylint: disable=import-outside-toplevel,import-error  -- only where there is a Go node

@@ -692,6 +692,36 @@ test_restart_ends_streams (void)
   pair_end (&w);
 }
 
+/* Toward a peer without our extension, as toward our own kind: a minute and more without a path costs no byte, and a peer that is gone is given up
+ * after 100 s. */
+static void
+test_outage (void)
+{
+  Pair w = pair_new (-1, -1);
+  SimFlow *flow;
+
+  w.sim->extensions = FALSE;
+  pair_start (&w);
+  w.alpha->link.rate = 100000;
+  w.alpha->link.queue = 100000;
+  flow = pair_dial (&w, SIM_FLOW_BOTH, 1000000, 0);
+  pair_run (&w, 2 * SIM_SECOND);
+  g_assert_cmpuint (flow->server.read, <, 1000000);
+  w.alpha->link.down_until = w.sim->now + 80 * SIM_SECOND;
+  pair_run (&w, 110 * SIM_SECOND);
+  g_assert_cmpuint (flow->server.read, ==, 1000000);
+
+  flow = pair_dial (&w, SIM_FLOW_BOTH, 2000000, 0);
+  pair_run (&w, 2 * SIM_SECOND);
+  sim_host_stop (w.beta);
+  pair_run (&w, 95 * SIM_SECOND);
+  g_assert_false (flow->ended);
+  pair_run (&w, 20 * SIM_SECOND);
+  g_assert_true (flow->ended);
+  g_assert_cmpint (flow->error, ==, PILOT_STREAM_ERROR_LOST);
+  pair_end (&w);
+}
+
 /* A burst from a trusted peer of our own kind meets no limit meant for others. */
 static void
 test_many (void)
@@ -754,6 +784,7 @@ main (int argc,
   g_test_add_func ("/overlay/stream/stranger", test_stranger);
   g_test_add_func ("/overlay/stream/mismatch", test_mismatch_fails_dials);
   g_test_add_func ("/overlay/stream/restart", test_restart_ends_streams);
+  g_test_add_func ("/overlay/stream/outage", test_outage);
   g_test_add_func ("/overlay/stream/many", test_many);
   return g_test_run ();
 }

@@ -30,7 +30,14 @@ on_finished (PilotStream *stream,
   ((WireEnd *) overlay)->finished = TRUE;
 }
 
-static const PilotStreamHooks hooks = { on_changed, on_ready, on_finished };
+static gint64
+on_heard_asked (PilotStream *stream,
+                gpointer overlay)
+{
+  return ((WireEnd *) overlay)->heard;
+}
+
+static const PilotStreamHooks hooks = { on_changed, on_ready, on_finished, on_heard_asked };
 
 Wire *
 wire_new (const WireConfig *config,

@@ -27,6 +27,7 @@ typedef struct {
   GPtrArray *flight; /* WireEvent toward this side */
   gint64 wire_free;
   guint64 sent, dropped;
+  gint64 heard; /* when the peer was heard beside the stream */
   void (*on_turn) (gpointer user_data, gint64 now);
   gpointer user_data;
 } WireEnd;
