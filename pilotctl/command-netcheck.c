@@ -117,6 +117,15 @@ print_time (const char *what, const char *where, double ms)
     g_print ("  %-11s %s  %.1f ms\n", what, clean, ms);
 }
 
+/* Its own global address; else what it has instead, as seen from outside. */
+static const char *
+ipv6_text (GVariant *facts)
+{
+  if (*dict_string (facts, "ipv6") != '\0')
+    return dict_string (facts, "ipv6");
+  return *dict_string (facts, "outside") == '[' ? _("a local address, which the router translates") : _("no address on the internet");
+}
+
 static void
 print_text (GVariant *facts, const char *relay)
 {
@@ -129,7 +138,7 @@ print_text (GVariant *facts, const char *relay)
   if (!g_str_equal (udp, "not-tried"))
     print_time (_("Beacon:"), dict_string (facts, "beacon"), dict_double (facts, "beacon_rtt_ms"));
   g_print ("  %-11s %s\n", _("Outside:"), *dict_string (facts, "outside") != '\0' ? dict_string (facts, "outside") : _("unknown"));
-  g_print ("  %-11s %s\n", _("IPv6:"), *dict_string (facts, "ipv6") != '\0' ? dict_string (facts, "ipv6") : _("no address on the internet"));
+  g_print ("  %-11s %s\n", _("IPv6:"), ipv6_text (facts));
   if (g_str_equal (udp, "open")) {
     g_print ("  %-11s %s\n", _("NAT:"), dict_boolean (facts, "nat") ? mapping_text (dict_string (facts, "mapping")) : _("none"));
     if (dict_boolean (facts, "nat"))

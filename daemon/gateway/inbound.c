@@ -15,8 +15,9 @@
 
 /* A local server with a full queue drops the SYN; the peer's own dial gives up about then. */
 #define CONNECT_TIMEOUT_MS 8000
-/* Connects under way at one time, over all peers: a server that hangs must not eat our descriptors. */
-#define DIALS_MAX 1024
+/* Connects under way at one time, of one peer and over all: a server that hangs must not eat our descriptors, nor he who calls it the share of others. */
+#define DIALS_OF_PEER 1024
+#define DIALS_MAX 4096
 #define CANDIDATES_MAX 16
 /* Reaches servers on the wildcard address, not those on 127.0.0.1 (linux-facts.md). Outside of what peers are given. */
 #define NETWORK_PROBE 0x7f520001u  /* 127.82.0.1 */
@@ -303,6 +304,19 @@ check_access (PilotInbound *inbound, guint32 peer, guint16 port)
   return pilot_access_check (pilot_node_get_access (inbound->node), peer, info.key, port);
 }
 
+static gboolean
+has_room (PilotInbound *inbound, guint32 peer)
+{
+  guint n = 0;
+
+  /* Counted only when it can be too many. */
+  if (inbound->dials.length < DIALS_OF_PEER)
+    return TRUE;
+  for (GList *item = inbound->dials.head; item != NULL; item = item->next)
+    n += ((Dial *) item->data)->node == peer;
+  return n < DIALS_OF_PEER && inbound->dials.length < DIALS_MAX;
+}
+
 static void
 stream_incoming (PilotNode *node, PilotStream *stream, guint32 peer, gpointer user_data)
 {
@@ -315,7 +329,7 @@ stream_incoming (PilotNode *node, PilotStream *stream, guint32 peer, gpointer us
   pilot_stream_info (stream, &info);
   /* Asked again here: what lets a peer in to this machine is decided next to what connects it. */
   verdict = check_access (inbound, peer, info.local_port);
-  if (verdict == PILOT_ACCESS_DENIED || info.local_port == 0 || inbound->dials.length >= DIALS_MAX ||
+  if (verdict == PILOT_ACCESS_DENIED || info.local_port == 0 || !has_room (inbound, peer) ||
       (inbound->forbidden != NULL && inbound->forbidden (info.local_port, inbound->user_data))) {
     pilot_stream_refuse (stream, g_get_monotonic_time ());
     return;

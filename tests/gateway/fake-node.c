@@ -393,7 +393,7 @@ pilot_node_connect (PilotNode *node, guint32 peer, guint16 port, PilotStreamUser
   ours->peer = peer;
   if (peer == 3)
     fail_stream (ours, PILOT_STREAM_ERROR_NO_KEY_EXCHANGE);
-  if (peer != 2)
+  if (peer != 2 && peer != 6)
     return ours;
   theirs = stream_new (node);
   theirs->port = port;

@@ -8,7 +8,7 @@
  * end to the inbound bridge of the same node. The streams keep the contract of protocol/stream.h: bounded buffers, edge-triggered
  * readiness, nothing called from inside a call.
  *
- * Node 1 is this node. 2 is alive and trusted. 3 is trusted and dead (no key exchange). 4 is not trusted. 5 is trusted and never answers.
+ * Node 1 is this node. 2 and 6 are alive and trusted. 3 is trusted and dead (no key exchange). 4 is not trusted. 5 is trusted and never answers.
  */
 #define FAKE_BUFFER (64 * 1024)
 

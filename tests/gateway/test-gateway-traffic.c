@@ -14,6 +14,7 @@
 #include "tests/gateway/namespace.h"
 #include "tests/gateway/tcp.h"
 
+static guint n_refused;
 static const guint32 two[] = { 2 };
 
 static void
@@ -267,6 +268,42 @@ test_untrust_ends_inbound (Fixture *fixture, gconstpointer data)
   close (listener);
 }
 
+static void
+count_refused (PilotStreamUser *user, PilotStream *stream, guint ready)
+{
+  if ((ready & PILOT_STREAM_READY_CLOSED) == 0)
+    return;
+  pilot_stream_release (stream, g_get_monotonic_time ());
+  n_refused++;
+}
+
+/* A server that hangs: who calls it more often than is his share is refused, and another peer still gets through to it. */
+static void
+test_share_of_dials (Fixture *fixture, gconstpointer data)
+{
+  static const guint share = 1024, more = 10;
+  static PilotStreamUser user = { .ready = count_refused };
+  struct sockaddr_in here = socket_name ("127.0.0.1", 8080);
+  int listener = socket (AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), yes = 1;
+
+  n_refused = 0;
+  fake_node_set_capacity (fixture->node, 16);
+  setsockopt (listener, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
+  g_assert_cmpint (bind (listener, (struct sockaddr *) &here, sizeof here), ==, 0);
+  g_assert_cmpint (listen (listener, 0), ==, 0);
+  /* Its queue holds one, so that all others stay in SYN_SENT, which this one leaves. */
+  g_assert_nonnull (pilot_node_connect (fixture->node, 6, 8080, &user, NULL));
+  for (guint i = 0; i < share + more; i++)
+    g_assert_nonnull (pilot_node_connect (fixture->node, 2, 8080, &user, NULL));
+  while (n_refused < more)
+    g_main_context_iteration (NULL, TRUE);
+  g_assert_nonnull (pilot_node_connect (fixture->node, 6, 8080, &user, NULL));
+  while (g_main_context_iteration (NULL, FALSE))
+    ;
+  g_assert_cmpuint (n_refused, ==, more);
+  close (listener);
+}
+
 static int G_GNUC_PRINTF (1, 2)
     run (const char *format, ...)
 {
@@ -351,5 +388,6 @@ main (int argc, char **argv)
   ADD ("/gateway/unmap-ends-connections", NULL, test_unmap_ends_connections);
   ADD ("/gateway/untrust-ends-connections", NULL, test_untrust_ends_connections);
   ADD ("/gateway/untrust-ends-inbound", NULL, test_untrust_ends_inbound);
+  ADD ("/gateway/share-of-dials", NULL, test_share_of_dials);
   return g_test_run ();
 }

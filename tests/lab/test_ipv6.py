@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""IPv6: hosts that have nothing else, hosts that have both, firewalls that keep state, links of 1280 bytes, and who has IPv4 only."""
+"""IPv6: hosts that have nothing else, hosts that have both, firewalls that keep state, links of 1280 bytes, who has IPv4 only;
+addresses that the router translates."""
 
 import os
 import re
@@ -21,6 +22,10 @@ ONLY = {
     "wall-a": {"firewall": "stateful"},
     "wall-b": {"firewall": "stateful"},
     "sealed": {"firewall": "udp-blocked"},
+    # Nothing but unique local addresses, which the router translates.
+    "npt-a": {"translate": "prefix"},
+    "npt-b": {"translate": "prefix", "firewall": "stateful"},
+    "nat66": {"translate": "masquerade"},
 }
 BOTH = {"dual-a": {"firewall": "stateful"}, "dual-b": {"firewall": "stateful"}}
 HOSTS = (*ONLY, *BOTH, "four")
@@ -34,8 +39,11 @@ PAIRS = {
     ("four", "wall-b"): "relay",
     ("four", "open-b"): "relay",
     ("sealed", "open-b"): "relay",
+    ("npt-a", "npt-b"): "direct",
+    ("nat66", "npt-b"): "direct",
+    ("wall-a", "nat66"): "direct",
 }
-PAGES = {"open-b": "::1", "wall-b": "::", "dual-b": "127.0.0.1"}
+PAGES = {"open-b": "::1", "wall-b": "::", "dual-b": "127.0.0.1", "npt-b": "::", "nat66": "::1"}
 
 suite = tap.Suite("ipv6", hosts=HOSTS, daemons=False, nats={"dual-a": "symmetric", "dual-b": "symmetric"})
 ids = {}
@@ -96,12 +104,13 @@ def register(world):
 def beacons(world):
     network = state["network"]
     for host, wanted in (("four", f"{world.outside_address('four')}:"), ("dual-a", f"{world.outside_address('dual-a')}:"),
-                         ("dual-b", f"[{network.address('dual-b')}]:"), ("wall-a", f"[{network.address('wall-a')}]:")):
+                         *((host, f"[{network.outside_address(host)}]:") for host in ("dual-b", "wall-a", "npt-b", "nat66"))):
         facts = pilotctl(world, host, "netcheck")
         expect(facts["outside"].startswith(wanted), f"{host} is seen at {facts['outside']}, not {wanted}")
-        expect_equal((facts["udp"], facts["nat"], facts["mtu"], facts["problems"]), ("open", "[" not in wanted, 1500, []), host)
+        nat = "[" not in wanted or network.translated.get(host) is not None
+        expect_equal((facts["udp"], facts["nat"], facts["mtu"], facts["problems"]), ("open", nat, 1500, []), host)
         expect_equal(facts["transport"], "udp", f"the transport of {host}")
-        expect_equal(facts["ipv6"], "" if host == "four" else network.address(host), f"the IPv6 address of {host}")
+        expect_equal(facts["ipv6"], "" if host == "four" or network.translated.get(host) else network.address(host), f"the IPv6 address of {host}")
     facts = pilotctl(world, "sealed", "netcheck")
     expect_equal((facts["transport"], facts["relay"], facts["problems"]), ("compat", "always", []), "sealed")
 
@@ -145,8 +154,8 @@ def paths(world):
 
         there, back = wait_until(settled, 20, f"{asker} to {asked} is {PAIRS[pair]}", every=0.3)
         if PAIRS[pair] == "direct":
-            expect(there["endpoint"].startswith(f"[{network.address(asked)}]:"), f"{asker} reaches {asked} at {there['endpoint']}")
-            expect(back["endpoint"].startswith(f"[{network.address(asker)}]:"), f"{asked} reaches {asker} at {back['endpoint']}")
+            expect(there["endpoint"].startswith(f"[{network.outside_address(asked)}]:"), f"{asker} reaches {asked} at {there['endpoint']}")
+            expect(back["endpoint"].startswith(f"[{network.outside_address(asker)}]:"), f"{asked} reaches {asker} at {back['endpoint']}")
 
     world.in_parallel(settle, list(PAIRS))
 
@@ -169,7 +178,7 @@ def bulk(world):
         return counted["bytes-received"], counted["datagrams-received"]
 
     small, full = received("open-a"), received("wall-a")
-    world.in_parallel(carry, [("open-a", "open-b"), ("wall-a", "wall-b"), ("four", "wall-b")])
+    world.in_parallel(carry, [("open-a", "open-b"), ("wall-a", "wall-b"), ("four", "wall-b"), ("nat66", "npt-b")])
     # 1152 bytes of payload make datagrams of 1222, those that fill 1500 bytes of IPv6 have 1452: the search for the MTU was right both times.
     small, full = mean("open-a", small), mean("wall-a", full)
     expect(1100 < small <= 1232 and 1300 < full <= 1452, f"datagrams of {small:.0f} and {full:.0f} bytes on links of 1280 and 1500")

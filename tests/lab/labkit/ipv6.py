@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""IPv6 for a world that is up: every LAN gets a /64 of its own, the routers route and translate nothing; a firewall may stand in them.
+"""IPv6 for a world that is up: every LAN gets a /64 of its own, the routers route and translate nothing, unless told to; a firewall may stand in them.
 
     net 2001:db8::1 ── 2001:db8::b router 2001:db8:0:47::1 ── alpha 2001:db8:0:47::2
 """
@@ -23,6 +23,23 @@ table ip6 lab {{
 }}
 """
 
+# The LAN has unique local addresses. A prefix for a prefix, the rest stays, and no state decides who gets in: NPTv6 (RFC 6296), but for the two bytes
+# that keep checksums, which the kernel mends instead. Or one address for all of them, as with IPv4: NAT66. The input rule: see nat.py.
+_TRANSLATION = {
+    "prefix": """
+table ip6 translation {{
+  chain outward {{ type nat hook postrouting priority 100; oifname "out0" ip6 saddr {inside}::/64 snat ip6 prefix to {outside}::/64; }}
+  chain inward {{ type nat hook prerouting priority -100; iifname "out0" ip6 daddr {outside}::/64 dnat ip6 prefix to {inside}::/64; }}
+}}
+""",
+    "masquerade": """
+table ip6 translation {{
+  chain outward {{ type nat hook postrouting priority 100; oifname "out0" ip6 saddr {inside}::/64 masquerade; }}
+  chain input {{ type filter hook input priority 0; iifname "out0" ct state new meta l4proto udp drop; }}
+}}
+""",
+}
+
 
 def is_supported():
     return os.path.exists("/proc/sys/net/ipv6/conf/all/disable_ipv6")
@@ -39,6 +56,7 @@ class Network:
     def __init__(self, world):
         self.world = world
         self.owners = []
+        self.translated = {}
         net = world.namespace("net")
         _switch_on(net, "eth0")
         net.ip(f"addr add {NET}/64 dev eth0 nodad\n")
@@ -46,16 +64,26 @@ class Network:
     def _number(self, host):
         return 11 + self.world.state["hosts"].index(host)
 
-    def _prefix(self, owner):
+    def _outside_prefix(self, owner):
         return f"2001:db8:0:{60 + self._number(owner):x}"
+
+    def _prefix(self, owner):
+        return f"fd00:db8:0:{60 + self._number(owner):x}" if self.translated.get(owner) else self._outside_prefix(owner)
 
     def address(self, host, number=2):
         """Of a host, with this number in the LAN behind its router."""
         return f"{self._prefix(host)}::{number:x}"
 
-    def add(self, host, only=False, firewall=None, mtu=1500):
+    def outside_address(self, host):
+        """Where others see a host."""
+        if self.translated.get(host) == "masquerade":
+            return f"2001:db8::{self._number(host):x}"
+        return f"{self._outside_prefix(host)}::2"
+
+    def add(self, host, only=False, firewall=None, mtu=1500, translate=None):
         """Gives a host IPv6 beside IPv4, or instead of it. `firewall` of its router: None, "stateful", or "udp-blocked"; `mtu`: of the way
-        from there on."""
+        from there on; `translate`: None, "prefix" or "masquerade"."""
+        self.translated[host] = translate
         self._add_router(host, firewall, mtu)
         namespace = self.world.namespace(host)
         _switch_on(namespace, "eth0")
@@ -73,8 +101,10 @@ class Network:
         router.ip(f"addr add {outside}/64 dev out0 nodad\naddr add {self._prefix(host)}::1/64 dev lan0 nodad\nlink set out0 mtu {mtu}\n")
         if firewall:
             router.nft(_FIREWALL.format(blocked="meta l4proto udp drop" if firewall == "udp-blocked" else ""))
-        self.world.namespace("net").ip(f"route add {self._prefix(host)}::/64 via {outside}\n")
+        if self.translated[host]:
+            router.nft(_TRANSLATION[self.translated[host]].format(inside=self._prefix(host), outside=self._outside_prefix(host)))
+        self.world.namespace("net").ip(f"route add {self._outside_prefix(host)}::/64 via {outside}\n")
         for other in self.owners:
-            router.ip(f"route add {self._prefix(other)}::/64 via 2001:db8::{self._number(other):x}\n")
-            self.world.namespace(f"router-{other}").ip(f"route add {self._prefix(host)}::/64 via {outside}\n")
+            router.ip(f"route add {self._outside_prefix(other)}::/64 via 2001:db8::{self._number(other):x}\n")
+            self.world.namespace(f"router-{other}").ip(f"route add {self._outside_prefix(host)}::/64 via {outside}\n")
         self.owners.append(host)
