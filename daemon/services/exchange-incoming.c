@@ -49,7 +49,7 @@ typedef struct {
   const char *folder;
   guint32 sender;
   guint8 sha256[PILOT_SHA256_SIZE];
-  guint64 reserved;
+  PilotExchangePromised promised;
   gboolean alone;
   const gint *cancel;
   char *stored;
@@ -141,25 +141,29 @@ take_early (ExchangeIncoming *incoming, GByteArray *data, guint64 next)
 
 /* --- the table of what is open --- */
 
-guint64
-pilot_exchange_reserved (PilotExchange *exchange, const ExchangeIncoming *except)
+PilotExchangePromised
+pilot_exchange_promised (PilotExchange *exchange, guint32 sender)
 {
-  guint64 sum = 0;
+  PilotExchangePromised promised = { .all = exchange->reserved };
 
   for (GList *item = exchange->sessions.head; item != NULL; item = item->next) {
+    const ExchangeSession *session = item->data;
+    guint64 sum = 0;
     GHashTableIter iter;
     gpointer value;
 
-    g_hash_table_iter_init (&iter, ((ExchangeSession *) item->data)->incoming);
+    g_hash_table_iter_init (&iter, session->incoming);
     while (g_hash_table_iter_next (&iter, NULL, &value)) {
       const ExchangeIncoming *incoming = value;
 
       /* A refused size must not shut out others while it is being refused. */
-      if (incoming != except && !incoming->ended && incoming->size <= PILOT_EXCHANGE_RECEIVED_BYTES)
+      if (!incoming->ended && incoming->size <= PILOT_EXCHANGE_RECEIVED_BYTES)
         sum += incoming->size - incoming->cursor;
     }
+    promised.all += sum;
+    promised.own += session->peer == sender ? sum + session->reserved : 0;
   }
-  return sum;
+  return promised;
 }
 
 void
@@ -327,7 +331,7 @@ open_work (gpointer data)
   PartialWork *work = data;
   ExchangeIncoming *incoming = work->incoming;
 
-  incoming->partial = pilot_partial_open (work->folder, work->sender, work->sha256, incoming->size, work->alone, work->reserved, &work->error);
+  incoming->partial = pilot_partial_open (work->folder, work->sender, work->sha256, incoming->size, work->alone, &work->promised, &work->error);
 }
 
 static void
@@ -409,7 +413,7 @@ take_init (ExchangeSession *session, const PilotExchangeStreamMessage *message)
   work->folder = exchange->folder;
   work->sender = session->peer;
   memcpy (work->sha256, message->sha256, PILOT_SHA256_SIZE);
-  work->reserved = exchange->reserved + pilot_exchange_reserved (exchange, NULL);
+  work->promised = pilot_exchange_promised (exchange, session->peer);
   key = transfer_key (message->id, session->peer);
   work->alone = !claim (exchange, key);
   if (!work->alone) {

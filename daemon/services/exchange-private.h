@@ -71,6 +71,7 @@ struct _ExchangeSession {
   gboolean busy;     /* a worker has something of this session */
   gboolean closed;   /* over; what has come is still read */
   gsize held;        /* what is counted in exchange->held */
+  gsize reserved;    /* likewise in exchange->reserved */
   GByteArray *out;
   gint64 moved_at;      /* the last whole frame */
   GHashTable *incoming; /* transfer id -> ExchangeIncoming */
@@ -97,8 +98,7 @@ gboolean pilot_exchange_incoming_frame (ExchangeSession *session, const guint8 *
 gboolean pilot_exchange_incoming_flush (ExchangeSession *session);
 void pilot_exchange_incoming_free (gpointer incoming);
 void pilot_exchange_batch_free (struct _ExchangeBatch *batch);
-/* Bytes promised to transfers under way and not written yet. */
-guint64 pilot_exchange_reserved (PilotExchange *exchange, const ExchangeIncoming *except);
+PilotExchangePromised pilot_exchange_promised (PilotExchange *exchange, guint32 sender);
 
 /* --- exchange-letter.c, exchange-upload.c --- */
 

@@ -103,9 +103,10 @@ typedef struct {
   guint8 key[PILOT_SHA256_SIZE];
   /* What the worker needs of the daemon, and what it gives back. */
   const char *folder;
+  guint32 sender;
   char from[PILOT_ADDRESS_TEXT_SIZE];
   gboolean base64;
-  guint64 reserved;
+  PilotExchangePromised promised;
   PilotExchangeUsage before, inbox;
   char *stored;
   GError *error;
@@ -212,6 +213,14 @@ update_usage (PilotExchange *exchange, const Delivery *delivery)
   }
 }
 
+/* A file that came whole and is on its way to the disk. */
+static void
+reserve (Delivery *delivery, gssize change)
+{
+  delivery->session->exchange->reserved += change;
+  delivery->session->reserved += change;
+}
+
 static void
 delivery_stored (PilotExchange *exchange, gpointer data)
 {
@@ -223,7 +232,7 @@ delivery_stored (PilotExchange *exchange, gpointer data)
   memcpy (key, delivery->key, sizeof key);
   delivery->written_at = wall_ns ();
   if (delivery->type == PILOT_EXCHANGE_FILE)
-    exchange->reserved -= delivery->length;
+    reserve (delivery, -(gssize) delivery->length);
   else
     update_usage (exchange, delivery);
   if (delivery->stored != NULL)
@@ -257,7 +266,7 @@ store_work (gpointer data)
   };
 
   if (delivery->type == PILOT_EXCHANGE_FILE)
-    delivery->stored = pilot_exchange_store_file (delivery->folder, delivery->name, delivery->data, delivery->length, delivery->reserved, &delivery->error);
+    delivery->stored = pilot_exchange_store_file (delivery->folder, delivery->sender, delivery->name, delivery->data, delivery->length, &delivery->promised, &delivery->error);
   else
     delivery->stored = pilot_exchange_store_letter (delivery->folder, &letter, &delivery->inbox, &delivery->error);
 }
@@ -272,9 +281,9 @@ delivery_store (PilotExchange *exchange, Delivery *delivery)
     return;
   }
   delivery->before = delivery->inbox = exchange->inbox;
-  delivery->reserved = exchange->reserved + pilot_exchange_reserved (exchange, NULL);
+  delivery->promised = pilot_exchange_promised (exchange, delivery->sender);
   if (delivery->type == PILOT_EXCHANGE_FILE)
-    exchange->reserved += delivery->length;
+    reserve (delivery, (gssize) delivery->length);
   pilot_exchange_run (exchange, delivery->session->peer, store_work, delivery_stored, delivery);
 }
 
@@ -340,6 +349,7 @@ deliver (ExchangeSession *session, Delivery *delivery)
   }
   pilot_exchange_session_lend (session);
   delivery->folder = session->exchange->folder;
+  delivery->sender = session->peer;
   delivery->base64 = session->exchange->base64;
   memcpy (delivery->from, session->from, sizeof delivery->from);
   delivery->keyed = delivery->tag.message_id != NULL;

@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "daemon/services/exchange-senders.h"
 #include "libpilot/pilot-error.h"
 #include "protocol/json.h"
 
@@ -112,29 +113,84 @@ list_folder (int folder)
   return entries;
 }
 
+/* Whose partial that is: partial_name() says it behind the first dot that is not of the prefix. */
+static guint32
+partial_sender (const char *name)
+{
+  const char *dot = strchr (g_str_has_prefix (name, TEMPORARY_PREFIX) ? name + strlen (TEMPORARY_PREFIX) : name, '.');
+
+  return dot != NULL ? (guint32) g_ascii_strtoull (dot + 1, NULL, 16) : 0;
+}
+
+typedef struct {
+  guint64 bytes;
+  guint files;
+} Amount;
+
+typedef struct {
+  Amount all, own;
+} Received;
+
+/* `senders` NULL: partials, whose names tell. */
 static void
-measure (int folder, PilotExchangeUsage *usage)
+measure (int folder, GHashTable *senders, guint32 sender, Received *received)
 {
   g_autoptr (GArray) entries = list_folder (folder);
 
-  for (guint i = 0; i < entries->len; i++)
-    usage->bytes += g_array_index (entries, Entry, i).size;
-  usage->files += entries->len;
+  for (guint i = 0; i < entries->len; i++) {
+    const Entry *entry = &g_array_index (entries, Entry, i);
+    const guint32 from = senders != NULL ? GPOINTER_TO_UINT (g_hash_table_lookup (senders, entry->name)) : partial_sender (entry->name);
+
+    received->all.bytes += entry->size;
+    received->all.files++;
+    if (from != sender)
+      continue;
+    received->own.bytes += entry->size;
+    received->own.files++;
+  }
 }
 
-/* received/ with its partials. */
-static PilotExchangeUsage
-measure_received (int folder)
+/* received/ with its partials: what all have there, and what this sender has. */
+static Received
+measure_received (const char *state, int folder, guint32 sender)
 {
+  g_autoptr (GHashTable) senders = pilot_exchange_senders_load (state, folder);
   int partials = openat (folder, PARTIALS, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-  PilotExchangeUsage usage = { .known = TRUE };
+  Received received = { 0 };
 
-  measure (folder, &usage);
+  measure (folder, senders, sender, &received);
   if (partials < 0)
-    return usage;
-  measure (partials, &usage);
+    return received;
+  measure (partials, NULL, sender, &received);
   close (partials);
-  return usage;
+  return received;
+}
+
+/* How much a share of so many times the quota leaves. */
+static guint64
+room_left (const Amount *amount, guint64 promised, guint shares)
+{
+  const guint64 quota = shares * PILOT_EXCHANGE_RECEIVED_BYTES, taken = amount->bytes + promised;
+
+  return taken < quota ? quota - taken : 0;
+}
+
+/* Is there room for so many bytes in as many files more, of this sender and of all? */
+static gboolean
+check_quota (const Received *received, const PilotExchangePromised *promised, guint64 need, guint n_files, const char *what, GError **error)
+{
+  const guint64 own = room_left (&received->own, promised->own, 1), all = room_left (&received->all, promised->all, PILOT_EXCHANGE_RECEIVED_SHARES);
+  const gboolean is_own = own <= all;
+
+  if (received->own.files + n_files > PILOT_EXCHANGE_RECEIVED_FILES || received->all.files + n_files > PILOT_EXCHANGE_RECEIVED_SHARES * PILOT_EXCHANGE_RECEIVED_FILES) {
+    g_set_error (error, PILOT_ERROR, PILOT_ERROR_EXHAUSTED, "%s exceeded: %u files of yours, %u in all", what, received->own.files, received->all.files);
+    return FALSE;
+  }
+  if (need <= MIN (own, all))
+    return TRUE;
+  g_set_error (error, PILOT_ERROR, PILOT_ERROR_EXHAUSTED, "%s exceeded: need %" G_GUINT64_FORMAT ", %" G_GUINT64_FORMAT " of %" G_GUINT64_FORMAT " available%s", what, need,
+               MIN (own, all), (is_own ? 1 : PILOT_EXCHANGE_RECEIVED_SHARES) * PILOT_EXCHANGE_RECEIVED_BYTES, is_own ? " to you" : "");
+  return FALSE;
 }
 
 static guint64
@@ -428,32 +484,40 @@ pilot_exchange_store_letter (const char *state, const PilotExchangeLetter *lette
 /* --- files --- */
 
 char *
-pilot_exchange_store_file (const char *state, const char *name, const guint8 *data, gsize length, guint64 reserved, GError **error)
+pilot_exchange_store_file (const char *state,
+                           guint32 sender,
+                           const char *name,
+                           const guint8 *data,
+                           gsize length,
+                           const PilotExchangePromised *promised,
+                           GError **error)
 {
   int folder = open_folder (state, "received", error);
   g_autofree char *stored = received_name (name);
-  PilotExchangeUsage usage;
   gboolean good = FALSE;
+  Received received;
 
   if (folder < 0)
     return NULL;
-  usage = measure_received (folder);
-  if (usage.files >= PILOT_EXCHANGE_RECEIVED_FILES)
-    g_set_error (error, PILOT_ERROR, PILOT_ERROR_EXHAUSTED, "received-files quota exceeded: %u files", usage.files);
-  else if (usage.bytes + reserved + length > PILOT_EXCHANGE_RECEIVED_BYTES)
-    g_set_error (error, PILOT_ERROR, PILOT_ERROR_EXHAUSTED, "received-files quota exceeded: %" G_GUINT64_FORMAT " + %" G_GSIZE_FORMAT " > %" G_GUINT64_FORMAT,
-                 usage.bytes + reserved, length, PILOT_EXCHANGE_RECEIVED_BYTES);
-  else if (disk_free (folder) < length + PILOT_EXCHANGE_DISK_RESERVE)
-    g_set_error (error, PILOT_ERROR, PILOT_ERROR_EXHAUSTED, "disk full: need %" G_GSIZE_FORMAT " bytes", length);
-  else
-    good = write_new (folder, stored, data, length, error);
+  received = measure_received (state, folder, sender);
+  if (check_quota (&received, promised, length, 1, "received-files quota", error)) {
+    if (disk_free (folder) < length + PILOT_EXCHANGE_DISK_RESERVE)
+      g_set_error (error, PILOT_ERROR, PILOT_ERROR_EXHAUSTED, "disk full: need %" G_GSIZE_FORMAT " bytes", length);
+    else
+      good = write_new (folder, stored, data, length, error);
+  }
   close (folder);
-  return good ? g_steal_pointer (&stored) : NULL;
+  if (!good)
+    return NULL;
+  pilot_exchange_senders_note (state, stored, sender);
+  return g_steal_pointer (&stored);
 }
 
 /* --- files in pieces --- */
 
 struct _PilotPartial {
+  char *state;
+  guint32 sender;
   int folder, partials, fd;
   char *name; /* in partials; NULL: moved or removed */
   gboolean alone;
@@ -477,22 +541,14 @@ partial_name (guint32 sender, const guint8 *id, gboolean alone)
 
 /* Whether there is room for what is still to come. */
 static gboolean
-check_room (PilotPartial *partial, guint64 reserved, GError **error)
+check_room (PilotPartial *partial, const PilotExchangePromised *promised, GError **error)
 {
   const guint64 need = partial->size - partial->cursor, free_bytes = disk_free (partial->folder);
-  const PilotExchangeUsage usage = measure_received (partial->folder);
-  const guint64 left = usage.bytes + reserved < PILOT_EXCHANGE_RECEIVED_BYTES ? PILOT_EXCHANGE_RECEIVED_BYTES - usage.bytes - reserved : 0;
+  const Received received = measure_received (partial->state, partial->folder, partial->sender);
 
-  if (usage.files > PILOT_EXCHANGE_RECEIVED_FILES) {
-    g_set_error (error, PILOT_ERROR, PILOT_ERROR_EXHAUSTED, "receiver disk quota exceeded: %u files", usage.files);
+  /* Its own file is counted already: it has been opened. */
+  if (!check_quota (&received, promised, need, 0, "receiver disk quota", error))
     return FALSE;
-  }
-  if (need > left) {
-    g_set_error (error, PILOT_ERROR, PILOT_ERROR_EXHAUSTED,
-                 "receiver disk quota exceeded: need %" G_GUINT64_FORMAT ", %" G_GUINT64_FORMAT " of %" G_GUINT64_FORMAT " available", need, left,
-                 PILOT_EXCHANGE_RECEIVED_BYTES);
-    return FALSE;
-  }
   if (need > free_bytes || free_bytes - need < PILOT_EXCHANGE_DISK_RESERVE) {
     g_set_error (error, PILOT_ERROR, PILOT_ERROR_EXHAUSTED,
                  "receiver disk full: need %" G_GUINT64_FORMAT " bytes, %" G_GUINT64_FORMAT " free (keeping %" G_GUINT64_FORMAT " in reserve)", need, free_bytes,
@@ -508,13 +564,15 @@ pilot_partial_open (const char *state,
                     const guint8 sha256[PILOT_SHA256_SIZE],
                     guint64 size,
                     gboolean alone,
-                    guint64 reserved,
+                    const PilotExchangePromised *promised,
                     GError **error)
 {
   g_autoptr (PilotPartial) partial = g_new0 (PilotPartial, 1);
   struct stat info;
 
   partial->partials = partial->fd = -1;
+  partial->state = g_strdup (state);
+  partial->sender = sender;
   partial->size = size;
   partial->alone = alone;
   memcpy (partial->sha256, sha256, PILOT_SHA256_SIZE);
@@ -539,7 +597,7 @@ pilot_partial_open (const char *state,
   }
   if (partial->cursor == 0)
     partial->hash = pilot_sha256_new ();
-  if (!check_room (partial, reserved, error)) {
+  if (!check_room (partial, promised, error)) {
     partial->alone = partial->alone || partial->cursor == 0;
     return NULL;
   }
@@ -642,6 +700,7 @@ pilot_partial_finish (PilotPartial *partial, const char *name, const gint *cance
     return NULL;
   }
   fsync (partial->folder);
+  pilot_exchange_senders_note (partial->state, stored, partial->sender);
   g_clear_pointer (&partial->name, g_free);
   return g_steal_pointer (&stored);
 }
@@ -661,5 +720,6 @@ pilot_partial_close (PilotPartial *partial)
     close (partial->folder);
   pilot_sha256_free (partial->hash);
   g_free (partial->name);
+  g_free (partial->state);
   g_free (partial);
 }

@@ -15,12 +15,14 @@ G_BEGIN_DECLS
  * replacing anything. Errors say what belongs behind "ERR <TYPE> save failed: ".
  */
 
-/* Limits of v1.18. */
+/* Limits of v1.18; that of received/ is what one sender may have there, so that no one takes the room of others. */
 #define PILOT_EXCHANGE_INBOX_FILES 10000
 #define PILOT_EXCHANGE_INBOX_BYTES ((guint64) 256 * 1024 * 1024)
 #define PILOT_EXCHANGE_RECEIVED_BYTES ((guint64) 2 * 1024 * 1024 * 1024)
 /* Ours: v1.18 counts bytes only, and a million empty files are none. */
 #define PILOT_EXCHANGE_RECEIVED_FILES 10000
+/* All senders together may have so many times that. */
+#define PILOT_EXCHANGE_RECEIVED_SHARES 4
 /* Left free on the disk, whoever wants it. */
 #define PILOT_EXCHANGE_DISK_RESERVE ((guint64) 16 * 1024 * 1024)
 
@@ -41,6 +43,11 @@ typedef struct {
   gsize length;
 } PilotExchangeLetter;
 
+/* Bytes of received/ that are promised to transfers under way and not on the disk yet: to all, and to this sender. */
+typedef struct {
+  guint64 all, own;
+} PilotExchangePromised;
+
 /* The state directory: makes the folders, clears what an earlier process left half written, and partials older than a week. */
 gboolean pilot_exchange_store_prepare (const char *state, GError **error);
 
@@ -48,8 +55,14 @@ gboolean pilot_exchange_store_prepare (const char *state, GError **error);
  * file without ".json". */
 char *pilot_exchange_store_letter (const char *state, const PilotExchangeLetter *letter, PilotExchangeUsage *usage, GError **error);
 
-/* Writes a file that came whole. `reserved`: bytes promised to transfers under way. (transfer full) its name in received/. */
-char *pilot_exchange_store_file (const char *state, const char *name, const guint8 *data, gsize length, guint64 reserved, GError **error);
+/* Writes a file that came whole. (transfer full) its name in received/. */
+char *pilot_exchange_store_file (const char *state,
+                                 guint32 sender,
+                                 const char *name,
+                                 const guint8 *data,
+                                 gsize length,
+                                 const PilotExchangePromised *promised,
+                                 GError **error);
 
 /* A file that comes in pieces. The partial file is named by transfer and sender: nobody continues, or spoils, what another began. */
 typedef struct _PilotPartial PilotPartial;
@@ -60,7 +73,7 @@ PilotPartial *pilot_partial_open (const char *state,
                                   const guint8 sha256[PILOT_SHA256_SIZE],
                                   guint64 size,
                                   gboolean alone,
-                                  guint64 reserved,
+                                  const PilotExchangePromised *promised,
                                   GError **error);
 guint64 pilot_partial_get_cursor (PilotPartial *partial);
 /* Appends. After PILOT_ERROR_EXHAUSTED, a full disk, the partial has been removed to free it. */

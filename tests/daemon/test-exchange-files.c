@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <glib/gstdio.h>
 #include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
@@ -408,14 +409,14 @@ test_quota (void)
   Raw *raw;
 
   play_start (&play);
-  sparse (&play, "received", "large", PILOT_EXCHANGE_RECEIVED_BYTES - 50000);
+  sparse (&play, "received", "large", PILOT_EXCHANGE_RECEIVED_SHARES * PILOT_EXCHANGE_RECEIVED_BYTES - 50000);
   item = play_finish_file (&play, 0, play_begin_file (&play, 0, play_blob_file (&play, data, 100000), TRUE));
   g_assert_error (item->error, PILOT_ERROR, PILOT_ERROR_REFUSED);
-  g_assert_nonnull (strstr (item->error->message, "receiver disk quota exceeded: need 100000, 50000 of 2147483648 available"));
+  g_assert_nonnull (strstr (item->error->message, "receiver disk quota exceeded: need 100000, 50000 of 8589934592 available"));
   g_assert_cmpuint (play_count_partials (&play), ==, 0);
   item = play_finish_file (&play, 0, play_begin_file (&play, 0, play_blob_file (&play, data, 100000), FALSE));
   g_assert_error (item->error, PILOT_ERROR, PILOT_ERROR_REFUSED);
-  g_assert_nonnull (strstr (item->error->message, "received-files quota exceeded: 2147433648 + 100000"));
+  g_assert_nonnull (strstr (item->error->message, "received-files quota exceeded: need 100000, 50000 of 8589934592 available"));
   item = play_send_blob (&play, 0, data, 1000, TRUE);
 
   /* The inbox makes room: the oldest goes. */
@@ -435,6 +436,50 @@ test_quota (void)
   play_stop (&play);
 }
 
+static char *
+only_received (Play *play)
+{
+  g_autofree char *path = g_build_filename (play->world.hosts[1].folder, "received", NULL);
+  g_autoptr (GDir) folder = g_dir_open (path, 0, NULL);
+  const char *name;
+
+  while ((name = g_dir_read_name (folder)) != NULL)
+    if (*name != '.')
+      return g_strdup (name);
+  g_assert_not_reached ();
+}
+
+/* One sender has his share full: he is refused, by either way of sending and after a restart too, and another is not. When the user makes room, he is
+ * let in again. */
+static void
+test_share (gconstpointer streamed)
+{
+  g_autofree guint8 *data = play_blob (100000, 3);
+  g_autofree char *name = NULL, *path = NULL;
+  PilotTransfer *item;
+  Play play;
+
+  play_start (&play);
+  play_start_host (&play, 2);
+  play_befriend (&play, 2, 1);
+  play_send_blob (&play, 0, data, 1000, GPOINTER_TO_INT (streamed));
+  name = only_received (&play);
+  sparse (&play, "received", name, PILOT_EXCHANGE_RECEIVED_BYTES - 50000);
+  host_stop (&play.world.hosts[1]);
+  play_start_host (&play, 1);
+  for (guint i = 0; i < 2; i++) {
+    item = play_finish_file (&play, 0, play_begin_file (&play, 0, play_blob_file (&play, data, 100000), i == 0));
+    g_assert_error (item->error, PILOT_ERROR, PILOT_ERROR_REFUSED);
+    g_assert_nonnull (strstr (item->error->message, "quota exceeded: need 100000, 50000 of 2147483648 available to you"));
+  }
+  play_send_blob (&play, 2, data, 100000, TRUE);
+  play_send_blob (&play, 2, data, 100000, FALSE);
+  path = g_build_filename (play.world.hosts[1].folder, "received", name, NULL);
+  g_assert_cmpint (g_unlink (path), ==, 0);
+  play_send_blob (&play, 0, data, 100000, TRUE);
+  play_stop (&play);
+}
+
 int
 main (int argc, char **argv)
 {
@@ -450,5 +495,7 @@ main (int argc, char **argv)
   g_test_add_func ("/daemon/exchange/receiver-restarts", test_receiver_restarts);
   g_test_add_func ("/daemon/exchange/cancel", test_cancel);
   g_test_add_func ("/daemon/exchange/quota", test_quota);
+  g_test_add_data_func ("/daemon/exchange/share/streamed", GINT_TO_POINTER (TRUE), test_share);
+  g_test_add_data_func ("/daemon/exchange/share/whole", GINT_TO_POINTER (FALSE), test_share);
   return g_test_run ();
 }
