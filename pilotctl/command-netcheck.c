@@ -32,20 +32,27 @@ mapping_text (const char *mapping)
   if (g_str_equal (mapping, "none"))
     return _("no translation");
   if (g_str_equal (mapping, "endpoint-independent"))
-    return _("endpoint-independent mapping");
+    return _("one outside port for all peers (endpoint-independent mapping)");
   if (g_str_equal (mapping, "port-preserving"))
-    return _("keeps port numbers, so its mapping is very likely endpoint-independent");
+    return _("keeps port numbers: very likely one outside port for all peers (endpoint-independent mapping)");
   if (g_str_equal (mapping, "address-dependent"))
-    return _("address-dependent mapping (symmetric)");
+    return _("another outside port for each peer (symmetric: address-dependent mapping)");
   if (g_str_equal (mapping, "address-and-port-dependent"))
-    return _("address and port-dependent mapping (symmetric)");
-  return _("one beacon cannot tell its mapping: it changes port numbers");
+    return _("another outside port for each peer (symmetric: address and port-dependent mapping)");
+  return _("changes port numbers; whether to others for each peer (symmetric), one beacon cannot tell");
 }
 
 static gboolean
 is_symmetric (const char *mapping)
 {
   return g_str_equal (mapping, "address-dependent") || g_str_equal (mapping, "address-and-port-dependent");
+}
+
+/* The beacon is how peers are found and, behind some NATs, reached: UDP that does not get there gets nowhere. */
+static gboolean
+is_cut_off (GVariant *facts)
+{
+  return g_str_equal (dict_string (facts, "udp"), "no-answer") && !g_str_equal (dict_string (facts, "transport"), "compat");
 }
 
 /* "no", "some", "always": whether traffic has to pass the beacon. */
@@ -76,7 +83,7 @@ judge_reachability (GVariant *facts, Findings *findings)
   if (is_symmetric (mapping))
     add (findings->advice, _("peers behind a port-restricted or symmetric NAT are reached through the beacon; to have them direct, forward a UDP port of the router to this machine and start the daemon with --listen :PORT --endpoint ADDRESS:PORT"));
   if (g_str_equal (mapping, "unknown") && g_str_equal (udp, "open"))
-    add (findings->advice, _("name a second beacon (--beacon A,B) to learn how the NAT maps ports"));
+    add (findings->advice, _("to learn whether the NAT is symmetric, start the daemon with a second beacon on another address: --beacon A:9001,B:9001"));
 }
 
 static gboolean
@@ -127,6 +134,17 @@ ipv6_text (GVariant *facts)
 }
 
 static void
+print_buffers (GVariant *facts)
+{
+  gint64 receive = dict_int (facts, "receive_buffer_limit"), send = dict_int (facts, "send_buffer_limit");
+  g_autofree char *in = output_bytes ((guint64) receive), *out = output_bytes ((guint64) send);
+
+  /* Negative: the kernel did not tell. */
+  if (receive >= 0 && send >= 0)
+    g_print (_("  Buffers:    at most %s in, %s out\n"), in, out);
+}
+
+static void
 print_text (GVariant *facts, const char *relay)
 {
   const char *udp = dict_string (facts, "udp");
@@ -145,15 +163,16 @@ print_text (GVariant *facts, const char *relay)
       g_print ("  %-11s %s\n", _("Filtering:"), _("cannot be known: a beacon answers only from where it was asked"));
   }
   g_print ("  %-11s %s\n", _("Relay:"),
-           g_str_equal (relay, "always") ? _("for every peer")
-           : g_str_equal (relay, "some") ? _("for peers behind a port-restricted or symmetric NAT")
-           : g_str_equal (relay, "no")   ? (dict_boolean (facts, "nat") ? _("only for peers behind a symmetric NAT, if this one filters by port") : _("for no peer"))
-                                         : _("depends on the NAT"));
+           is_cut_off (facts)              ? _("not reached: it is the beacon, and most peers cannot be reached either")
+           : g_str_equal (relay, "always") ? _("for every peer")
+           : g_str_equal (relay, "some")   ? _("for peers behind a port-restricted or symmetric NAT")
+           : g_str_equal (relay, "no")     ? (dict_boolean (facts, "nat") ? _("only for peers behind a symmetric NAT, if this one filters by port") : _("for no peer"))
+                                           : _("depends on the NAT"));
   if (dict_int (facts, "mtu") > 0)
     g_print ("  %-11s %d\n", _("MTU:"), (int) dict_int (facts, "mtu"));
   if (known)
     g_print (_("  Offloads:   sending (GSO) %s, receiving (GRO) %s\n"), gso ? _("on") : _("off"), gro ? _("on") : _("off"));
-  g_print (_("  Buffers:    at most %d bytes in, %d out\n"), (int) dict_int (facts, "receive_buffer_limit"), (int) dict_int (facts, "send_buffer_limit"));
+  print_buffers (facts);
 }
 
 static void
