@@ -156,4 +156,6 @@ pilot_node_beacon_silent (PilotNode *node)
   node->beacon_heard = FALSE;
   g_message ("the beacon at %s does not answer any more", pilot_endpoint_format (&node->beacon, text));
   pilot_node_find_beacon (node);
+  /* What silences the beacon may silence the registry, mostly the same host, too. */
+  pilot_node_register (node, TRUE);
 }

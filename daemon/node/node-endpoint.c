@@ -93,6 +93,15 @@ on_register (gpointer user_data)
 }
 
 void
+pilot_node_register (PilotNode *node, gboolean anew)
+{
+  if (anew)
+    pilot_registry_client_reconnect (node->registry);
+  g_clear_handle_id (&node->register_source, g_source_remove);
+  on_register (node);
+}
+
+void
 pilot_node_observed (PilotNode *node, const PilotEndpoint *endpoint)
 {
   g_autofree char *text = NULL;
@@ -156,11 +165,7 @@ on_network_changed (gpointer user_data)
   if (moved || !pilot_endpoint_is_none (&before))
     pilot_overlay_network_changed (node->overlay, g_get_monotonic_time ());
   pilot_node_kick (node);
-  /* The old connection has an address that is gone, and the beacon believes us only when the registry knows the new one. */
-  if (moved)
-    pilot_registry_client_reconnect (node->registry);
-  g_clear_handle_id (&node->register_source, g_source_remove);
-  on_register (node);
+  pilot_node_register (node, moved);
 }
 
 void

@@ -113,6 +113,9 @@ void pilot_node_beacon_silent (PilotNode *node);
 /* Nobody is to learn our address, or there is none. */
 gboolean pilot_node_is_relay_only (PilotNode *node);
 void pilot_node_start_endpoint (PilotNode *node);
+/* Registers now. @anew: on a new connection; the old one may have an address that is gone, or a way that leads nowhere, and the beacon believes us only
+ * when the registry sees us where we are. */
+void pilot_node_register (PilotNode *node, gboolean anew);
 void pilot_node_stop_endpoint (PilotNode *node);
 void pilot_node_update_profile (PilotNode *node);
 void pilot_node_observed (PilotNode *node, const PilotEndpoint *endpoint);

@@ -157,15 +157,24 @@ on_ask (gpointer user_data)
   return G_SOURCE_CONTINUE;
 }
 
-/* Heard once is not heard for ever. */
+static void
+on_link_changed (PilotRegistryClient *registry, gpointer user_data)
+{
+  ++*(guint *) user_data;
+}
+
+/* Heard once is not heard for ever. And what silences the beacon may silence the registry, which is asked on a new connection. */
 static void
 test_silent (Fixture *fixture, gconstpointer data)
 {
-  guint source = g_timeout_add (1000, on_ask, fixture->node);
+  guint source = g_timeout_add (1000, on_ask, fixture->node), n_changes = 0;
+  gulong handler = g_signal_connect (fixture->node->registry, "link-changed", G_CALLBACK (on_link_changed), &n_changes);
 
   fixture->other.answers = FALSE;
   WAIT (SECONDS, hears (fixture->node, 1));
   g_source_remove (source);
+  WAIT (SECONDS, n_changes > 0 && pilot_registry_client_is_connected (fixture->node->registry));
+  g_signal_handler_disconnect (fixture->node->registry, handler);
 }
 
 /* Asked for twice in a moment, the next address gets its turn, and not the one after it, which is the first again. */
