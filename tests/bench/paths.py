@@ -230,7 +230,7 @@ class Paths:
     def beside_cubic(self):
         """One stream beside one kernel CUBIC flow on one drop-tail bottleneck, with queues of 0.5, 1 and 4 bandwidth-delay products: our share, the
         median of three."""
-        rate, delay, seconds, skip = 50, 15, 15, 5
+        rate, delay, seconds, skip = 50, 15, 12, 4
         ways = self.bench.ways("beta", self.port)
 
         def once():
