@@ -34,8 +34,13 @@ def _version():
     return [int(word) for word in wanted.split(".")] if wanted else None
 
 
+def older_than(*version):
+    """Whether the Go programs are from before a version, which brought something that cases are about."""
+    return _version() is not None and _version() < list(version)
+
+
 # Before 1.14 a Go node asks the registry for what waits there once in a keepalive interval, which is 60 s: there it is told to take less, and gets more time.
-SELDOM = _version() is not None and _version() < [1, 14]
+SELDOM = older_than(1, 14)
 REQUEST_SECONDS, TRUST_SECONDS = (30, 20) if SELDOM else (10, 5)
 
 

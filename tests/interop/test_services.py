@@ -64,10 +64,12 @@ def register(world):
 def messages(_world, sender, receiver):
     for kind, text in (("text", "hello <&> über\n"), ("json", '{"a": [1, 2]}'), ("binary", "\x01bytes")):
         said = sender.ctl("send-message", sender.target(receiver), "--data", text, "--type", kind)
-        expect_equal((said["ack"], said["tagged"]), (f"ACK {kind.upper()} {len(text.encode())} bytes", True), f"{kind}: {said}")
+        # Before 1.14 messages have no ids.
+        expect_equal((said["ack"], said.get("tagged", node.older_than(1, 14))), (f"ACK {kind.upper()} {len(text.encode())} bytes", True), f"{kind}: {said}")
         got = newest(receiver)
-        expect_equal((got["type"], got["bytes"], got["from"], got["message_id"]),
-                     (kind.upper(), len(text.encode()), sender.address, said["message_id"]), f"{kind}: {got}")
+        expect_equal((got["type"], got["bytes"], got["from"]), (kind.upper(), len(text.encode()), sender.address), f"{kind}: {got}")
+        if not node.older_than(1, 14):
+            expect_equal(got["message_id"], said["message_id"], f"{kind}: {got}")
         if kind != "binary":
             expect_equal(got["data"], text, f"the content of {kind}")
 
@@ -80,6 +82,8 @@ def count(_world, sender, receiver):
 
 @both_ways("the reply to a message is found by its id")
 def reply(world, asker, other):
+    if node.older_than(1, 14):
+        raise tap.Skip("this version knows no replies")
     before = newest(other)
     process = world.spawn(asker.host, *asker_words(asker), "send-message", asker.target(other), "--data", "question", "--wait=30s",
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

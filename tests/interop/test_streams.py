@@ -3,6 +3,7 @@
 """Streams between our node and a Go node, both ways: echo, bulk with its digest, who speaks and who closes first, a peer that dies and comes back."""
 
 import os
+import subprocess
 import sys
 import time
 
@@ -58,7 +59,13 @@ def echo_ours(_world):
 @suite.case(f"Go to our echo: bench with {MIB} MB, and connect")
 def echo_go(_world):
     for target in ("ours", "other"):
-        data = nodes["Go"].ctl("bench", nodes["Go"].target(nodes[target]), str(MIB), timeout=150)
+        try:
+            data = nodes["Go"].ctl("bench", nodes["Go"].target(nodes[target]), str(MIB), timeout=90)
+        except subprocess.TimeoutExpired:
+            # For comparison only: 1.13 does not always get through to its own kind.
+            expect(target == "other", f"bench to {target} does not end")
+            print(f"# figure: bench, Go to {target}, each way: not through after 90 s", flush=True)
+            continue
         # Before 1.18 it does not say whether it is complete.
         expect_equal((data.get("complete", True), data["recv_bytes"]), (True, data["sent_bytes"]), f"bench: {data}")
         figure(f"bench, Go to {target}, each way", MIB, data["total_duration_ms"] / 1000)

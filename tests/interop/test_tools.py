@@ -94,11 +94,13 @@ def messages_and_events(world):
         seen = sender.ctl("send-message", str(b.id), "--data", f"hello from {sender.host}")
         expect(str(seen["ack"]).startswith("ACK TEXT"), f"the receipt of {sender.host}: {seen}")
     sent = a.ctl("send-message", str(b.id), "--data", '{"question": 1}', "--type", "json")
-    world.background("alpha", "waits.log", *a.words("--json", "send-message", str(b.id), "--data", "and?", "--wait", "30s"))
-    asked = wait_until(lambda: next((one for one in b.ctl("inbox")["messages"] if "and?" in str(one)), None), 20, "the question is in the inbox")
-    b.ctl("send-message", str(a.id), "--data", "this one", "--reply-to", asked["id"])
-    wait_until(lambda: "this one" in a.said("waits.log"), 20, "the reply that is waited for")
-    expect(sent["message_id"] in str(b.ctl("inbox")), f"the id of {sent} in the inbox")
+    # Before 1.14 messages have no ids.
+    if not node.older_than(1, 14):
+        world.background("alpha", "waits.log", *a.words("--json", "send-message", str(b.id), "--data", "and?", "--wait", "30s"))
+        asked = wait_until(lambda: next((one for one in b.ctl("inbox")["messages"] if "and?" in str(one)), None), 20, "the question is in the inbox")
+        b.ctl("send-message", str(a.id), "--data", "this one", "--reply-to", asked["id"])
+        wait_until(lambda: "this one" in a.said("waits.log"), 20, "the reply that is waited for")
+        expect(sent["message_id"] in str(b.ctl("inbox")), f"the id of {sent} in the inbox")
     for subscriber, broker, publisher in ((a, b, a), (a, b, go), (b, go, a)):
         log = f"events-{publisher.host}.log"
         world.background(subscriber.host, log, *subscriber.words("--json", "subscribe", str(broker.id), "news", "--count", "1", "--timeout", "30s"))
@@ -129,7 +131,8 @@ def services(world):
         said_no = each.text("handshake", "99") if each is a else each.fails("handshake", "99")
         expect("node not found" in str(said_no), f"{each.host} asks a node that does not exist: {said_no}")
     signed = a.ctl("sign-request", "--audience", "example.svc", "--body", "hello")
-    for verifier in (b, go):
+    # Before 1.18 a Go node refuses what a node has signed that it trusts, its own kind too: it knows no key for it.
+    for verifier in (b,) if node.older_than(1, 18) else (b, go):
         seen = verifier.ctl("verify-request", "--envelope", signed["envelope"], "--signature", signed["signature"])
         expect_equal((seen["valid"], seen["node_id"]), (True, a.id), f"{verifier.host} verifies what {a.host} signed: {seen}")
     signed = go.ctl("sign-request", "--audience", "example.svc", "--body", "hello")

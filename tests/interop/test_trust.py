@@ -78,7 +78,7 @@ def rejected(asker, granter):
     wait_until(lambda: asker.id in granter.pending(), REQUEST_SECONDS, "the request arrives")
     expect_equal(len(granter.pending()), 1, "the requests")
     granter.ctl("reject", str(asker.id), "not today")
-    wait_until(lambda: asker.id not in granter.pending(), 5, "the request is gone")
+    wait_until(lambda: asker.id not in granter.pending(), TRUST_SECONDS, "the request is gone")
     expect(granter.id not in asker.trusted() and asker.id not in granter.trusted(), "a rejected request made trust")
 
 
