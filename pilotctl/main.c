@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "pilotctl/command.h"
 
+#include <gio/gio.h>
 #include <locale.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -289,6 +291,17 @@ run (Invocation *invocation, int argc, char **argv)
   return invocation->command->run (invocation);
 }
 
+/* With its first socket GIO ignores SIGPIPE for good. But what writes into a pipe that nobody reads any more ("| head") has to end, as every tool does. */
+static void
+keep_sigpipe (void)
+{
+  struct sigaction before;
+
+  sigaction (SIGPIPE, NULL, &before);
+  g_type_class_ref (G_TYPE_SOCKET); /* never unreferenced: its initialisation is what counts */
+  sigaction (SIGPIPE, &before, NULL);
+}
+
 int
 main (int argc, char **argv)
 {
@@ -299,6 +312,7 @@ main (int argc, char **argv)
   bindtextdomain (GETTEXT_PACKAGE, PILOT_LOCALE_DIR);
   bind_textdomain_codeset (GETTEXT_PACKAGE, "UTF-8");
   textdomain (GETTEXT_PACKAGE);
+  keep_sigpipe ();
   /* Registers the names of our errors, so that what the daemon sends is recognised. */
   (void) PILOT_ERROR;
 

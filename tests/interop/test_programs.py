@@ -4,6 +4,7 @@
 
 import json
 import os
+import subprocess
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -82,6 +83,21 @@ def datagrams(_world):
                lambda: nodes[receiver].world.run(nodes[receiver].host, "cat", "listen", check=False).stdout, "listen has them")  # noqa: B023
         messages = ended(nodes[receiver], "listen")["messages"]
         expect_equal([(message["src_addr"], message["data"]) for message in messages], [(nodes[sender].address, "héllo")] * 2, f"{receiver}: listen")
+
+
+@suite.case("pipes of ours: what went in comes back; who reads no more ends them without a word")
+def pipes(world):
+    ours, go = nodes["ours"], nodes["Go"]
+    world.run(ours.host, "sh", "-c", "head -c 1000000 /dev/urandom >blob")
+    world.run(ours.host, "sh", "-c", f"pilotctl connect {go.id} 7 <blob | cmp - blob")
+    for command in (f"pilotctl connect {go.id} 7 <blob | head -c 10", "pilotctl listen 4001 | head -n 1"):
+        process = world.spawn(ours.host, "bash", "-c", f"{command} >/dev/null; echo ${{PIPESTATUS[0]}}", stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              text=True)
+        if "listen" in command:
+            repeat(lambda: go.ctl("dgram", go.target(ours), "4001", "--data", "one line"),
+                   lambda: process.poll() is not None, "listen ends")  # noqa: B023
+        out, err = process.communicate(timeout=40)
+        expect_equal((out.strip(), "Broken pipe" in err), ("141", False), f"{command}: {err}")
 
 
 @suite.case("bench to the other")

@@ -197,7 +197,7 @@ print(json.dumps(seen))
                  {"health": "ok", "trusted": sorted((b.id, nodes["Go"].id)), "pending": {"pending": []}, "resolved": b.id, "tags": "set_tags_ok",
                   "waited": True, "webhook": {"webhook": ""}, "policy": "none", "again": "already_trusted", "last": a.id}, "what the functions answer")
     for word, text in {"network": "not supported by this daemon", "managed": "no active managed networks", "rotate": "not supported by this daemon",
-                       "broadcast": "no admin token", "refused": "connection refused", "nobody": "does not", "bound": "port 7 already bound"}.items():
+                       "broadcast": "no admin token", "refused": "connection refused", "nobody": "knows no node", "bound": "port 7 already bound"}.items():
         expect(text in failures[word], f"{word}: {failures[word]!r}")
 
 
