@@ -6,18 +6,18 @@
 /* Credit is kept as the time at which the bucket would be empty if it refilled for ever: full is burst * interval in the past. */
 gboolean
 pilot_token_bucket_take (PilotTokenBucket *bucket,
-                         gint64 interval_us,
+                         gint64 interval,
                          guint burst,
                          gint64 now)
 {
-  gint64 full = now - (gint64) burst * interval_us;
+  gint64 full = now - (gint64) burst * interval;
   gint64 empty_at = MAX (bucket->empty_at, full);
 
   if (bucket->empty_at == 0)
     empty_at = full;
-  if (empty_at + interval_us > now)
+  if (empty_at + interval > now)
     return FALSE;
-  bucket->empty_at = empty_at + interval_us;
+  bucket->empty_at = empty_at + interval;
   return TRUE;
 }
 

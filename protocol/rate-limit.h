@@ -5,14 +5,15 @@
 
 G_BEGIN_DECLS
 
-/* Token bucket in microseconds of credit: one token is worth `interval_us`, at most `burst` tokens are held. All zero is a full one. */
+/* Token bucket that keeps credit as time: one token is worth `interval`, at most `burst` tokens are held. The unit is whatever `now` counts,
+ * microseconds with most. All zero is a full one. */
 typedef struct
 {
   gint64 empty_at; /* when it was, or would have been, empty */
 } PilotTokenBucket;
 
 gboolean pilot_token_bucket_take (PilotTokenBucket *bucket,
-                                  gint64 interval_us,
+                                  gint64 interval,
                                   guint burst,
                                   gint64 now);
 

@@ -3,9 +3,11 @@
 
 #include "protocol/beacon-message.h"
 #include "protocol/bytes.h"
+#include "protocol/rate-limit.h"
 #include "rendezvous/beacon-socket.h"
 #include "rendezvous/socket.h"
 
+#define NANOSECONDS G_GINT64_CONSTANT (1000000000)
 #define BATCHES_PER_TURN 4 /* some milliseconds; then the registry gets a turn */
 #define DISCOVER_SPACING (30 * G_USEC_PER_SEC)
 #define NOTIFY_SPACING G_USEC_PER_SEC
@@ -21,9 +23,8 @@ typedef struct
   gint64 seen;
   gboolean wants_dest; /* deliver as 0x09 */
   gint64 notified;
-  gint64 punch_credit; /* the time up to which punches are paid for */
-  gint64 window_start; /* of the relay limit */
-  guint window_count;
+  PilotTokenBucket punches;
+  PilotTokenBucket relayed; /* in nanoseconds: a limit above a million datagrams a second is one too */
 } Registration;
 
 /* Where a message came from: an address, or a link. */
@@ -207,13 +208,10 @@ take_punch (PilotBeacon *self,
     self->statistics.dropped_unknown++;
     return;
   }
-  if (requester->punch_credit < self->now - PUNCH_BURST * PUNCH_INTERVAL)
-    requester->punch_credit = self->now - PUNCH_BURST * PUNCH_INTERVAL;
-  if (requester->punch_credit + PUNCH_INTERVAL > self->now) {
+  if (!pilot_token_bucket_take (&requester->punches, PUNCH_INTERVAL, PUNCH_BURST, self->now)) {
     self->statistics.dropped_limit++;
     return;
   }
-  requester->punch_credit += PUNCH_INTERVAL;
   /* Who comes by a link has no address to be reached at, and no business with that of others. */
   if (requester->link != NULL || target->link != NULL ||
       (self->has_policy && !self->policy.may_punch (message->node, message->target, self->user_data))) {
@@ -226,17 +224,14 @@ take_punch (PilotBeacon *self,
   queue_message (self, NULL, &target->endpoint, &target->local, &command);
 }
 
+/* Whoever sends faster than that loses what is too much, and not all of the rest of a second. What was not used is kept for a second. */
 static gboolean
 within_relay_limit (PilotBeacon *self,
                     Registration *sender)
 {
-  if (self->limits.relay_limit == 0)
-    return TRUE;
-  if (self->now - sender->window_start >= G_USEC_PER_SEC) {
-    sender->window_start = self->now;
-    sender->window_count = 0;
-  }
-  return sender->window_count++ < self->limits.relay_limit;
+  const guint limit = self->limits.relay_limit;
+
+  return limit == 0 || pilot_token_bucket_take (&sender->relayed, NANOSECONDS / limit, limit, self->now * 1000);
 }
 
 /* `relay_unverified` is for the reference's habits with UDP; by a link nobody speaks for another. */

@@ -32,7 +32,7 @@ typedef struct
 
 typedef struct
 {
-  guint relay_limit;         /* datagrams a second from one node; 0 for no limit */
+  guint relay_limit;         /* datagrams a second from one node, as many at once; 0 for no limit */
   gboolean relay_unverified; /* relay whatever sender id a datagram carries, as the reference does */
   guint max_nodes;           /* registrations kept */
   guint node_lifetime;       /* seconds without a discover until one is dropped */

@@ -233,6 +233,32 @@ test_timers (void)
   pilot_timer_heap_clear (&heap);
 }
 
+/* As the relay limit of the beacon uses it: a second's worth at once, then evenly, and a pause gives back at most a second's worth. */
+static void
+test_token_bucket (void)
+{
+  const gint64 second = 1000000000, interval = second / 3000000;
+  const guint burst = 3000000;
+  PilotTokenBucket bucket = { 0 };
+  gint64 now = 77 * second;
+  guint n = 0;
+
+  for (guint i = 0; i < burst; i++)
+    g_assert_true (pilot_token_bucket_take (&bucket, interval, burst, now));
+  g_assert_false (pilot_token_bucket_take (&bucket, interval, burst, now));
+  /* Twice too fast: every other one passes, from the first moment on. */
+  for (guint i = 0; i < 1000; i++) {
+    now += interval / 2 + 1;
+    n += pilot_token_bucket_take (&bucket, interval, burst, now);
+    g_assert_cmpuint (n, >=, i / 2);
+    g_assert_cmpuint (n, <=, i / 2 + 5);
+  }
+  now += 100 * second;
+  for (guint i = 0; i < burst; i++)
+    g_assert_true (pilot_token_bucket_take (&bucket, interval, burst, now));
+  g_assert_false (pilot_token_bucket_take (&bucket, interval, burst, now));
+}
+
 static void
 test_rate_limit (void)
 {
@@ -383,7 +409,8 @@ main (int argc,
   g_test_add_func ("/session/own-prefix", test_own_prefix);
   g_test_add_func ("/session/low-order", test_low_order);
   g_test_add_func ("/timers", test_timers);
-  g_test_add_func ("/rate-limit", test_rate_limit);
+  g_test_add_func ("/rate-limit/table", test_rate_limit);
+  g_test_add_func ("/rate-limit/bucket", test_token_bucket);
   g_test_add_func ("/path/learns", test_path_learns);
   g_test_add_func ("/path/families", test_path_families);
   g_test_add_func ("/path/black-hole", test_path_black_hole);
