@@ -277,6 +277,32 @@ pilot_plugin_check_settings (PilotPlugin *self,
   return TRUE;
 }
 
+gboolean
+pilot_plugin_change_setting (PilotPlugin *self,
+                             const gchar *key,
+                             GVariant *value,
+                             GError **error)
+{
+  PilotPluginPrivate *priv = pilot_plugin_get_instance_private (self);
+  g_autoptr (GVariant) owned = g_variant_ref_sink (value);
+  g_autoptr (GVariantDict) dict = NULL;
+
+  g_return_val_if_fail (PILOT_IS_PLUGIN (self), FALSE);
+  g_return_val_if_fail (key != NULL, FALSE);
+
+  if (PILOT_PLUGIN_GET_CLASS (self)->change == NULL) {
+    g_set_error_literal (error, PILOT_ERROR, PILOT_ERROR_NOT_SUPPORTED, "no setting can be changed while it runs");
+    return FALSE;
+  }
+  if (!PILOT_PLUGIN_GET_CLASS (self)->change (self, key, owned, error))
+    return FALSE;
+  dict = g_variant_dict_new (priv->settings);
+  g_variant_dict_insert_value (dict, key, owned);
+  g_variant_unref (priv->settings);
+  priv->settings = g_variant_ref_sink (g_variant_dict_end (dict));
+  return TRUE;
+}
+
 void
 pilot_plugin_enable_async (PilotPlugin *self,
                            GCancellable *cancellable,

@@ -36,6 +36,8 @@ G_DECLARE_DERIVABLE_TYPE (PilotPlugin, pilot_plugin, PILOT, PLUGIN, GObject)
  * @enable_finish: belongs to @enable_async
  * @disable_async: instead of @disable. The host waits for it with a deadline
  * @disable_finish: belongs to @disable_async
+ * @change: a setting gets another value while the plugin is enabled, at once. FALSE with %PILOT_ERROR_NOT_SUPPORTED for one that cannot. NULL: none
+ *   can. Since ABI 1.1
  *
  * Creating a plugin does nothing; enabling starts it. A plugin that was disabled, or whose enable failed, can be enabled again.
  * The functions left NULL do nothing and succeed. All are called in the host's main loop and must not block.
@@ -63,7 +65,12 @@ struct _PilotPluginClass {
                               GAsyncResult *result,
                               GError **error);
 
-  gpointer padding[8];
+  gboolean (*change) (PilotPlugin *self,
+                      const gchar *key,
+                      GVariant *value,
+                      GError **error);
+
+  gpointer padding[7];
 };
 
 /* One key a plugin understands in its part of the configuration. */
@@ -91,6 +98,11 @@ PILOT_API gboolean pilot_plugin_check_settings (PilotPlugin *self,
                                                 const PilotPluginSetting *known,
                                                 GError **error);
 
+/* For the host: has an enabled plugin change a setting; when it has, the settings hold the new value. */
+PILOT_API gboolean pilot_plugin_change_setting (PilotPlugin *self,
+                                                const gchar *key,
+                                                GVariant *value,
+                                                GError **error);
 /* For the host. Each _async call is followed by its _finish. */
 PILOT_API void pilot_plugin_enable_async (PilotPlugin *self,
                                           GCancellable *cancellable,

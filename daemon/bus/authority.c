@@ -37,6 +37,7 @@ static const struct {
   { "Gateway", "Unmap", PILOT_AUTHORITY_OWNER },
   { "Gateway", "ListMappings", PILOT_AUTHORITY_ANYONE },
   { "Plugins", "List", PILOT_AUTHORITY_ANYONE },
+  { "Plugins", "Set", PILOT_AUTHORITY_OWNER },
   { "Streams", "Dial", PILOT_AUTHORITY_OWNER },
   { "Streams", "Listen", PILOT_AUTHORITY_OWNER },
   { "Streams", "Unlisten", PILOT_AUTHORITY_OWNER },

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "daemon/bus/authority.h"
 #include "daemon/bus/bus-private.h"
+#include "daemon/core/plugin/call.h"
 
 static const char *
 kind_name (PilotPluginKind kind)
@@ -44,12 +45,45 @@ on_list (PilotDBusPlugins *face, GDBusMethodInvocation *invocation, PilotBus *bu
   return TRUE;
 }
 
+static PilotPlugin *
+find_enabled (PilotBus *bus, const char *name, GError **error)
+{
+  const PilotPluginInfo *info = pilot_plugin_loader_lookup (bus->loader, name);
+  g_autofree char *quoted = pilot_error_quote (name, -1);
+
+  if (info == NULL)
+    g_set_error (error, PILOT_ERROR, PILOT_ERROR_NOT_FOUND, "there is no plugin \"%s\"", quoted);
+  else if (info->state != PILOT_PLUGIN_STATE_ENABLED)
+    g_set_error (error, PILOT_ERROR, PILOT_ERROR_NOT_RUNNING, "the plugin \"%s\" is not enabled", quoted);
+  else
+    return info->plugin;
+  return NULL;
+}
+
+static gboolean
+on_set (PilotDBusPlugins *face, GDBusMethodInvocation *invocation, const char *name, const char *key, const char *value, PilotBus *bus)
+{
+  g_autofree char *stored = g_strconcat (name, ".", key, NULL);
+  GError *error = NULL;
+  PilotPlugin *plugin = find_enabled (bus, name, &error);
+
+  if (plugin == NULL || !pilot_call_change_setting (plugin, key, g_variant_new_string (value), &error) ||
+      !pilot_config_store (pilot_node_get_config (bus->node), stored, value, &error)) {
+    g_dbus_method_invocation_take_error (invocation, error);
+    return TRUE;
+  }
+  g_message ("%s: the setting \"%s\" was changed", name, key);
+  pilot_dbus_plugins_complete_set (face, invocation);
+  return TRUE;
+}
+
 PilotDBusPlugins *
 pilot_plugins_face_new (PilotBus *bus)
 {
   PilotDBusPlugins *face = pilot_dbus_plugins_skeleton_new ();
 
   g_signal_connect (face, "handle-list", G_CALLBACK (on_list), bus);
+  g_signal_connect (face, "handle-set", G_CALLBACK (on_set), bus);
   pilot_authority_guard (G_DBUS_INTERFACE_SKELETON (face));
   return face;
 }

@@ -368,19 +368,23 @@ add_compat_settings (GVariantDict *dict, PilotConfig *config)
     g_variant_dict_insert (dict, "proxy-command", "s", command);
 }
 
-/* "PLUGIN.SETTING" as a key of its own, wherever keys come from: a flag, the file. */
+/* "PLUGIN.SETTING" as a key of its own, wherever keys come from: a flag, the file, what was changed at run time. */
 static void
 add_dotted_settings (GVariantDict *dict, PilotConfig *config, const char *plugin)
 {
   g_autofree char *name = canonical (plugin);
   g_autofree char *prefix = g_strconcat (name, ".", NULL);
   g_autoptr (GPtrArray) keys = g_ptr_array_new_with_free_func (g_free);
-  g_autoptr (GList) members = json_object_get_members (config->document);
+  JsonObject *documents[] = { config->document, config->changes };
   GHashTableIter iter;
   const char *flag;
 
-  for (GList *item = members; item != NULL; item = item->next)
-    g_ptr_array_add (keys, canonical (item->data));
+  for (guint i = 0; i < G_N_ELEMENTS (documents); i++) {
+    g_autoptr (GList) members = json_object_get_members (documents[i]);
+
+    for (GList *item = members; item != NULL; item = item->next)
+      g_ptr_array_add (keys, canonical (item->data));
+  }
   g_hash_table_iter_init (&iter, config->flags);
   while (g_hash_table_iter_next (&iter, (gpointer *) &flag, NULL))
     g_ptr_array_add (keys, g_strdup (flag));
@@ -419,13 +423,17 @@ pilot_config_get_plugin_settings (PilotConfig *config, const char *plugin)
   return g_variant_dict_end (dict);
 }
 
+/* As it is spelt there already, so that it stands there once. */
 static void
 set_member (JsonObject *document, const char *name, const char *value)
 {
+  g_autofree char *dashed = g_strdelimit (g_strdup (name), "_", '-');
+  const char *written = json_object_has_member (document, dashed) && !json_object_has_member (document, name) ? dashed : name;
+
   if (value != NULL)
-    json_object_set_string_member (document, name, value);
-  else if (json_object_has_member (document, name))
-    json_object_remove_member (document, name);
+    json_object_set_string_member (document, written, value);
+  else if (json_object_has_member (document, written))
+    json_object_remove_member (document, written);
 }
 
 /* The file may have changed since it was read (pilotctl init, an editor): all that is there now stays, but for this one key. */

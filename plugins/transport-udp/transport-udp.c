@@ -102,6 +102,21 @@ parse_buffer (const gchar *text,
 }
 
 static gboolean
+parse_offload (const gchar *text,
+               gboolean *is_auto,
+               GError **error)
+{
+  g_autofree gchar *quoted = NULL;
+
+  *is_auto = g_str_equal (text, "auto");
+  if (*is_auto || g_str_equal (text, "off"))
+    return TRUE;
+  quoted = pilot_error_quote (text, -1);
+  g_set_error (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT, "setting \"offload\" is \"%s\" (expected auto or off)", quoted);
+  return FALSE;
+}
+
+static gboolean
 pilot_transport_udp_enable (PilotPlugin *plugin,
                             GError **error)
 {
@@ -110,22 +125,18 @@ pilot_transport_udp_enable (PilotPlugin *plugin,
   const gchar *offload = "auto";
   const gchar *buffer = NULL;
   guint size = BUFFER_SIZE;
+  gboolean is_auto;
 
   if (!pilot_plugin_check_settings (plugin, settings, error))
     return FALSE;
   pilot_plugin_lookup_setting (plugin, "listen", "&s", &listen);
   pilot_plugin_lookup_setting (plugin, "offload", "&s", &offload);
   pilot_plugin_lookup_setting (plugin, "buffer", "&s", &buffer);
-  if (!g_str_equal (offload, "auto") && !g_str_equal (offload, "off")) {
-    g_autofree gchar *quoted = pilot_error_quote (offload, -1);
-
-    g_set_error (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT, "setting \"offload\" is \"%s\" (expected auto or off)",
-                 quoted);
+  if (!parse_offload (offload, &is_auto, error))
     return FALSE;
-  }
   if (buffer != NULL && !parse_buffer (buffer, &size, error))
     return FALSE;
-  if (!udp_socket_open (&self->socket, listen, g_str_equal (offload, "auto"), size, error))
+  if (!udp_socket_open (&self->socket, listen, is_auto, size, error))
     return FALSE;
   self->out = g_new0 (Outgoing, 1);
   /* Not cleared: four megabytes that are touched only as far as packets fill them. */
@@ -610,6 +621,37 @@ pilot_transport_udp_get_preference (PilotTransport *transport)
   return 100;
 }
 
+/* "auto" tries anew what was given up, everywhere and toward single destinations. */
+static gboolean
+pilot_transport_udp_change (PilotPlugin *plugin,
+                            const gchar *key,
+                            GVariant *value,
+                            GError **error)
+{
+  g_autoptr (PilotTransportUdp) self = g_object_ref (PILOT_TRANSPORT_UDP (plugin));
+  gboolean is_auto;
+
+  if (!g_str_equal (key, "offload")) {
+    g_autofree gchar *quoted = pilot_error_quote (key, -1);
+
+    g_set_error (error, PILOT_ERROR, PILOT_ERROR_NOT_SUPPORTED, "setting \"%s\" cannot be changed while it runs", quoted);
+    return FALSE;
+  }
+  if (!g_variant_is_of_type (value, G_VARIANT_TYPE_STRING)) {
+    g_set_error_literal (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT, "setting \"offload\" is no text (expected auto or off)");
+    return FALSE;
+  }
+  if (!parse_offload (g_variant_get_string (value, NULL), &is_auto, error))
+    return FALSE;
+  /* What the kernel has joined already is not told apart once the option is gone. */
+  receive_all (self);
+  if (self->socket.fd < 0)
+    return fail_not_running (error);
+  udp_socket_set_offload (&self->socket, is_auto);
+  memset (self->slow, 0, sizeof self->slow);
+  return TRUE;
+}
+
 static GVariant *
 pilot_transport_udp_get_stats (PilotTransport *transport)
 {
@@ -649,6 +691,7 @@ pilot_transport_udp_class_init (PilotTransportUdpClass *klass)
   G_OBJECT_CLASS (klass)->finalize = pilot_transport_udp_finalize;
   plugin_class->enable = pilot_transport_udp_enable;
   plugin_class->disable = pilot_transport_udp_disable;
+  plugin_class->change = pilot_transport_udp_change;
   transport_class->send = pilot_transport_udp_send;
   transport_class->get_endpoints = pilot_transport_udp_get_endpoints;
   transport_class->get_poll_fd = pilot_transport_udp_get_poll_fd;

@@ -67,14 +67,16 @@ udp_socket_set_whole (UdpSocket *self,
   return self->whole == on;
 }
 
-static void
-probe_offload (UdpSocket *self)
+void
+udp_socket_set_offload (UdpSocket *self,
+                        gboolean on)
 {
   gint value = 0;
   socklen_t length = sizeof value;
 
-  self->gso = getsockopt (self->fd, SOL_UDP, UDP_SEGMENT, &value, &length) == 0;
-  self->gro = set_int (self->fd, SOL_UDP, UDP_GRO, 1);
+  self->gso = on && getsockopt (self->fd, SOL_UDP, UDP_SEGMENT, &value, &length) == 0;
+  if (on || self->gro)
+    self->gro = set_int (self->fd, SOL_UDP, UDP_GRO, on) && on;
 }
 
 static gboolean
@@ -137,8 +139,7 @@ udp_socket_open (UdpSocket *self,
   request_buffers (self->fd, (gint) buffer);
   request_errors (self);
   request_cuts (self);
-  if (offload)
-    probe_offload (self);
+  udp_socket_set_offload (self, offload);
   return TRUE;
 }
 

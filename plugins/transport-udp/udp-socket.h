@@ -23,6 +23,9 @@ gboolean udp_socket_open (UdpSocket *self,
                           gboolean offload,
                           guint buffer,
                           GError **error);
+/* Segmentation and receive offload, as far as the kernel knows them, from now on or no more. */
+void udp_socket_set_offload (UdpSocket *self,
+                             gboolean on);
 /* From now on datagrams arrive in one piece or not at all, or (FALSE, as in the beginning) IP may cut what is larger than the path's MTU. */
 gboolean udp_socket_set_whole (UdpSocket *self,
                                gboolean on);

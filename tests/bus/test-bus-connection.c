@@ -107,6 +107,36 @@ test_plugins (Service *service, gconstpointer via)
   }
 }
 
+static gboolean
+has_segmentation (Service *service)
+{
+  g_autoptr (GVariant) stats = pilot_transport_get_stats (PILOT_TRANSPORT (pilot_plugin_loader_get_enabled (service->world.hosts[0].plugins, PILOT_PLUGIN_KIND_TRANSPORT, "transport-udp")));
+  gboolean on = FALSE;
+
+  g_assert_true (g_variant_lookup (stats, "segmentation-offload", "b", &on));
+  return on;
+}
+
+/* At once, and stored for the next start; and nothing of it when it is refused. */
+static void
+test_plugin_setting (Service *service, gconstpointer via)
+{
+  PilotConfig *config = service->world.hosts[0].config;
+  const gboolean before = has_segmentation (service);
+
+  g_variant_unref (service_ask (service, "", "Plugins.Set", "('transport-udp', 'offload', 'off')"));
+  g_assert_false (has_segmentation (service));
+  g_assert_cmpstr (pilot_config_get (config, "transport-udp.offload"), ==, "off");
+  g_free (service_refused (service, "", "Plugins.Set", "InvalidArgument", "('transport-udp', 'offload', 'on')"));
+  g_free (service_refused (service, "", "Plugins.Set", "NotSupported", "('transport-udp', 'listen', ':7')"));
+  g_free (service_refused (service, "", "Plugins.Set", "NotSupported", "('trust-file', 'path', '/tmp/x')"));
+  g_free (service_refused (service, "", "Plugins.Set", "NotFound", "('no-such', 'offload', 'off')"));
+  g_assert_cmpstr (pilot_config_get (config, "transport-udp.offload"), ==, "off");
+  g_variant_unref (service_ask (service, "", "Plugins.Set", "('transport-udp', 'offload', 'auto')"));
+  g_assert_cmpint (has_segmentation (service), ==, before);
+  g_assert_cmpstr (pilot_config_get (config, "transport-udp.offload"), ==, "auto");
+}
+
 /* Wrong arguments and unknown names are told apart from what is refused. */
 static void
 test_wrong_calls (Service *service, gconstpointer via)
@@ -302,6 +332,7 @@ main (int argc, char **argv)
   service_init (&argc, &argv);
   service_add_test ("/bus/connection/introspection", test_introspection);
   service_add_test ("/bus/connection/plugins", test_plugins);
+  service_add_test ("/bus/connection/plugin-setting", test_plugin_setting);
   service_add_test ("/bus/connection/wrong-calls", test_wrong_calls);
   service_add_test ("/bus/connection/come-and-go", test_come_and_go);
   service_add_test ("/bus/connection/two-clients", test_two_clients);

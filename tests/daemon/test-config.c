@@ -208,6 +208,31 @@ test_plugin_setting (Fixture *fixture, gconstpointer data)
   g_assert_cmpstr (value, ==, "auto");
 }
 
+/* What the service changed itself counts as much, and the administrator's file stays as it is. */
+static void
+test_plugin_setting_changed (Fixture *fixture, gconstpointer data)
+{
+  const char *text = "{ \"transport-udp.offload\": \"auto\" }";
+  const char *value = NULL;
+
+  write_file (fixture->file, text);
+  for (guint i = 0; i < 2; i++) {
+    g_autoptr (PilotConfig) config = load (fixture, i == 0);
+    g_autoptr (PilotConfig) again = NULL;
+    g_autoptr (GVariant) udp = NULL;
+
+    store (config, "transport-udp.offload", "off");
+    if (i == 0)
+      assert_file (fixture->file, text);
+    else /* once, and as it was spelt there */
+      assert_file (fixture->file, "{\n  \"transport-udp.offload\" : \"off\"\n}");
+    again = load (fixture, i == 0);
+    udp = g_variant_ref_sink (pilot_config_get_plugin_settings (again, "transport-udp"));
+    g_assert_true (g_variant_lookup (udp, "offload", "&s", &value));
+    g_assert_cmpstr (value, ==, "off");
+  }
+}
+
 int
 main (int argc, char **argv)
 {
@@ -218,6 +243,7 @@ main (int argc, char **argv)
   g_test_add ("/config/settings-are-the-services", Fixture, NULL, setup, test_settings_are_the_services, teardown);
   g_test_add ("/config/corrupt", Fixture, NULL, setup, test_corrupt, teardown);
   g_test_add ("/config/plugin-setting", Fixture, NULL, setup, test_plugin_setting, teardown);
+  g_test_add ("/config/plugin-setting-changed", Fixture, NULL, setup, test_plugin_setting_changed, teardown);
   g_test_add ("/config/store-fails", Fixture, NULL, setup, test_store_fails, teardown);
   return g_test_run ();
 }

@@ -10,6 +10,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 import hashlib  # noqa: E402
 import subprocess  # noqa: E402
+from concurrent.futures import ThreadPoolExecutor  # noqa: E402
 
 from labkit import tap  # noqa: E402
 from labkit.player import (BETA, address, curl, fetch_page, gateway_start, make_trust, mappings, mean_datagram, pilotctl, restart_daemon, serve,  # noqa: E402
@@ -109,6 +110,26 @@ def lossy(world):
     finally:
         world.wire("beta", {}, clear=True)
     expect_equal(mappings(world)["10.4.0.1"]["path"], "direct", "the path")
+
+
+@suite.case("offload is switched off and on again while 200 MB are under way")
+def offload(world):
+    wanted = digest(world, "beta", "cat www/big")
+
+    def switch(value):
+        for host in ("alpha", "beta"):
+            pilotctl(world, host, "plugins", "--set", f"transport-udp.offload={value}")
+            stats = pilotctl(world, host, "info")["transports"]["transport-udp"]
+            expect_equal((stats["segmentation-offload"], stats["receive-offload"]), (value == "auto",) * 2, f"offload of {host}")
+
+    with ThreadPoolExecutor(1) as pool:
+        got = pool.submit(digest, world, "alpha", "curl -fsS --max-time 120 http://10.4.0.1:8080/big")
+        for value in ("off", "auto", "off"):
+            switch(value)
+        expect_equal(got.result(), wanted, "the digest")
+    restart_daemon(world, "beta")
+    expect_equal(pilotctl(world, "beta", "info")["transports"]["transport-udp"]["segmentation-offload"], False, "what beta started with")
+    switch("auto")
 
 
 @suite.case("segments are as large as the path carries: Ethernet, jumbo frames, and Ethernet again")

@@ -126,10 +126,20 @@ is_on (End *end,
   return value;
 }
 
-/* One burst of equal segments: every byte arrives, in order, in as many datagrams. */
+static gboolean
+change (End *end,
+        const gchar *key,
+        const gchar *value,
+        GError **error)
+{
+  return pilot_call_change_setting (PILOT_PLUGIN (end->transport), key, g_variant_new_string (value), error);
+}
+
+/* One burst of equal segments: every byte arrives, in order, in as many datagrams. With `offload` the receiver's setting changes when they wait for it. */
 static void
-burst (End *from,
-       End *to)
+burst_then (End *from,
+            End *to,
+            const gchar *offload)
 {
   g_autofree guint8 *data = g_malloc (SEGMENTS * SEGMENT);
   const PilotSendBatch item = { to->endpoint, data, SEGMENTS * SEGMENT, SEGMENT };
@@ -143,6 +153,10 @@ burst (End *from,
   g_assert_true (pilot_transport_send (from->transport, &item, 1, &n_sent, &error));
   g_assert_no_error (error);
   g_assert_cmpuint (n_sent, ==, 1);
+  if (offload != NULL) {
+    g_assert_true (change (to, "offload", offload, &error));
+    g_assert_cmpuint (to->received->len, ==, SEGMENTS * SEGMENT);
+  }
   while (to->received->len < SEGMENTS * SEGMENT) {
     struct pollfd fd = { .fd = pilot_transport_get_poll_fd (to->transport), .events = POLLIN };
 
@@ -151,6 +165,13 @@ burst (End *from,
   }
   g_assert_cmpmem (to->received->data, to->received->len, data, SEGMENTS * SEGMENT);
   g_assert_cmpuint (to->n_received, ==, SEGMENTS);
+}
+
+static void
+burst (End *from,
+       End *to)
+{
+  burst_then (from, to, NULL);
 }
 
 static void
@@ -232,6 +253,55 @@ test_off (void)
   end_stop (&b);
 }
 
+/* While it runs: off, and auto again, which also forgets what was refused. */
+static void
+test_changed (void)
+{
+  g_autoptr (GError) error = NULL;
+  const gchar *value;
+  gboolean gso;
+  End a, b;
+
+  end_start (&a, "{'listen': <'127.0.0.1:0'>}");
+  end_start (&b, "{'listen': <'127.0.0.1:0'>}");
+  gso = is_on (&a, "segmentation-offload");
+  reset (EIO);
+  burst (&a, &b);
+  g_assert_false (is_on (&a, "segmentation-offload"));
+  reset (0);
+  g_assert_true (change (&a, "offload", "auto", &error));
+  g_assert_cmpint (is_on (&a, "segmentation-offload"), ==, gso);
+  burst (&a, &b);
+  g_assert_cmpuint (n_segmented, ==, gso ? 1 : 0);
+
+  g_assert_true (change (&a, "offload", "off", &error));
+  g_assert_true (change (&b, "offload", "off", &error));
+  g_assert_false (is_on (&a, "segmentation-offload"));
+  g_assert_false (is_on (&b, "receive-offload"));
+  reset (0);
+  burst (&a, &b);
+  g_assert_cmpuint (n_segmented, ==, 0);
+  g_assert_true (pilot_plugin_lookup_setting (PILOT_PLUGIN (a.transport), "offload", "&s", &value));
+  g_assert_cmpstr (value, ==, "off");
+
+  g_assert_false (change (&a, "offload", "on", &error));
+  g_assert_error (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT);
+  g_clear_error (&error);
+  g_assert_false (change (&a, "listen", ":7", &error));
+  g_assert_error (error, PILOT_ERROR, PILOT_ERROR_NOT_SUPPORTED);
+  g_assert_true (pilot_plugin_lookup_setting (PILOT_PLUGIN (a.transport), "offload", "&s", &value));
+  g_assert_cmpstr (value, ==, "off");
+
+  /* What came joined before is delivered before it cannot be told apart any more. */
+  g_clear_error (&error);
+  g_assert_true (change (&a, "offload", "auto", &error));
+  g_assert_true (change (&b, "offload", "auto", &error));
+  burst_then (&a, &b, "off");
+  g_assert_false (is_on (&b, "receive-offload"));
+  end_stop (&a);
+  end_stop (&b);
+}
+
 int
 main (int argc,
       char *argv[])
@@ -239,6 +309,7 @@ main (int argc,
   g_test_init (&argc, &argv, NULL);
   g_test_add_func ("/udp-refusals/auto", test_auto);
   g_test_add_func ("/udp-refusals/off", test_off);
+  g_test_add_func ("/udp-refusals/changed", test_changed);
   g_test_add_data_func ("/udp-refusals/eio", GINT_TO_POINTER (EIO), test_refusal);
   g_test_add_data_func ("/udp-refusals/einval", GINT_TO_POINTER (EINVAL), test_refusal);
   g_test_add_data_func ("/udp-refusals/emsgsize", GINT_TO_POINTER (EMSGSIZE), test_refusal);

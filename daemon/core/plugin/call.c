@@ -171,6 +171,18 @@ pilot_call_disable_finish (PilotPlugin *plugin,
 }
 
 gboolean
+pilot_call_change_setting (PilotPlugin *plugin,
+                           const gchar *key,
+                           GVariant *value,
+                           GError **error)
+{
+  GError *raw = NULL;
+  gboolean success = pilot_plugin_change_setting (plugin, key, value, &raw);
+
+  return settle (plugin, "change", success, raw, error);
+}
+
+gboolean
 pilot_call_send (PilotTransport *transport,
                  const PilotSendBatch *items,
                  guint n_items,

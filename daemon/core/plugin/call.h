@@ -28,6 +28,12 @@ gboolean pilot_call_disable_finish (PilotPlugin *plugin,
                                     GAsyncResult *result,
                                     GError **error);
 
+/* `value` floating or not. */
+gboolean pilot_call_change_setting (PilotPlugin *plugin,
+                                    const gchar *key,
+                                    GVariant *value,
+                                    GError **error);
+
 gboolean pilot_call_send (PilotTransport *transport,
                           const PilotSendBatch *items,
                           guint n_items,
