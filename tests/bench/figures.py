@@ -9,6 +9,7 @@ import time
 from labkit.namespace import LabError
 from labkit.player import address, gateway_start, make_trust, pilotctl, wait_listening
 from labkit.world import BEACON, REGISTRY, World, wait_until
+import crowd
 import peers
 import relayed
 from paths import Paths
@@ -262,7 +263,7 @@ class Bench:
             client.stdin.close()
 
     def go_pair(self):
-        yield from peers.go_pairs(self.world.state["build"], self.one_stream)
+        yield from peers.go_pairs(self.world.state["build"], CONNECT_CLIENT, self.one_stream)
 
     def rtt_beside_bulk(self):
         """A round trip while a transfer takes what it can get."""
@@ -282,11 +283,11 @@ class Bench:
 
 # In this order: what leaves much memory behind comes late, and so does what starts daemons anew.
 FIGURES = {"memory-idle": Bench.memory_idle, "idle-cpu": Bench.idle_cpu, "rtt": Bench.rtt, "connect": Bench.connect, "memory-stream": Bench.memory_stream,
-           "bulk-veth": Bench.bulk_veth, "rtt-beside-bulk": Bench.rtt_beside_bulk, "streams-8": lambda bench: bench.paths.eight(),
+           "bulk-veth": Bench.bulk_veth, "rtt-beside-bulk": Bench.rtt_beside_bulk, "streams-8": lambda bench: bench.paths.eight(), "streams-8-peers": crowd.eight_peers,
            "bulk-loopback": Bench.bulk_loopback, "segmentation-off": lambda bench: bench.paths.segmentation_off(),
            "wires": lambda bench: bench.paths.wires(), "cold-start": lambda bench: bench.paths.cold_start(),
            "beside-cubic": lambda bench: bench.paths.beside_cubic(), "queue-alone": lambda bench: bench.paths.queue_delay(),
-           "idle-10000": Bench.idle_connections, "offload-off": lambda bench: bench.paths.offload_off(),
+           "idle-10000": Bench.idle_connections, "memory-mapping": crowd.mappings, "offload-off": lambda bench: bench.paths.offload_off(),
            "stock-buffers": lambda bench: bench.paths.stock_buffers(), "relay": lambda bench: relayed.stream(bench.paths),
            "relay-100-pairs": lambda bench: relayed.pairs(bench.paths), "go-pair": Bench.go_pair}
 # These say themselves what the daemons run with.

@@ -80,6 +80,11 @@ def whole(settings):
     return {**OFF, "rate": RATE, "queue": round(queue), "seed": 7, **settings}
 
 
+def fairness(values):
+    """Jain's index: 1 when all have the same, 1 / n when one has all."""
+    return round(sum(values) ** 2 / (len(values) * sum(value * value for value in values)), 3)
+
+
 class Paths:
     """What the Bench of figures.py has, seen through wires."""
 
@@ -177,7 +182,7 @@ class Paths:
         alone = self.timed(ip, port, 5)
         clients = [self.world.spawn("alpha", "python3", "-c", TIMED_CLIENT, ip, str(port), "7", "1.5", "-", stdout=subprocess.PIPE) for _ in range(8)]
         speeds = [float(client.communicate(timeout=90)[0]) for client in clients]
-        yield figure("streams-8", sum(speeds), "Mbit/s", "one stream", alone, fairness=round(sum(speeds) ** 2 / (8 * sum(v * v for v in speeds)), 3))
+        yield figure("streams-8", sum(speeds), "Mbit/s", "one stream", alone, fairness=fairness(speeds))
 
     def configure(self, *arguments, **settings):
         """Both daemons run with these arguments and settings of transport-udp; they are started anew, and the gateway, only if they do not."""
