@@ -127,7 +127,8 @@ typedef struct
   guint port_cursor;
   gint64 *port_blocks; /* when a block of 64 ephemeral ports was last in use; made at the first dial */
   gint64 rtt_us;
-  PilotTokenBucket syn_bucket;
+  PilotTokenBucket syn_bucket; /* of theirs */
+  PilotTokenBucket syns_sent;  /* of ours */
   guint64 bytes_sent, bytes_received, packets_sent, packets_received;
   PilotParkedDatagram *parked_datagrams; /* wait for a session; `dial_deadline` runs meanwhile */
   guint waiting_datagrams;               /* for the host */
@@ -249,6 +250,8 @@ void pilot_overlay_fail_streams (PilotPeer *peer, PilotStreamError error, gboole
 void pilot_overlay_fail_dials (PilotPeer *peer, PilotStreamError error, gint64 now);
 void pilot_overlay_fail_opened (PilotPeer *peer, PilotStreamError error, gint64 now);
 void pilot_overlay_detach_streams (PilotPeer *peer);
+/* Whether a SYN of the stream, if one is due, may go now. If not it is held. */
+gboolean pilot_overlay_syn_may_go (PilotStream *stream, gint64 now);
 /* Ends dials that took too long in all; when to come back, 0 = no more. */
 gint64 pilot_overlay_expire_dials (PilotPeer *peer, gint64 now);
 void pilot_overlay_tunnel_ready (PilotPeer *peer, gint64 now);

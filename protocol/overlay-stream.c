@@ -20,6 +20,11 @@
 /* SYN tokens (streams.md section 7.2). */
 #define SYN_INTERVAL (100 * PILOT_MS)
 #define SYN_BURST 64
+/* A little less than what a Go peer takes. Whoever had to wait longer takes no turn and waits for the end of his dial, unless the peer proves to be
+ * of our kind. */
+#define SYN_SENT_INTERVAL (110 * PILOT_MS)
+#define SYN_SENT_BURST 60
+#define SYN_SENT_PATIENCE (15 * PILOT_SECOND)
 #define STRANGER_SYN_INTERVAL (10 * PILOT_MS)
 #define STRANGER_SYN_BURST 100
 
@@ -185,6 +190,20 @@ on_changed (PilotStream *stream,
   pilot_overlay_activate (self, stream);
 }
 
+/* It has no limit of SYNs, unlike what had to be expected. */
+static void
+is_of_own_kind (PilotPeer *peer)
+{
+  gint64 now = peer->overlay->now;
+
+  peer->own_kind = TRUE;
+  for (PilotStream *stream = peer->streams; stream != NULL; stream = pilot_stream_links (stream)->peer_next)
+    if (pilot_stream_links (stream)->syn_slot > now) {
+      pilot_stream_hold_syn (stream, now);
+      pilot_overlay_activate (peer->overlay, stream);
+    }
+}
+
 static void
 on_ready (PilotStream *stream,
           gpointer overlay)
@@ -192,8 +211,8 @@ on_ready (PilotStream *stream,
   PilotStreamLinks *links = pilot_stream_links (stream);
   PilotPeer *peer = links->peer;
 
-  if (peer != NULL && pilot_stream_is_own_kind (stream))
-    peer->own_kind = TRUE;
+  if (peer != NULL && !peer->own_kind && pilot_stream_is_own_kind (stream))
+    is_of_own_kind (peer);
   if (peer != NULL && pilot_stream_get_error (stream) == PILOT_STREAM_ERROR_TIMEOUT && !peer->silent &&
       peer->last_receive < links->dialed_at) {
     /* Not a sign of life during all of the dial. */
@@ -390,6 +409,28 @@ pilot_overlay_connect (PilotOverlay *self,
     }
   }
   return stream;
+}
+
+/* A Go peer takes 64 SYNs at once from one node and then ten a second, repeated ones included, and drops the others without a word (streams.md 7.2;
+ * until v1.9 ten at once: then those that were dropped are repeated at that pace). */
+gboolean
+pilot_overlay_syn_may_go (PilotStream *stream,
+                          gint64 now)
+{
+  PilotStreamLinks *links = pilot_stream_links (stream);
+  PilotPeer *peer = links->peer;
+
+  if (peer->own_kind || !pilot_stream_wants_syn (stream))
+    return TRUE;
+  if (links->syn_slot == 0 &&
+      !pilot_token_bucket_reserve (&peer->syns_sent, SYN_SENT_INTERVAL, SYN_SENT_BURST, SYN_SENT_PATIENCE, now, &links->syn_slot))
+    links->syn_slot = G_MAXINT64;
+  if (links->syn_slot > now) {
+    pilot_stream_hold_syn (stream, links->syn_slot);
+    return FALSE;
+  }
+  links->syn_slot = 0;
+  return TRUE;
 }
 
 static void

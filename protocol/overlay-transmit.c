@@ -345,6 +345,10 @@ batch_take (PilotOverlay *self,
     settle (self, stream, now);
     return TRUE;
   }
+  if (!pilot_overlay_syn_may_go (stream, now)) {
+    settle (self, stream, now);
+    return TRUE;
+  }
   path = pilot_path_choose (&peer->path, self->have_beacon);
   to = pilot_peer_way (peer, path);
   if (batch->n_segments > 0 && !pilot_endpoint_equal (to, &item->to))

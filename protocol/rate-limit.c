@@ -5,20 +5,34 @@
 
 /* Credit is kept as the time at which the bucket would be empty if it refilled for ever: full is burst * interval in the past. */
 gboolean
-pilot_token_bucket_take (PilotTokenBucket *bucket,
-                         gint64 interval,
-                         guint burst,
-                         gint64 now)
+pilot_token_bucket_reserve (PilotTokenBucket *bucket,
+                            gint64 interval,
+                            guint burst,
+                            gint64 patience,
+                            gint64 now,
+                            gint64 *at)
 {
   gint64 full = now - (gint64) burst * interval;
   gint64 empty_at = MAX (bucket->empty_at, full);
 
   if (bucket->empty_at == 0)
     empty_at = full;
-  if (empty_at + interval > now)
+  if (empty_at + interval > now + patience)
     return FALSE;
   bucket->empty_at = empty_at + interval;
+  *at = MAX (bucket->empty_at, now);
   return TRUE;
+}
+
+gboolean
+pilot_token_bucket_take (PilotTokenBucket *bucket,
+                         gint64 interval,
+                         guint burst,
+                         gint64 now)
+{
+  gint64 at;
+
+  return pilot_token_bucket_reserve (bucket, interval, burst, 0, now, &at);
 }
 
 void

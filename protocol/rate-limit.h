@@ -16,6 +16,14 @@ gboolean pilot_token_bucket_take (PilotTokenBucket *bucket,
                                   gint64 interval,
                                   guint burst,
                                   gint64 now);
+/* Takes the next token even if it is not there yet, and says when it will be (`at`, `now` at the earliest). FALSE, and none taken, when that is later
+ * than `now` + `patience`. Who asks first is served first. */
+gboolean pilot_token_bucket_reserve (PilotTokenBucket *bucket,
+                                     gint64 interval,
+                                     guint burst,
+                                     gint64 patience,
+                                     gint64 now,
+                                     gint64 *at);
 
 #define PILOT_RATE_LIMIT_SETS 256
 #define PILOT_RATE_LIMIT_WAYS 4

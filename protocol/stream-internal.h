@@ -52,7 +52,7 @@ struct _PilotStream {
 
   guint released : 1, finished : 1, tunnel_ready : 1, own_kind : 1, half_close : 1, accepted : 1;
   guint changed : 1, ready_new : 1; /* hooks to call when the entry point returns */
-  guint syn_due : 1, syn_ack_due : 1, rst_due : 1, rst_numbered : 1, fin_ack_due : 1, fin_ack_sent : 1;
+  guint syn_due : 1, syn_held : 1, syn_ack_due : 1, rst_due : 1, rst_numbered : 1, fin_ack_due : 1, fin_ack_sent : 1;
   guint fin_wanted : 1, fin_allowed : 1, fin_forced : 1, fin_sent : 1, fin_acked : 1; /* our side */
   guint fin_received : 1, fin_held : 1;                                               /* theirs */
   guint ack_now : 1, ack_pending : 1, window_probe_due : 1, keepalive_due : 1, loss_probe_due : 1;

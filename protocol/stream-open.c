@@ -135,12 +135,34 @@ stream_input_syn_ack (PilotStream *self,
   stream_signal (self, PILOT_STREAM_READY_OPEN);
 }
 
+gboolean
+pilot_stream_wants_syn (PilotStream *self)
+{
+  return self->state == PILOT_STREAM_STATE_SYN_SENT && self->syn_due;
+}
+
+void
+pilot_stream_hold_syn (PilotStream *self,
+                       gint64 until)
+{
+  if (self->state != PILOT_STREAM_STATE_SYN_SENT || !(self->syn_due || self->syn_held))
+    return;
+  self->syn_due = FALSE;
+  self->syn_held = TRUE;
+  stream_timer_set (self, STREAM_TIMER_DIAL, MIN (until, self->created + DIAL_TOTAL));
+}
+
 void
 stream_dial_expired (PilotStream *self,
                      gint64 now)
 {
   if (self->state != PILOT_STREAM_STATE_SYN_SENT)
     return;
+  if (self->syn_held && now - self->created < DIAL_TOTAL) {
+    self->syn_held = FALSE;
+    self->syn_due = TRUE;
+    return;
+  }
   if (self->syn_transmissions >= DIAL_EXPIRIES || now - self->created >= DIAL_TOTAL) {
     stream_close (self, PILOT_STREAM_ERROR_TIMEOUT, now);
     return;

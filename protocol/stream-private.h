@@ -43,6 +43,7 @@ typedef struct {
   PilotStream *peer_prev, *peer_next, *all_prev, *all_next, *finished_next;
   guint64 event_number;
   gint64 dialed_at;
+  gint64 syn_slot; /* when the SYN that is due may go, toward a peer that bounds them; 0 = not asked for */
 } PilotStreamLinks;
 
 typedef struct {
@@ -91,6 +92,10 @@ void pilot_stream_fail (PilotStream *stream, PilotStreamError error, gboolean se
 void pilot_stream_tunnel_ready (PilotStream *stream, gint64 now);
 PilotStreamState pilot_stream_get_state (PilotStream *stream);
 gboolean pilot_stream_is_own_kind (PilotStream *stream);
+/* Whether the next packet is a SYN that is due. */
+gboolean pilot_stream_wants_syn (PilotStream *stream);
+/* It goes at `until`, or when this is called again with another time. The dial takes no longer for it. */
+void pilot_stream_hold_syn (PilotStream *stream, gint64 until);
 /* Does the peer answer probes of the path (docs/extensions.md, type 6)? */
 gboolean pilot_stream_answers_probes (PilotStream *stream);
 

@@ -722,23 +722,6 @@ test_outage (void)
   pair_end (&w);
 }
 
-/* A burst from a trusted peer of our own kind meets no limit meant for others. */
-static void
-test_many (void)
-{
-  Pair w = pair_new (-1, -1);
-
-  pair_start (&w);
-  for (guint i = 0; i < SIM_MAX_FLOWS; i++)
-    pair_dial (&w, SIM_FLOW_BOTH, 3000, 3000);
-  pair_run (&w, 10 * SIM_SECOND);
-  for (guint i = 0; i < SIM_MAX_FLOWS; i++) {
-    g_assert_true (w.sim->flows[i].ended);
-    g_assert_cmpint (w.sim->flows[i].error, ==, PILOT_STREAM_ERROR_NONE);
-  }
-  pair_end (&w);
-}
-
 int
 main (int argc,
       char **argv)
@@ -785,6 +768,5 @@ main (int argc,
   g_test_add_func ("/overlay/stream/mismatch", test_mismatch_fails_dials);
   g_test_add_func ("/overlay/stream/restart", test_restart_ends_streams);
   g_test_add_func ("/overlay/stream/outage", test_outage);
-  g_test_add_func ("/overlay/stream/many", test_many);
   return g_test_run ();
 }

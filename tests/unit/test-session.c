@@ -259,6 +259,27 @@ test_token_bucket (void)
   g_assert_false (pilot_token_bucket_take (&bucket, interval, burst, now));
 }
 
+/* Who may wait is told for how long; nobody's turn is given away. */
+static void
+test_token_reserved (void)
+{
+  PilotTokenBucket bucket = { 0 };
+  const gint64 now = 5000;
+  gint64 at;
+
+  for (guint i = 0; i < 3; i++) {
+    g_assert_true (pilot_token_bucket_reserve (&bucket, 100, 3, 250, now, &at));
+    g_assert_cmpint (at, ==, now);
+  }
+  g_assert_true (pilot_token_bucket_reserve (&bucket, 100, 3, 250, now, &at));
+  g_assert_cmpint (at, ==, now + 100);
+  g_assert_true (pilot_token_bucket_reserve (&bucket, 100, 3, 250, now, &at));
+  g_assert_cmpint (at, ==, now + 200);
+  g_assert_false (pilot_token_bucket_reserve (&bucket, 100, 3, 250, now, &at));
+  g_assert_false (pilot_token_bucket_take (&bucket, 100, 3, now + 299));
+  g_assert_true (pilot_token_bucket_take (&bucket, 100, 3, now + 300));
+}
+
 static void
 test_rate_limit (void)
 {
@@ -411,6 +432,7 @@ main (int argc,
   g_test_add_func ("/timers", test_timers);
   g_test_add_func ("/rate-limit/table", test_rate_limit);
   g_test_add_func ("/rate-limit/bucket", test_token_bucket);
+  g_test_add_func ("/rate-limit/reserved", test_token_reserved);
   g_test_add_func ("/path/learns", test_path_learns);
   g_test_add_func ("/path/families", test_path_families);
   g_test_add_func ("/path/black-hole", test_path_black_hole);
