@@ -112,9 +112,9 @@ def lossy(world):
     expect_equal(mappings(world)["10.4.0.1"]["path"], "direct", "the path")
 
 
-@suite.case("offload is switched off and on again while 200 MB are under way")
+@suite.case("offload is switched off and on again while 60 MB are under way")
 def offload(world):
-    wanted = digest(world, "beta", "cat www/big")
+    wanted = digest(world, "beta", "cat www/sixty")
 
     def switch(value):
         for host in ("alpha", "beta"):
@@ -123,7 +123,7 @@ def offload(world):
             expect_equal((stats["segmentation-offload"], stats["receive-offload"]), (value == "auto",) * 2, f"offload of {host}")
 
     with ThreadPoolExecutor(1) as pool:
-        got = pool.submit(digest, world, "alpha", "curl -fsS --max-time 120 http://10.4.0.1:8080/big")
+        got = pool.submit(digest, world, "alpha", "curl -fsS --max-time 120 http://10.4.0.1:8080/sixty")
         for value in ("off", "auto", "off"):
             switch(value)
         expect_equal(got.result(), wanted, "the digest")
