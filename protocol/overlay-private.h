@@ -250,7 +250,7 @@ void pilot_overlay_fail_streams (PilotPeer *peer, PilotStreamError error, gboole
 void pilot_overlay_fail_dials (PilotPeer *peer, PilotStreamError error, gint64 now);
 void pilot_overlay_fail_opened (PilotPeer *peer, PilotStreamError error, gint64 now);
 void pilot_overlay_detach_streams (PilotPeer *peer);
-/* Whether a SYN of the stream, if one is due, may go now. If not it is held. */
+/* Whether a SYN of the stream, if one is due, may go now to a peer that is not known to be of our own kind. If not it is held. */
 gboolean pilot_overlay_syn_may_go (PilotStream *stream, gint64 now);
 /* Ends dials that took too long in all; when to come back, 0 = no more. */
 gint64 pilot_overlay_expire_dials (PilotPeer *peer, gint64 now);

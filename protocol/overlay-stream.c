@@ -190,13 +190,15 @@ on_changed (PilotStream *stream,
   pilot_overlay_activate (self, stream);
 }
 
-/* It has no limit of SYNs, unlike what had to be expected. */
+/* It has no limit of SYNs, unlike what had to be expected: those that wait may go. */
 static void
 is_of_own_kind (PilotPeer *peer)
 {
   gint64 now = peer->overlay->now;
 
   peer->own_kind = TRUE;
+  if (peer->syns_sent.empty_at == 0)
+    return;
   for (PilotStream *stream = peer->streams; stream != NULL; stream = pilot_stream_links (stream)->peer_next)
     if (pilot_stream_links (stream)->syn_slot > now) {
       pilot_stream_hold_syn (stream, now);
@@ -420,7 +422,7 @@ pilot_overlay_syn_may_go (PilotStream *stream,
   PilotStreamLinks *links = pilot_stream_links (stream);
   PilotPeer *peer = links->peer;
 
-  if (peer->own_kind || !pilot_stream_wants_syn (stream))
+  if (!pilot_stream_wants_syn (stream))
     return TRUE;
   if (links->syn_slot == 0 &&
       !pilot_token_bucket_reserve (&peer->syns_sent, SYN_SENT_INTERVAL, SYN_SENT_BURST, SYN_SENT_PATIENCE, now, &links->syn_slot))

@@ -345,7 +345,7 @@ batch_take (PilotOverlay *self,
     settle (self, stream, now);
     return TRUE;
   }
-  if (!pilot_overlay_syn_may_go (stream, now)) {
+  if (!peer->own_kind && !pilot_overlay_syn_may_go (stream, now)) {
     settle (self, stream, now);
     return TRUE;
   }
