@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define MAX_SECONDS 86400
@@ -228,6 +229,7 @@ command_send_file (Invocation *invocation)
   guint32 node;
   char target[PILOT_ADDRESS_TEXT_SIZE];
   double seconds = 90;
+  struct stat info;
   int exit_code, fd;
 
   if (!command_parse (invocation, entries, 2, 2, &exit_code))
@@ -243,6 +245,10 @@ command_send_file (Invocation *invocation)
   fd = open (invocation->argv[2], O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
   if (fd < 0)
     return output_fail (invocation, errno == ENOENT ? PILOT_ERROR_NOT_FOUND : PILOT_ERROR_IO, NULL, _("cannot open \"%s\": %s"), invocation->argv[2], g_strerror (errno));
+  if (fstat (fd, &info) == 0 && S_ISDIR (info.st_mode)) {
+    close (fd);
+    return output_fail (invocation, PILOT_ERROR_INVALID_ARGUMENT, _("send what is in it, or an archive of it"), _("\"%s\" is a directory"), invocation->argv[2]);
+  }
   if (!trust_reach (client, invocation->argv[1], unchecked, &node, target, &error)) {
     close (fd);
     return output_error (invocation, error);
