@@ -78,11 +78,18 @@ def rejected(asker, granter):
     wait_until(lambda: asker.id in granter.pending(), REQUEST_SECONDS, "the request arrives")
     expect_equal(len(granter.pending()), 1, "the requests")
     granter.ctl("reject", str(asker.id), "not today")
-    wait_until(lambda: asker.id not in granter.pending(), TRUST_SECONDS, "the request is gone")
-    expect(granter.id not in asker.trusted() and asker.id not in granter.trusted(), "a rejected request made trust")
     if asker.kind == "ours":
         # Else the next case's request would meet one that still waits, and be approved by itself.
         wait_until(lambda: not asker.ctl("pending", "--outgoing")["outgoing"], 2 * TRUST_SECONDS, "the rejection arrives")
+
+    def gone():
+        if asker.id in granter.pending() and granter.kind != "ours":
+            # Go takes a copy that comes by the other way after its rejection for a new request (docs/protocol-findings.md).
+            granter.try_ctl("reject", str(asker.id), "not today")
+        return asker.id not in granter.pending()
+
+    wait_until(gone, TRUST_SECONDS, "the request is gone", every=0.5)
+    expect(granter.id not in asker.trusted() and asker.id not in granter.trusted(), "a rejected request made trust")
 
 
 @suite.case("private: each asks the other, and nobody has to approve")
