@@ -188,6 +188,20 @@ on_started (GObject *source, GAsyncResult *result, gpointer user_data)
   g_main_loop_quit (daemon->loop);
 }
 
+static gboolean
+set_busy_poll (PilotPoller *poller, PilotConfig *config, GError **error)
+{
+  const char *value = pilot_config_get (config, "busy_poll");
+  g_autofree char *quoted = NULL;
+
+  pilot_poller_set_busy_poll (poller, g_str_equal (value, "auto"));
+  if (g_str_equal (value, "auto") || g_str_equal (value, "off"))
+    return TRUE;
+  quoted = pilot_error_quote (value, -1);
+  g_set_error (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT, "busy_poll is \"%s\" (expected auto or off)", quoted);
+  return FALSE;
+}
+
 static ExitStatus
 run (PilotConfig *config, GError **error)
 {
@@ -200,6 +214,10 @@ run (PilotConfig *config, GError **error)
 
   if (poller == NULL)
     return EXIT_STATUS_FAILED;
+  if (!set_busy_poll (poller, config, error)) {
+    pilot_poller_free (poller);
+    return EXIT_STATUS_FAILED;
+  }
   parts = pilot_parts_new (config, poller, core);
   sources[0] = g_unix_signal_add (SIGTERM, on_signal, &daemon);
   sources[1] = g_unix_signal_add (SIGINT, on_signal, &daemon);

@@ -16,6 +16,7 @@
 static const char *const keys[] = {
   "beacon",
   "bus",
+  "busy_poll",
   "compat_beacon",
   "congestion",
   "dataexchange_b64",

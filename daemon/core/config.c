@@ -47,6 +47,7 @@ static const struct {
   { "relay_only", "false" },
   { "extensions", "true" },
   { "congestion", "bbr" },
+  { "busy_poll", "auto" },
   { "system", "false" },
   { "transport", "udp" },
   { "proxy", "auto" },

@@ -4,11 +4,16 @@
 #include <errno.h>
 #include <gio/gio.h>
 #include <glib-unix.h>
+#include <sched.h>
 #include <sys/epoll.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
+#include "daemon/core/busy-poll.h"
+
 #define EVENTS_PER_TURN 256
+/* Before others of the context get theirs. */
+#define TURNS_IN_A_ROW 8
 
 struct _PilotPollerWatch {
   PilotPoller *poller;
@@ -38,6 +43,9 @@ struct _PilotPoller {
   PilotPollerWatch *removed;
   PilotPollerPump pump;
   gpointer pump_data;
+  gboolean busy_poll;
+  PilotBusyPoll busy;
+  gsize carried; /* bytes in this turn */
 };
 
 static void
@@ -91,20 +99,12 @@ drain_timer (PilotPoller *poller)
     poller->kicked = TRUE;
 }
 
-static gboolean
-poller_dispatch (GSource *source, GSourceFunc callback, gpointer user_data)
+static void
+take_turn (PilotPoller *poller, struct epoll_event *events, int n_events)
 {
-  PilotPoller *poller = ((PollerSource *) source)->poller;
-  struct epoll_event events[EVENTS_PER_TURN];
-  int n_events;
-
-  /* A main loop inside a callback of ours: the turn it is in goes on afterwards. */
-  if (poller->dispatching)
-    return G_SOURCE_CONTINUE;
-  g_source_set_ready_time (source, -1);
-  poller->dispatching = TRUE;
-
-  n_events = epoll_wait (poller->epoll_fd, events, EVENTS_PER_TURN, 0);
+  if (poller->busy_poll)
+    pilot_busy_poll_turn_begins (&poller->busy, g_get_monotonic_time ());
+  poller->carried = 0;
   for (int i = 0; i < n_events; i++) {
     PilotPollerWatch *watch = events[i].data.ptr;
 
@@ -119,11 +119,50 @@ poller_dispatch (GSource *source, GSourceFunc callback, gpointer user_data)
     run_pump (poller);
   else
     arm_timer (poller);
+  free_removed (poller);
+  if (poller->busy_poll)
+    pilot_busy_poll_turn_ends (&poller->busy, poller->carried, g_get_monotonic_time ());
+}
+
+/* What comes within the moment it is worth to wait for awake; 0 when nothing does. */
+static int
+look_on (PilotPoller *poller, struct epoll_event *events)
+{
+  while (pilot_busy_poll_look (&poller->busy, g_get_monotonic_time ())) {
+    int n_events = epoll_wait (poller->epoll_fd, events, EVENTS_PER_TURN, 0);
+
+    if (n_events > 0)
+      return n_events;
+    /* Whoever else wants this processor first: it may be who we wait for. */
+    sched_yield ();
+  }
+  return 0;
+}
+
+static gboolean
+poller_dispatch (GSource *source, GSourceFunc callback, gpointer user_data)
+{
+  PilotPoller *poller = ((PollerSource *) source)->poller;
+  struct epoll_event events[EVENTS_PER_TURN];
+  int n_events;
+  guint turns = 0;
+
+  /* A main loop inside a callback of ours: the turn it is in goes on afterwards. */
+  if (poller->dispatching)
+    return G_SOURCE_CONTINUE;
+  g_source_set_ready_time (source, -1);
+  poller->dispatching = TRUE;
+
+  n_events = epoll_wait (poller->epoll_fd, events, EVENTS_PER_TURN, 0);
+  do {
+    take_turn (poller, events, n_events);
+    n_events = poller->busy_poll && !poller->kicked && ++turns < TURNS_IN_A_ROW ? look_on (poller, events) : 0;
+  } while (n_events > 0);
 
   poller->dispatching = FALSE;
   free_removed (poller);
-  /* The pump may itself have asked for another turn; others get theirs first. */
-  if (poller->kicked)
+  /* The pump may itself have asked for another turn, or what is waited for awake is still to come; others get theirs first. */
+  if (poller->kicked || turns == TURNS_IN_A_ROW)
     g_source_set_ready_time (source, 0);
   return G_SOURCE_CONTINUE;
 }
@@ -239,6 +278,19 @@ pilot_poller_set_deadline (PilotPoller *poller, gint64 deadline_us)
   /* Within a turn the timer is set once, after the pump. */
   if (!poller->dispatching)
     arm_timer (poller);
+}
+
+void
+pilot_poller_set_busy_poll (PilotPoller *poller, gboolean allowed)
+{
+  /* Alone on a processor, what is waited for cannot happen meanwhile. */
+  poller->busy_poll = allowed && g_get_num_processors () > 1;
+}
+
+void
+pilot_poller_carried (PilotPoller *poller, gsize bytes)
+{
+  poller->carried += bytes;
 }
 
 void

@@ -31,6 +31,10 @@ void pilot_poller_remove (PilotPollerWatch *watch);
 void pilot_poller_set_pump (PilotPoller *poller, PilotPollerPump pump, gpointer user_data);
 /* Absolute g_get_monotonic_time() at which the pump must run at the latest; G_MAXINT64 = never. */
 void pilot_poller_set_deadline (PilotPoller *poller, gint64 deadline_us);
+/* Whether to wait awake for the next of short messages that follow each other closely (busy-poll.h). Not from the beginning. */
+void pilot_poller_set_busy_poll (PilotPoller *poller, gboolean allowed);
+/* So much payload or datagram was moved in this turn: a transfer is not waited for awake. */
+void pilot_poller_carried (PilotPoller *poller, gsize bytes);
 /* The pump runs at the end of this turn, or in the next one when called from outside the poller. */
 void pilot_poller_kick (PilotPoller *poller);
 

@@ -88,8 +88,10 @@ on_received (PilotTransport *transport, PilotReceivedDatagram *items, guint n_it
 {
   Link *link = user_data;
 
-  for (guint i = 0; i < n_items; i++)
+  for (guint i = 0; i < n_items; i++) {
     items[i].from.transport = link->index;
+    pilot_poller_carried (link->driver->poller, items[i].length);
+  }
   pilot_overlay_receive (link->driver->overlay, items, n_items, g_get_monotonic_time ());
   pilot_poller_kick (link->driver->poller);
 }
@@ -148,6 +150,7 @@ send_run (PilotDriver *driver, Link *link, guint n)
     batches[i].data = item->data;
     batches[i].length = item->length;
     batches[i].segment_size = item->segment_size;
+    pilot_poller_carried (driver->poller, item->length);
   }
   if (!pilot_call_send (link->transport, batches, n, &n_sent, &error)) {
     gint64 now = g_get_monotonic_time ();

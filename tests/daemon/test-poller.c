@@ -288,6 +288,39 @@ test_nested_loop (Fixture *fixture, gconstpointer data)
   g_assert_cmpuint (fixture->n_pumped, ==, 1);
 }
 
+static void
+on_readable_again (int fd, guint32 events, gpointer user_data)
+{
+  on_readable (fd, events, user_data);
+  say (user_data);
+}
+
+/* However closely they follow each other, others of the context get theirs. (When to wait awake is the rule's, test-busy-poll.c.) */
+static void
+test_busy_poll (Fixture *fixture, gconstpointer data)
+{
+  pilot_poller_set_busy_poll (fixture->poller, TRUE);
+  pilot_poller_remove (fixture->watch);
+  fixture->watch = pilot_poller_add (fixture->poller, fixture->pipe[0], EPOLLIN, on_readable_again, fixture);
+  say (fixture);
+  for (guint i = 0; i < 100; i++) {
+    guint before = fixture->n_readable;
+    GSource *source = g_idle_source_new ();
+    gboolean had_its_turn = FALSE;
+
+    g_assert_true (g_main_context_iteration (fixture->context, TRUE));
+    g_assert_cmpuint (fixture->n_readable - before, >=, 1);
+    g_assert_cmpuint (fixture->n_readable - before, <=, 8);
+    g_assert_cmpuint (fixture->n_readable, ==, fixture->n_pumped);
+    g_source_set_priority (source, G_PRIORITY_DEFAULT);
+    g_source_set_callback (source, set_flag, &had_its_turn, NULL);
+    g_source_attach (source, fixture->context);
+    g_assert_true (g_main_context_iteration (fixture->context, FALSE));
+    g_assert_true (had_its_turn);
+    g_source_unref (source);
+  }
+}
+
 int
 main (int argc, char **argv)
 {
@@ -303,5 +336,6 @@ main (int argc, char **argv)
   ADD ("/poller/deadline-within-turn", test_deadline_within_turn);
   ADD ("/poller/deadline-cleared", test_deadline_cleared);
   ADD ("/poller/nested-loop", test_nested_loop);
+  ADD ("/poller/busy-poll", test_busy_poll);
   return g_test_run ();
 }
