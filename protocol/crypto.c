@@ -11,14 +11,10 @@
 #include <nettle/sha2.h>
 #include <string.h>
 
-/* AES-256-GCM and random bytes come from GnuTLS, which has the assembler for them. The rest comes from nettle, GnuTLS's own back end: the same code
+/* Random bytes come from GnuTLS, AES-256-GCM too or from something faster (aead.c). The rest comes from nettle, GnuTLS's own back end: the same code
  * without the key objects, so that judging a stranger's key exchange allocates nothing. */
 
 #define SESSION_INFO "pilot-tunnel-v1"
-
-struct _PilotAead {
-  gnutls_aead_cipher_hd_t cipher;
-};
 
 void
 pilot_x25519_public (const guint8 private_key[PILOT_X25519_KEY_SIZE], guint8 public_key[PILOT_X25519_KEY_SIZE])
@@ -61,57 +57,6 @@ pilot_crypto_session_key (const guint8 private_key[PILOT_X25519_KEY_SIZE],
   pilot_crypto_wipe (shared, sizeof shared);
   pilot_crypto_wipe (prk, sizeof prk);
   return valid;
-}
-
-PilotAead *
-pilot_aead_new (const guint8 key[PILOT_AEAD_KEY_SIZE])
-{
-  gnutls_datum_t datum = { (unsigned char *) key, PILOT_AEAD_KEY_SIZE };
-  gnutls_aead_cipher_hd_t cipher;
-  PilotAead *aead;
-
-  if (gnutls_aead_cipher_init (&cipher, GNUTLS_CIPHER_AES_256_GCM, &datum) < 0)
-    return NULL;
-  aead = g_new (PilotAead, 1);
-  aead->cipher = cipher;
-  return aead;
-}
-
-void
-pilot_aead_free (PilotAead *aead)
-{
-  if (aead == NULL)
-    return;
-  gnutls_aead_cipher_deinit (aead->cipher);
-  g_free (aead);
-}
-
-gboolean
-pilot_aead_seal (PilotAead *aead,
-                 const guint8 nonce[PILOT_AEAD_NONCE_SIZE],
-                 const guint8 aad[PILOT_AEAD_AAD_SIZE],
-                 guint8 *data,
-                 gsize length)
-{
-  size_t sealed_length = length + PILOT_AEAD_TAG_SIZE;
-
-  return gnutls_aead_cipher_encrypt (aead->cipher, nonce, PILOT_AEAD_NONCE_SIZE, aad, PILOT_AEAD_AAD_SIZE,
-                                     PILOT_AEAD_TAG_SIZE, data, length, data, &sealed_length) == 0;
-}
-
-gboolean
-pilot_aead_open (PilotAead *aead,
-                 const guint8 nonce[PILOT_AEAD_NONCE_SIZE],
-                 const guint8 aad[PILOT_AEAD_AAD_SIZE],
-                 guint8 *data,
-                 gsize length)
-{
-  size_t plain_length = length;
-
-  if (length < PILOT_AEAD_TAG_SIZE)
-    return FALSE;
-  return gnutls_aead_cipher_decrypt (aead->cipher, nonce, PILOT_AEAD_NONCE_SIZE, aad, PILOT_AEAD_AAD_SIZE,
-                                     PILOT_AEAD_TAG_SIZE, data, length, data, &plain_length) == 0;
 }
 
 void

@@ -37,20 +37,31 @@ gboolean pilot_crypto_session_key (const guint8 private_key[PILOT_X25519_KEY_SIZ
 /* AES-256-GCM with one key. The nonce is (prefix, counter), big endian; the associated data the 4 bytes of the sender's node id. */
 typedef struct _PilotAead PilotAead;
 
+typedef enum {
+  PILOT_AEAD_AUTO,     /* GnuTLS at first; once the key has carried much, what is fastest on this processor */
+  PILOT_AEAD_GNUTLS,   /* there on every machine */
+  PILOT_AEAD_IPSEC_MB, /* Intel's Multi-Buffer library: where the build found it, and the processor has AVX-512 with VAES */
+} PilotAeadKind;
+
 /* (transfer full) NULL if the library cannot make a cipher (out of memory, forbidden by policy). */
 PilotAead *pilot_aead_new (const guint8 key[PILOT_AEAD_KEY_SIZE]);
+/* (transfer full) The same with one implementation; NULL also where this one is not to be had. For tests. */
+PilotAead *pilot_aead_new_of (PilotAeadKind kind,
+                              const guint8 key[PILOT_AEAD_KEY_SIZE]);
+/* Which one it uses now, never PILOT_AEAD_AUTO. */
+PilotAeadKind pilot_aead_get_kind (const PilotAead *aead);
 void pilot_aead_free (PilotAead *aead);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (PilotAead, pilot_aead_free)
 
 /* Encrypts `data` in place; the tag is written to data + length, so there must be room for length + PILOT_AEAD_TAG_SIZE bytes.
- * FALSE only for a fault of the library. Allocates nothing. */
+ * FALSE only for a fault of the library. Allocates nothing but once, when the implementation changes. */
 gboolean pilot_aead_seal (PilotAead *aead,
                           const guint8 nonce[PILOT_AEAD_NONCE_SIZE],
                           const guint8 aad[PILOT_AEAD_AAD_SIZE],
                           guint8 *data,
                           gsize length);
 /* Decrypts in place. `length` counts the tag; the plaintext is `length` - PILOT_AEAD_TAG_SIZE bytes. FALSE if it does not authenticate; the
- * buffer is spoiled then: to try a second key, keep a copy. Allocates nothing. */
+ * buffer is spoiled then, and holds no plaintext: to try a second key, keep a copy. */
 gboolean pilot_aead_open (PilotAead *aead,
                           const guint8 nonce[PILOT_AEAD_NONCE_SIZE],
                           const guint8 aad[PILOT_AEAD_AAD_SIZE],

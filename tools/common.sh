@@ -16,12 +16,13 @@ need_root ()
   [ "$(id -u)" = 0 ] || die "needs root for namespaces and packages: run “sudo tools/${0##*/}”"
 }
 
-# Installs with apt what tools/packages names and is not there yet.
+# Installs with apt what tools/packages names, for this architecture, and is not there yet.
 install_packages ()
 {
-  local missing=() package
-  while read -r package; do
+  local missing=() package only
+  while read -r package only; do
     case $package in '' | '#'*) continue ;; esac
+    case $only in '' | "[$(dpkg --print-architecture)]") ;; *) continue ;; esac
     dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q '^install ok installed$' || missing+=("$package")
   done <"$top/tools/packages"
   [ ${#missing[@]} = 0 ] && return

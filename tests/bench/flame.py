@@ -69,7 +69,7 @@ def kind_of(library):
     name = os.path.basename(library)
     if name.startswith("[kernel") or name.endswith((".ko", ".ko.xz")):
         return "kernel"
-    if name.startswith(("libgnutls", "libnettle", "libhogweed", "libcrypto")):
+    if name.startswith(("libgnutls", "libnettle", "libhogweed", "libcrypto", "libIPSec_MB")):
         return "cryptography"
     return "ours" if name.startswith(("pilot", "libpilot", "transport-", "trust-", "allocator-")) else "other"
 

@@ -129,24 +129,6 @@ test_base64_lengths (void)
 }
 
 static void
-test_aead (void)
-{
-  guint8 key[32] = { 1 }, nonce[12] = { 2 }, aad[4] = { 3 }, data[64 + 16];
-  g_autoptr (PilotAead) aead = pilot_aead_new (key);
-
-  memset (data, 7, 64);
-  g_assert_true (pilot_aead_seal (aead, nonce, aad, data, 64));
-  g_assert_true (pilot_aead_open (aead, nonce, aad, data, 80));
-  g_assert_cmpint (data[0], ==, 7);
-  g_assert_true (pilot_aead_seal (aead, nonce, aad, data, 0));
-  g_assert_true (pilot_aead_open (aead, nonce, aad, data, 16));
-  g_assert_false (pilot_aead_open (aead, nonce, aad, data, 15));
-  g_assert_true (pilot_aead_seal (aead, nonce, aad, data, 64));
-  aad[0] ^= 1;
-  g_assert_false (pilot_aead_open (aead, nonce, aad, data, 80));
-}
-
-static void
 test_random (void)
 {
   guint8 a[32] = { 0 }, b[32] = { 0 };
@@ -172,7 +154,6 @@ main (int argc, char **argv)
   g_test_add_func ("/crypto/fingerprint", test_fingerprint);
   g_test_add_func ("/crypto/base64", test_base64);
   g_test_add_func ("/crypto/base64-lengths", test_base64_lengths);
-  g_test_add_func ("/crypto/aead", test_aead);
   g_test_add_func ("/crypto/random", test_random);
   status = g_test_run ();
   json_object_unref (tunnel);

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "protocol/aead-private.h"
+
+#include <intel-ipsec-mb.h>
+
+/* Without these the library is no faster than GnuTLS. */
+#define WANTED (IMB_CPUFLAGS_AVX512 | IMB_FEATURE_VAES | IMB_FEATURE_VPCLMULQDQ)
+
+struct _AeadIpsecMb {
+  struct gcm_key_data key;
+  struct gcm_context_data context; /* of one call; here, so that it can be wiped with the key */
+};
+
+/* One for the process: of it only pointers to functions are used, which do not change. Made late, as its own tests touch 3 MB of the library. */
+static IMB_MGR *
+manager (void)
+{
+  static gsize made = 0;
+  static IMB_MGR *shared = NULL;
+
+  if (g_once_init_enter (&made)) {
+    if ((imb_get_feature_flags () & WANTED) == WANTED)
+      shared = alloc_mb_mgr (0);
+    if (shared != NULL) {
+      init_mb_mgr_avx512 (shared);
+      if (imb_get_errno (shared) != 0 || (shared->features & IMB_FEATURE_SELF_TEST_PASS) == 0) {
+        g_warning ("the IPsec-MB library does not pass its own tests: GnuTLS goes on");
+        g_clear_pointer (&shared, free_mb_mgr);
+      }
+    }
+    g_once_init_leave (&made, 1);
+  }
+  return shared;
+}
+
+AeadIpsecMb *
+aead_ipsec_mb_new (const guint8 key[PILOT_AEAD_KEY_SIZE])
+{
+  IMB_MGR *shared = manager ();
+  AeadIpsecMb *aead;
+
+  if (shared == NULL)
+    return NULL;
+  aead = g_aligned_alloc0 (1, sizeof *aead, 64);
+  IMB_AES256_GCM_PRE (shared, key, &aead->key);
+  return aead;
+}
+
+void
+aead_ipsec_mb_free (AeadIpsecMb *aead)
+{
+  if (aead == NULL)
+    return;
+  pilot_crypto_wipe (aead, sizeof *aead);
+  g_aligned_free (aead);
+}
+
+void
+aead_ipsec_mb_seal (AeadIpsecMb *aead, const guint8 *nonce, const guint8 *aad, guint8 *data, gsize length)
+{
+  IMB_AES256_GCM_ENC (manager (), &aead->key, &aead->context, data, data, length, nonce, aad, PILOT_AEAD_AAD_SIZE, data + length, PILOT_AEAD_TAG_SIZE);
+}
+
+gboolean
+aead_ipsec_mb_open (AeadIpsecMb *aead, const guint8 *nonce, const guint8 *aad, guint8 *data, gsize length)
+{
+  guint8 tag[PILOT_AEAD_TAG_SIZE];
+
+  IMB_AES256_GCM_DEC (manager (), &aead->key, &aead->context, data, data, length, nonce, aad, PILOT_AEAD_AAD_SIZE, tag, sizeof tag);
+  if (pilot_crypto_equal (tag, data + length, sizeof tag))
+    return TRUE;
+  /* Deciphered before it was known to be right: nobody may see it. */
+  pilot_crypto_wipe (data, length);
+  return FALSE;
+}

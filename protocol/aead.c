@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <gnutls/crypto.h>
+#include <gnutls/gnutls.h>
+#include <string.h>
+
+#include "protocol/aead-private.h"
+
+/* What a key carries before something faster is looked for. An idle node never gets there, and does not pay for it with memory. */
+#define MUCH (1024 * 1024)
+
+struct _PilotAead {
+  gnutls_aead_cipher_hd_t cipher;
+  AeadIpsecMb *fast;
+  gsize until_fast; /* bytes; 0: no more question, and the key is wiped */
+  guint8 key[PILOT_AEAD_KEY_SIZE];
+};
+
+PilotAead *
+pilot_aead_new_of (PilotAeadKind kind, const guint8 key[PILOT_AEAD_KEY_SIZE])
+{
+  gnutls_datum_t datum = { (unsigned char *) key, PILOT_AEAD_KEY_SIZE };
+  gnutls_aead_cipher_hd_t cipher;
+  PilotAead *aead;
+
+  if (gnutls_aead_cipher_init (&cipher, GNUTLS_CIPHER_AES_256_GCM, &datum) < 0)
+    return NULL;
+  aead = g_new0 (PilotAead, 1);
+  aead->cipher = cipher;
+  if (kind == PILOT_AEAD_AUTO) {
+    aead->until_fast = MUCH;
+    memcpy (aead->key, key, sizeof aead->key);
+  } else if (kind == PILOT_AEAD_IPSEC_MB && (aead->fast = aead_ipsec_mb_new (key)) == NULL)
+    g_clear_pointer (&aead, pilot_aead_free);
+  return aead;
+}
+
+PilotAead *
+pilot_aead_new (const guint8 key[PILOT_AEAD_KEY_SIZE])
+{
+  return pilot_aead_new_of (PILOT_AEAD_AUTO, key);
+}
+
+void
+pilot_aead_free (PilotAead *aead)
+{
+  if (aead == NULL)
+    return;
+  gnutls_aead_cipher_deinit (aead->cipher);
+  aead_ipsec_mb_free (aead->fast);
+  pilot_crypto_wipe (aead, sizeof *aead);
+  g_free (aead);
+}
+
+PilotAeadKind
+pilot_aead_get_kind (const PilotAead *aead)
+{
+  return aead->fast != NULL ? PILOT_AEAD_IPSEC_MB : PILOT_AEAD_GNUTLS;
+}
+
+/* Nonces are the caller's, so it does not matter which implementation has used the ones before. */
+static void
+count (PilotAead *aead, gsize length)
+{
+  if (aead->until_fast == 0)
+    return;
+  aead->until_fast -= MIN (aead->until_fast, length);
+  if (aead->until_fast > 0)
+    return;
+  aead->fast = aead_ipsec_mb_new (aead->key);
+  pilot_crypto_wipe (aead->key, sizeof aead->key);
+}
+
+gboolean
+pilot_aead_seal (PilotAead *aead,
+                 const guint8 nonce[PILOT_AEAD_NONCE_SIZE],
+                 const guint8 aad[PILOT_AEAD_AAD_SIZE],
+                 guint8 *data,
+                 gsize length)
+{
+  size_t sealed_length = length + PILOT_AEAD_TAG_SIZE;
+
+  count (aead, length);
+  if (aead->fast != NULL) {
+    aead_ipsec_mb_seal (aead->fast, nonce, aad, data, length);
+    return TRUE;
+  }
+  return gnutls_aead_cipher_encrypt (aead->cipher, nonce, PILOT_AEAD_NONCE_SIZE, aad, PILOT_AEAD_AAD_SIZE,
+                                     PILOT_AEAD_TAG_SIZE, data, length, data, &sealed_length) == 0;
+}
+
+gboolean
+pilot_aead_open (PilotAead *aead,
+                 const guint8 nonce[PILOT_AEAD_NONCE_SIZE],
+                 const guint8 aad[PILOT_AEAD_AAD_SIZE],
+                 guint8 *data,
+                 gsize length)
+{
+  size_t plain_length = length;
+
+  if (length < PILOT_AEAD_TAG_SIZE)
+    return FALSE;
+  length -= PILOT_AEAD_TAG_SIZE;
+  if (aead->fast != NULL)
+    return aead_ipsec_mb_open (aead->fast, nonce, aad, data, length);
+  if (gnutls_aead_cipher_decrypt (aead->cipher, nonce, PILOT_AEAD_NONCE_SIZE, aad, PILOT_AEAD_AAD_SIZE,
+                                  PILOT_AEAD_TAG_SIZE, data, length + PILOT_AEAD_TAG_SIZE, data, &plain_length) != 0) {
+    pilot_crypto_wipe (data, length);
+    return FALSE;
+  }
+  /* What is forged does not count. */
+  count (aead, length);
+  return TRUE;
+}

@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <string.h>
+
+#include "protocol/crypto.h"
+
+#define MOST 65535
+
+static const PilotAeadKind kinds[] = { PILOT_AEAD_GNUTLS, PILOT_AEAD_IPSEC_MB };
+static const guint8 key[PILOT_AEAD_KEY_SIZE] = "thirty-two bytes that are no key";
+static const guint8 nonce[PILOT_AEAD_NONCE_SIZE] = { 2 };
+
+static void
+fill (guint8 *data, gsize length)
+{
+  for (gsize i = 0; i < length; i++)
+    data[i] = (guint8) (i * 7 + length);
+}
+
+/* NULL, and the test is skipped, where this machine or this build has no such implementation. */
+static PilotAead *
+new_of (gconstpointer kind)
+{
+  PilotAead *aead = pilot_aead_new_of (*(const PilotAeadKind *) kind, key);
+
+  if (aead == NULL && *(const PilotAeadKind *) kind == PILOT_AEAD_IPSEC_MB)
+    g_test_skip ("no IPsec-MB in this build, or no AVX-512 with VAES in this processor");
+  else
+    g_assert_nonnull (aead);
+  return aead;
+}
+
+/* The published vectors have no associated data or more than a frame: this one has the four bytes of it, and was reckoned with OpenSSL. */
+static void
+test_vector (gconstpointer kind)
+{
+  static const guint8 aad[4] = { 0, 0, 0, 42 };
+  static const guint8 want[24 + 16] = { 0x90, 0xe1, 0xd3, 0xf8, 0x4e, 0x8f, 0x88, 0x6a, 0xf9, 0x3f, 0x7f, 0xe5, 0xa2, 0x10, 0x44, 0xb6, 0x9e, 0xd3, 0xed, 0x46, 0x6d, 0x79, 0xd4, 0x4b, 0x3c, 0xd9, 0x72, 0xf7, 0xa3, 0x02, 0x87, 0x55, 0x65, 0xff, 0xff, 0x00, 0x5d, 0x3b, 0x4d, 0x6c };
+  g_autoptr (PilotAead) aead = new_of (kind);
+  guint8 data[sizeof want] = "twenty-four bytes, plain";
+
+  if (aead == NULL)
+    return;
+  g_assert_cmpint (pilot_aead_get_kind (aead), ==, *(const PilotAeadKind *) kind);
+  g_assert_true (pilot_aead_seal (aead, nonce, aad, data, 24));
+  g_assert_cmpmem (data, sizeof data, want, sizeof want);
+  g_assert_true (pilot_aead_open (aead, nonce, aad, data, sizeof data));
+  g_assert_cmpmem (data, 24, "twenty-four bytes, plain", 24);
+}
+
+static void
+test_ends (gconstpointer kind)
+{
+  guint8 aad[4] = { 3 }, data[16];
+  g_autoptr (PilotAead) aead = new_of (kind);
+
+  if (aead == NULL)
+    return;
+  g_assert_true (pilot_aead_seal (aead, nonce, aad, data, 0));
+  g_assert_true (pilot_aead_open (aead, nonce, aad, data, 16));
+  g_assert_false (pilot_aead_open (aead, nonce, aad, data, 15));
+  g_assert_false (pilot_aead_open (aead, nonce, aad, data, 0));
+}
+
+/* Nothing but what was sealed opens, and of the rest no plaintext is left in the buffer. */
+static void
+test_forged (gconstpointer kind)
+{
+  const gsize length = 83, whole = length + PILOT_AEAD_TAG_SIZE;
+  guint8 aad[4] = { 3 }, plain[83], sealed[99], data[99], other[12] = { 3 };
+  g_autoptr (PilotAead) aead = new_of (kind);
+
+  if (aead == NULL)
+    return;
+  fill (plain, length);
+  memcpy (sealed, plain, length);
+  g_assert_true (pilot_aead_seal (aead, nonce, aad, sealed, length));
+  for (gsize bit = 0; bit < whole * 8; bit++) {
+    guint same = 0;
+
+    memcpy (data, sealed, whole);
+    data[bit / 8] ^= (guint8) (1u << bit % 8);
+    g_assert_false (pilot_aead_open (aead, nonce, aad, data, whole));
+    for (gsize i = 0; i < length; i++)
+      same += data[i] == plain[i];
+    g_assert_cmpuint (same, <, 8);
+  }
+  for (gsize cut = 0; cut < whole; cut++) {
+    memcpy (data, sealed, whole);
+    g_assert_false (pilot_aead_open (aead, nonce, aad, data, cut));
+  }
+  memcpy (data, sealed, whole);
+  g_assert_false (pilot_aead_open (aead, other, aad, data, whole));
+  memcpy (data, sealed, whole);
+  aad[0] ^= 1;
+  g_assert_false (pilot_aead_open (aead, nonce, aad, data, whole));
+  aad[0] ^= 1;
+  memcpy (data, sealed, whole);
+  g_assert_true (pilot_aead_open (aead, nonce, aad, data, whole));
+  g_assert_cmpmem (data, length, plain, length);
+}
+
+/* What one seals the other opens, at every length around the blocks and batches of blocks, and from any place in memory. */
+static void
+test_agree (void)
+{
+  static const gsize larger[] = { 767, 768, 769, 1152, 1186, 1402, 1436, 4096, 8902, 65000, MOST };
+  g_autoptr (PilotAead) gnutls = new_of (&kinds[0]), other = new_of (&kinds[1]);
+  g_autofree guint8 *plain = g_malloc (MOST), *a = g_malloc (MOST + 32), *b = g_malloc (MOST + 32);
+  guint8 aad[4] = { 9 };
+
+  if (other == NULL)
+    return;
+  for (guint i = 0; i < 530 + G_N_ELEMENTS (larger); i++) {
+    const gsize length = i < 530 ? i : larger[i - 530], whole = length + PILOT_AEAD_TAG_SIZE;
+    guint8 *at = a + i % 16, *to = b + i / 16 % 16;
+
+    fill (plain, length);
+    memcpy (at, plain, length);
+    memcpy (to, plain, length);
+    g_assert_true (pilot_aead_seal (gnutls, nonce, aad, at, length));
+    g_assert_true (pilot_aead_seal (other, nonce, aad, to, length));
+    g_assert_cmpmem (at, whole, to, whole);
+    g_assert_true (pilot_aead_open (other, nonce, aad, at, whole));
+    g_assert_true (pilot_aead_open (gnutls, nonce, aad, to, whole));
+    g_assert_cmpmem (at, length, plain, length);
+    g_assert_cmpmem (to, length, plain, length);
+  }
+}
+
+/* The key of a busy session changes over without a break, as soon as it has carried much and not for what is forged. */
+static void
+test_auto (void)
+{
+  g_autoptr (PilotAead) aead = pilot_aead_new (key), peer = new_of (&kinds[0]), fast = pilot_aead_new_of (PILOT_AEAD_IPSEC_MB, key);
+  const PilotAeadKind last = fast != NULL ? PILOT_AEAD_IPSEC_MB : PILOT_AEAD_GNUTLS;
+  g_autofree guint8 *data = g_malloc (MOST);
+  guint8 aad[4] = { 9 };
+
+  for (guint i = 0; i < 40; i++) {
+    memset (data, 1, MOST);
+    g_assert_false (pilot_aead_open (aead, nonce, aad, data, MOST));
+  }
+  g_assert_cmpint (pilot_aead_get_kind (aead), ==, PILOT_AEAD_GNUTLS);
+  for (guint i = 0; i < 40; i++) {
+    memset (data, (int) i, 60000);
+    g_assert_true (pilot_aead_seal (i % 2 ? aead : peer, nonce, aad, data, 60000));
+    g_assert_true (pilot_aead_open (i % 2 ? peer : aead, nonce, aad, data, 60016));
+    g_assert_true (data[0] == i && data[59999] == i);
+    g_assert_cmpint (pilot_aead_get_kind (aead), ==, i < 10 ? PILOT_AEAD_GNUTLS : i > 20 ? last
+                                                                                         : pilot_aead_get_kind (aead));
+  }
+}
+
+int
+main (int argc, char **argv)
+{
+  static const gchar *const names[] = { "gnutls", "ipsec-mb" };
+
+  g_test_init (&argc, &argv, NULL);
+  for (guint i = 0; i < G_N_ELEMENTS (kinds); i++) {
+    g_autofree gchar *vector = g_strdup_printf ("/aead/%s/vector", names[i]), *ends = g_strdup_printf ("/aead/%s/ends", names[i]),
+                     *forged = g_strdup_printf ("/aead/%s/forged", names[i]);
+
+    g_test_add_data_func (vector, &kinds[i], test_vector);
+    g_test_add_data_func (ends, &kinds[i], test_ends);
+    g_test_add_data_func (forged, &kinds[i], test_forged);
+  }
+  g_test_add_func ("/aead/agree", test_agree);
+  g_test_add_func ("/aead/auto", test_auto);
+  return g_test_run ();
+}
