@@ -230,10 +230,12 @@ accepted (PilotPeer *peer,
 {
   PilotOverlay *self = peer->overlay;
   gboolean first = !peer->session->confirmed;
+  PilotPacketStatus status;
   PilotPacket packet;
 
   self->stats.opened++;
-  if (pilot_packet_decode (&packet, sealed->sealed, length) != PILOT_PACKET_OK) {
+  status = self->extensions ? pilot_packet_decode_sealed (&packet, sealed->sealed, length) : pilot_packet_decode (&packet, sealed->sealed, length);
+  if (status != PILOT_PACKET_OK) {
     self->stats.dropped_malformed++;
     return;
   }

@@ -231,6 +231,8 @@ build_segment (PilotStream *stream,
 
   if (segment->payload_length + HEADROOM + PILOT_AEAD_TAG_SIZE > room)
     return 0;
+  /* The session says more about it than a checksum can. */
+  packet.unsummed = (segment->flags & PILOT_PACKET_SYN) == 0 && pilot_stream_takes_unsummed (stream);
   for (guint i = 0; i < segment->n_payload; i++) {
     memcpy (payload, segment->payload[i].iov_base, segment->payload[i].iov_len);
     payload += segment->payload[i].iov_len;

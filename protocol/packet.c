@@ -54,17 +54,20 @@ put_address (guint8 *data, const PilotAddress *address)
   pilot_bytes_put_u32 (data + 2, address->node);
 }
 
-PilotPacketStatus
-pilot_packet_decode (PilotPacket *packet, const guint8 *data, gsize length)
+static PilotPacketStatus
+decode (PilotPacket *packet, const guint8 *data, gsize length, gboolean may_be_unsummed)
 {
   guint16 payload_length;
+  guint32 checksum;
 
   if (length < PILOT_PACKET_HEADER_SIZE)
     return PILOT_PACKET_TOO_SHORT;
   payload_length = pilot_bytes_get_u16 (data + OFFSET_LENGTH);
   if (length - PILOT_PACKET_HEADER_SIZE < payload_length)
     return PILOT_PACKET_TRUNCATED;
-  if (pilot_bytes_get_u32 (data + OFFSET_CHECKSUM) != packet_checksum (data, payload_length))
+  checksum = pilot_bytes_get_u32 (data + OFFSET_CHECKSUM);
+  packet->unsummed = checksum == 0 && may_be_unsummed;
+  if (!packet->unsummed && checksum != packet_checksum (data, payload_length))
     return PILOT_PACKET_BAD_CHECKSUM;
   if (data[OFFSET_VERSION] >> 4 != PILOT_PACKET_VERSION)
     return PILOT_PACKET_BAD_VERSION;
@@ -81,6 +84,18 @@ pilot_packet_decode (PilotPacket *packet, const guint8 *data, gsize length)
   packet->payload_length = payload_length;
   packet->payload = data + PILOT_PACKET_HEADER_SIZE;
   return PILOT_PACKET_OK;
+}
+
+PilotPacketStatus
+pilot_packet_decode (PilotPacket *packet, const guint8 *data, gsize length)
+{
+  return decode (packet, data, length, FALSE);
+}
+
+PilotPacketStatus
+pilot_packet_decode_sealed (PilotPacket *packet, const guint8 *data, gsize length)
+{
+  return decode (packet, data, length, TRUE);
 }
 
 gchar *
@@ -124,6 +139,7 @@ pilot_packet_encode (const PilotPacket *packet, guint8 *out, gsize out_size)
   pilot_bytes_put_u32 (out + OFFSET_ACK, packet->ack);
   pilot_bytes_put_u16 (out + OFFSET_WINDOW, packet->window);
   pilot_bytes_put_u32 (out + OFFSET_CHECKSUM, 0);
-  pilot_bytes_put_u32 (out + OFFSET_CHECKSUM, libdeflate_crc32 (0, out, size));
+  if (!packet->unsummed)
+    pilot_bytes_put_u32 (out + OFFSET_CHECKSUM, libdeflate_crc32 (0, out, size));
   return size;
 }

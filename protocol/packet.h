@@ -48,6 +48,7 @@ typedef struct
   guint32 ack;
   guint32 payload_length; /* bytes; at most PILOT_PACKET_MAX_PAYLOAD */
   const guint8 *payload;  /* borrowed: points into the decoded data */
+  gboolean unsummed;      /* the checksum is left 0 (docs/extensions.md, type 7) */
 } PilotPacket;
 
 typedef enum {
@@ -63,6 +64,11 @@ typedef enum {
 PilotPacketStatus pilot_packet_decode (PilotPacket *packet,
                                        const guint8 *data,
                                        gsize length);
+
+/* The same for what a session has authenticated, bytes by bytes: a checksum of 0 is not looked at (docs/extensions.md, type 7), any other is. */
+PilotPacketStatus pilot_packet_decode_sealed (PilotPacket *packet,
+                                              const guint8 *data,
+                                              gsize length);
 
 /* The text of the notes for a status other than PILOT_PACKET_OK (transfer full), from the arguments pilot_packet_decode() had. For logs. */
 gchar *pilot_packet_describe_error (PilotPacketStatus status,

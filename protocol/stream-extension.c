@@ -9,7 +9,8 @@ enum { TLV_WINDOW_SCALE = 1,
        TLV_HALF_CLOSE = 2,
        TLV_SACK_BLOCKS = 3,
        TLV_SEGMENT_SIZE = 4,
-       TLV_MTU_PROBES = 6 };
+       TLV_MTU_PROBES = 6,
+       TLV_UNSUMMED = 7 };
 
 static const guint8 magic[4] = { 'P', 'X', 'T', '1' };
 static const guint8 sack_magic[4] = { 'S', 'A', 'C', 'K' };
@@ -46,6 +47,8 @@ decode_one (PilotStreamExtensions *extensions,
     extensions->segment_size = MAX (512, value[0] << 8 | value[1]);
   else if (type == TLV_MTU_PROBES && length == 0)
     extensions->mtu_probes = TRUE;
+  else if (type == TLV_UNSUMMED && length == 0)
+    extensions->unsummed = TRUE;
 }
 
 gboolean
@@ -53,7 +56,7 @@ pilot_stream_extensions_decode (PilotStreamExtensions *extensions,
                                 const guint8 *data,
                                 gsize length)
 {
-  PilotStreamExtensions result = { -1, FALSE, 4, 1152, FALSE };
+  PilotStreamExtensions result = { -1, FALSE, 4, 1152, FALSE, FALSE };
   guint32 seen = 0;
   gsize at = sizeof magic;
 
@@ -99,6 +102,10 @@ pilot_stream_extensions_encode (const PilotStreamExtensions *extensions,
   out[n++] = (guint8) extensions->segment_size;
   if (extensions->mtu_probes) {
     out[n++] = TLV_MTU_PROBES;
+    out[n++] = 0;
+  }
+  if (extensions->unsummed) {
+    out[n++] = TLV_UNSUMMED;
     out[n++] = 0;
   }
   return n;

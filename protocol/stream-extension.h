@@ -14,6 +14,7 @@ typedef struct {
   guint sack_blocks;
   guint segment_size;
   gboolean mtu_probes; /* answers probes of the path */
+  gboolean unsummed;   /* takes packets without a checksum */
 } PilotStreamExtensions;
 
 #define PILOT_STREAM_EXTENSIONS_SIZE 64

@@ -15,7 +15,7 @@ gsize
 stream_encode_extensions (PilotStream *self,
                           guint8 *out)
 {
-  PilotStreamExtensions offer = { self->receive_scale, TRUE, PILOT_STREAM_SACK_MAX, 65000, TRUE };
+  PilotStreamExtensions offer = { self->receive_scale, TRUE, PILOT_STREAM_SACK_MAX, 65000, TRUE, TRUE };
 
   return pilot_stream_extensions_encode (&offer, out);
 }
@@ -40,6 +40,7 @@ learn (PilotStream *self,
   self->peer_blocks = theirs.sack_blocks;
   self->peer_segment_size = theirs.segment_size;
   self->mtu_probes = theirs.mtu_probes;
+  self->unsummed = theirs.unsummed;
   pilot_congestion_init (&self->congestion, self->config.congestion != NULL ? self->config.congestion : &pilot_congestion_bbr,
                          STREAM_SEGMENT_SIZE, now);
 }

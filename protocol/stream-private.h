@@ -98,5 +98,7 @@ gboolean pilot_stream_wants_syn (PilotStream *stream);
 void pilot_stream_hold_syn (PilotStream *stream, gint64 until);
 /* Does the peer answer probes of the path (docs/extensions.md, type 6)? */
 gboolean pilot_stream_answers_probes (PilotStream *stream);
+/* Does the peer take packets without a checksum (type 7)? */
+gboolean pilot_stream_takes_unsummed (PilotStream *stream);
 
 G_END_DECLS

@@ -449,6 +449,12 @@ pilot_stream_answers_probes (PilotStream *self)
 }
 
 gboolean
+pilot_stream_takes_unsummed (PilotStream *self)
+{
+  return self->unsummed;
+}
+
+gboolean
 pilot_stream_is_eof (PilotStream *self)
 {
   return self->fin_received && self->readable == 0;

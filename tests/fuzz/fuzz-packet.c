@@ -14,8 +14,11 @@ LLVMFuzzerTestOneInput (const uint8_t *data, size_t size)
   g_autofree guint8 *out = g_malloc (PILOT_PACKET_HEADER_SIZE + PILOT_PACKET_MAX_PAYLOAD);
   PilotPacket packet;
   PilotPacketStatus status = pilot_packet_decode (&packet, data, size);
+  PilotPacketStatus sealed = pilot_packet_decode_sealed (&packet, data, size);
   gsize length;
 
+  g_assert (sealed == status || (status == PILOT_PACKET_BAD_CHECKSUM && packet.unsummed));
+  status = pilot_packet_decode (&packet, data, size);
   if (status == PILOT_PACKET_BAD_CHECKSUM) {
     guint32 crc;
 

@@ -142,6 +142,29 @@ test_overlap (void)
   g_assert_cmpmem (back.payload, back.payload_length, "hello", 5);
 }
 
+/* Only what is sealed may leave the checksum out, and where there is one it counts. */
+static void
+test_unsummed (void)
+{
+  guint8 out[64];
+  PilotPacket packet = { .protocol = 1, .payload = (const guint8 *) "hello", .payload_length = 5, .unsummed = TRUE }, back;
+
+  g_assert_cmpuint (pilot_packet_encode (&packet, out, sizeof out), ==, 39);
+  g_assert_cmpint (pilot_packet_decode (&back, out, 39), ==, PILOT_PACKET_BAD_CHECKSUM);
+  g_assert_cmpint (pilot_packet_decode_sealed (&back, out, 39), ==, PILOT_PACKET_OK);
+  g_assert_true (back.unsummed);
+  g_assert_cmpmem (back.payload, back.payload_length, "hello", 5);
+  g_assert_cmpint (pilot_packet_decode_sealed (&back, out, 38), ==, PILOT_PACKET_TRUNCATED);
+  out[33] = 1;
+  g_assert_cmpint (pilot_packet_decode_sealed (&back, out, 39), ==, PILOT_PACKET_BAD_CHECKSUM);
+  packet.unsummed = FALSE;
+  g_assert_cmpuint (pilot_packet_encode (&packet, out, sizeof out), ==, 39);
+  g_assert_cmpint (pilot_packet_decode_sealed (&back, out, 39), ==, PILOT_PACKET_OK);
+  g_assert_false (back.unsummed);
+  out[38] ^= 1;
+  g_assert_cmpint (pilot_packet_decode_sealed (&back, out, 39), ==, PILOT_PACKET_BAD_CHECKSUM);
+}
+
 static void
 test_serial (void)
 {
@@ -166,6 +189,7 @@ main (int argc, char **argv)
   g_test_add_func ("/packet/trailing", test_trailing);
   g_test_add_func ("/packet/largest", test_largest);
   g_test_add_func ("/packet/overlap", test_overlap);
+  g_test_add_func ("/packet/unsummed", test_unsummed);
   g_test_add_func ("/packet/serial", test_serial);
   return g_test_run ();
 }

@@ -113,7 +113,7 @@ test_extension_vectors (void)
   JsonObject *root;
   g_autofree guint8 *syn = NULL;
   guint8 encoded[PILOT_STREAM_EXTENSIONS_SIZE];
-  PilotStreamExtensions offer = { 8, TRUE, 7, 65000, TRUE };
+  PilotStreamExtensions offer = { 8, TRUE, 7, 65000, TRUE, TRUE };
   gsize syn_length, n;
   PilotPacket packet;
 
@@ -138,6 +138,7 @@ test_extension_vectors (void)
     g_assert_cmpint (got.sack_blocks, ==, json_object_get_int_member (vector, "sack_blocks"));
     g_assert_cmpint (got.segment_size, ==, json_object_get_int_member (vector, "segment_size"));
     g_assert_cmpint (got.mtu_probes, ==, json_object_get_boolean_member (vector, "mtu_probes"));
+    g_assert_cmpint (got.unsummed, ==, json_object_get_boolean_member (vector, "unsummed"));
   }
   syn = from_hex (json_object_get_string_member (root, "syn_packet"), &syn_length);
   g_assert_cmpint (pilot_packet_decode (&packet, syn, syn_length), ==, PILOT_PACKET_OK);
