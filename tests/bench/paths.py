@@ -221,18 +221,19 @@ class Paths:
 
     def segmentation_off(self):
         """As through a real card without UDP segmentation: the kernel cuts before the cable."""
-        def ethtool(*features):
+        def ethtool(device, *features):
+            if shutil.which("ethtool", path="/usr/sbin:/sbin:/usr/bin") is None:
+                raise LabError("install ethtool")
             for host in ("alpha", "beta"):
-                device = self.world.run(host, "sh", "-c", "ip -o route get 192.0.2.1 | sed 's/.* dev \\([^ ]*\\).*/\\1/'").stdout.strip()
                 self.world.run(host, "ethtool", "-K", device, *features, user="root")
-        try:
-            ethtool("tx-udp-segmentation", "off", "gro", "on")
-        except LabError as error:
-            raise LabError(f"{error}: install ethtool") from error
-        try:
+        with self.world.cable("alpha", "beta"):
+            ethtool("cable0", "tx-udp-segmentation", "off", "gro", "on")
             yield self._beside_ssh("bulk-segmentation-off")
+        try:
+            ethtool("eth0", "tx-udp-segmentation", "off", "gro", "on")
+            yield self._beside_ssh("routed-segmentation-off")
         finally:
-            ethtool("tx-udp-segmentation", "on", "gro", "off")
+            ethtool("eth0", "tx-udp-segmentation", "on", "gro", "off")
 
     def beside_cubic(self):
         """One stream beside one kernel CUBIC flow on one drop-tail bottleneck, with queues of 0.5, 1 and 4 bandwidth-delay products: our share, the

@@ -40,9 +40,11 @@ def simulated(what, name):
 
 ROWS = (
     row("one stream, veth with MTU 1500", "≥ 1.2 × `ssh -L`, aim 1.7 ×", "bulk-veth", "ssh -L", at_least(1.2)),
-    row("the same, beside two Go peers", "≥ 20 × Go pair", "bulk-veth", "Go pair", at_least(20)),
+    row("the same through two switches and two routers", "(≥ 1.2 × `ssh -L`)", "bulk-routed", "ssh -L", at_least(1.2)),
+    row("one stream, veth, beside two Go peers", "≥ 20 × Go pair", "bulk-veth", "Go pair", at_least(20)),
     row("one stream, loopback", "≥ 1.5 × `ssh -L`, aim 2 ×", "bulk-loopback", "ssh -L", at_least(1.5)),
     row("veth, `tx-udp-segmentation off`, `gro on`", "≥ 0.7 × `ssh -L`", "bulk-segmentation-off", "ssh -L", at_least(0.7)),
+    row("the same through two switches and two routers", "(≥ 0.7 × `ssh -L`)", "routed-segmentation-off", "ssh -L", at_least(0.7)),
     row("veth, offload off in the daemon", "≥ 0.2 × `ssh -L`", "bulk-offload-off", "ssh -L", at_least(0.2)),
     row("8 streams to 8 peers", "≥ 0.9 × one stream, fairness ≥ 0.95", "streams-8-peers", "one stream", both(at_least(0.9), at_least(0.95, "fairness"))),
     row("8 streams to one peer", "≥ 0.9 × one stream, fairness ≥ 0.95", "streams-8", "one stream", both(at_least(0.9), at_least(0.95, "fairness"))),

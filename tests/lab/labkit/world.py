@@ -304,6 +304,25 @@ class World:
         namespace.ip(f"link set lo up\naddr add {address} dev {device}\nlink set {device} up\n"
                      + (f"route add default via {gateway}\n" if gateway else ""))
 
+    @contextmanager
+    def cable(self, one, other):
+        """While the block runs two hosts reach each other's address over one veth pair, past switches and routers. LabError when what they said meanwhile went another way."""
+        ends = [self.namespace(host) for host in (one, other)]
+        addresses = [self.run(host, "hostname", "-I").stdout.split()[0] for host in (one, other)]
+        ends[0].ip(f"link add cable0 type veth peer name cable0 netns {ends[1].pid}\n")
+
+        def count(device):
+            return sum(int(self.run(one, "cat", f"/sys/class/net/{device}/statistics/{way}_bytes").stdout) for way in ("rx", "tx"))
+        try:
+            for end, own, far in zip(ends, addresses, reversed(addresses)):
+                end.ip(f"link set cable0 up\nroute add {far}/32 dev cable0 src {own}\n")
+            before = count("eth0")
+            yield
+            if count("cable0") < 10 * (count("eth0") - before):
+                raise LabError(f"{one} and {other} do not talk over the cable between them")
+        finally:
+            ends[0].ip("link del cable0\n")
+
     def _make_host(self, name, address, gateway):
         files = os.path.join(self.folder, "hosts", name)
         os.makedirs(files)
