@@ -2,6 +2,7 @@
 #include "protocol/aead-private.h"
 
 #include <intel-ipsec-mb.h>
+#include <string.h>
 
 /* Without these the library is no faster than GnuTLS. */
 #define WANTED (IMB_CPUFLAGS_AVX512 | IMB_FEATURE_VAES | IMB_FEATURE_VPCLMULQDQ)
@@ -61,13 +62,40 @@ aead_ipsec_mb_seal (AeadIpsecMb *aead, const guint8 *nonce, const guint8 *aad, g
   IMB_AES256_GCM_ENC (manager (), &aead->key, &aead->context, data, data, length, nonce, aad, PILOT_AEAD_AAD_SIZE, data + length, PILOT_AEAD_TAG_SIZE);
 }
 
+void
+aead_ipsec_mb_seal_gathered (AeadIpsecMb *aead, const guint8 *nonce, const guint8 *aad, guint8 *data, gsize head, const struct iovec *vectors, guint n_vectors)
+{
+  IMB_MGR *shared = manager ();
+
+  IMB_AES256_GCM_INIT (shared, &aead->key, &aead->context, nonce, aad, PILOT_AEAD_AAD_SIZE);
+  IMB_AES256_GCM_ENC_UPDATE (shared, &aead->key, &aead->context, data, data, head);
+  data += head;
+  for (guint i = 0; i < n_vectors; i++) {
+    IMB_AES256_GCM_ENC_UPDATE (shared, &aead->key, &aead->context, data, vectors[i].iov_base, vectors[i].iov_len);
+    data += vectors[i].iov_len;
+  }
+  IMB_AES256_GCM_ENC_FINALIZE (shared, &aead->key, &aead->context, data, PILOT_AEAD_TAG_SIZE);
+}
+
+/* In constant time, as pilot_crypto_equal(), whose loop over bytes is a tenth of what opening a packet takes. */
+static gboolean
+same_tag (const guint8 *a, const guint8 *b)
+{
+  guint64 left[2], right[2];
+
+  G_STATIC_ASSERT (sizeof left == PILOT_AEAD_TAG_SIZE);
+  memcpy (left, a, sizeof left);
+  memcpy (right, b, sizeof right);
+  return ((left[0] ^ right[0]) | (left[1] ^ right[1])) == 0;
+}
+
 gboolean
 aead_ipsec_mb_open (AeadIpsecMb *aead, const guint8 *nonce, const guint8 *aad, guint8 *data, gsize length)
 {
   guint8 tag[PILOT_AEAD_TAG_SIZE];
 
   IMB_AES256_GCM_DEC (manager (), &aead->key, &aead->context, data, data, length, nonce, aad, PILOT_AEAD_AAD_SIZE, tag, sizeof tag);
-  if (pilot_crypto_equal (tag, data + length, sizeof tag))
+  if (same_tag (tag, data + length))
     return TRUE;
   /* Deciphered before it was known to be right: nobody may see it. */
   pilot_crypto_wipe (data, length);

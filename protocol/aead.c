@@ -8,6 +8,9 @@
 /* What a key carries before something faster is looked for. An idle node never gets there, and does not pay for it with memory. */
 #define MUCH (1024 * 1024)
 
+/* A plaintext in pieces that is shorter is copied together first: ciphering in pieces takes longer than the copy. */
+#define GATHER_LEAST 4096
+
 struct _PilotAead {
   gnutls_aead_cipher_hd_t cipher;
   AeadIpsecMb *fast;
@@ -86,6 +89,31 @@ pilot_aead_seal (PilotAead *aead,
   }
   return gnutls_aead_cipher_encrypt (aead->cipher, nonce, PILOT_AEAD_NONCE_SIZE, aad, PILOT_AEAD_AAD_SIZE,
                                      PILOT_AEAD_TAG_SIZE, data, length, data, &sealed_length) == 0;
+}
+
+gboolean
+pilot_aead_seal_gathered (PilotAead *aead,
+                          const guint8 nonce[PILOT_AEAD_NONCE_SIZE],
+                          const guint8 aad[PILOT_AEAD_AAD_SIZE],
+                          guint8 *data,
+                          gsize head,
+                          const struct iovec *vectors,
+                          guint n_vectors)
+{
+  gsize length = head;
+
+  for (guint i = 0; i < n_vectors; i++)
+    length += vectors[i].iov_len;
+  if (aead->fast != NULL && n_vectors > 0 && length >= GATHER_LEAST) {
+    aead_ipsec_mb_seal_gathered (aead->fast, nonce, aad, data, head, vectors, n_vectors);
+    return TRUE;
+  }
+  length = head;
+  for (guint i = 0; i < n_vectors; i++) {
+    memcpy (data + length, vectors[i].iov_base, vectors[i].iov_len);
+    length += vectors[i].iov_len;
+  }
+  return pilot_aead_seal (aead, nonce, aad, data, length);
 }
 
 gboolean

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <glib.h>
+#include <sys/uio.h>
 
 G_BEGIN_DECLS
 
@@ -60,6 +61,15 @@ gboolean pilot_aead_seal (PilotAead *aead,
                           const guint8 aad[PILOT_AEAD_AAD_SIZE],
                           guint8 *data,
                           gsize length);
+/* The same where only the first `head` bytes of the plaintext stand at `data` and the rest in `vectors`, elsewhere: it is ciphered on its way to its place
+ * behind them, which saves a copy of what is long. */
+gboolean pilot_aead_seal_gathered (PilotAead *aead,
+                                   const guint8 nonce[PILOT_AEAD_NONCE_SIZE],
+                                   const guint8 aad[PILOT_AEAD_AAD_SIZE],
+                                   guint8 *data,
+                                   gsize head,
+                                   const struct iovec *vectors,
+                                   guint n_vectors);
 /* Decrypts in place. `length` counts the tag; the plaintext is `length` - PILOT_AEAD_TAG_SIZE bytes. FALSE if it does not authenticate; the
  * buffer is spoiled then, and holds no plaintext: to try a second key, keep a copy. */
 gboolean pilot_aead_open (PilotAead *aead,

@@ -138,11 +138,21 @@ pilot_frame_open_pils (const PilotSealedFrame *sealed, PilotAead *aead, gsize *p
 gsize
 pilot_frame_seal_pils (guint8 *frame, PilotAead *aead, guint32 node, guint32 prefix, guint64 counter, gsize plaintext_length)
 {
+  return pilot_frame_seal_pils_gathered (frame, aead, node, prefix, counter, plaintext_length, NULL, 0);
+}
+
+gsize
+pilot_frame_seal_pils_gathered (guint8 *frame, PilotAead *aead, guint32 node, guint32 prefix, guint64 counter, gsize head, const struct iovec *vectors, guint n_vectors)
+{
+  gsize length = PILOT_FRAME_PILS_OVERHEAD + head;
+
   pilot_bytes_put_u32 (frame, MAGIC_PILS);
   pilot_bytes_put_u32 (frame + OFFSET_NODE, node);
   pilot_bytes_put_u32 (frame + OFFSET_NONCE, prefix);
   pilot_bytes_put_u64 (frame + OFFSET_COUNTER, counter);
-  if (!pilot_aead_seal (aead, frame + OFFSET_NONCE, frame + OFFSET_NODE, frame + PILOT_FRAME_PILS_HEADER_SIZE, plaintext_length))
+  if (!pilot_aead_seal_gathered (aead, frame + OFFSET_NONCE, frame + OFFSET_NODE, frame + PILOT_FRAME_PILS_HEADER_SIZE, head, vectors, n_vectors))
     return 0;
-  return PILOT_FRAME_PILS_OVERHEAD + plaintext_length;
+  for (guint i = 0; i < n_vectors; i++)
+    length += vectors[i].iov_len;
+  return length;
 }

@@ -98,13 +98,15 @@ relay_header (PilotPath path)
   return path == PILOT_PATH_RELAY ? PILOT_BEACON_RELAY_HEADER_SIZE : 0;
 }
 
-/* Writes `packet`, whose payload is in place or elsewhere, as one datagram along `path`. Returns its length. */
+/* Writes `packet` as one datagram along `path`. Its payload is in place or elsewhere; or, without a checksum, in `payload`. Returns its length. */
 static gsize
-build (PilotPeer *peer,
-       const PilotPacket *packet,
-       PilotPath path,
-       guint8 *out,
-       gsize room)
+build_gathered (PilotPeer *peer,
+                const PilotPacket *packet,
+                const struct iovec *payload,
+                guint n_payload,
+                PilotPath path,
+                guint8 *out,
+                gsize room)
 {
   gsize offset = relay_header (path);
   gsize head = offset + PILOT_FRAME_PILS_HEADER_SIZE;
@@ -115,13 +117,23 @@ build (PilotPeer *peer,
   length = pilot_packet_encode (packet, out + head, room - head - PILOT_AEAD_TAG_SIZE);
   if (length == 0)
     return 0;
-  length = pilot_session_seal (peer->session, out + offset, peer->overlay->node, length);
+  length = pilot_session_seal_gathered (peer->session, out + offset, peer->overlay->node, n_payload > 0 ? PILOT_PACKET_HEADER_SIZE : length, payload, n_payload);
   if (length == 0)
     return 0;
   if (offset != 0)
     pilot_beacon_write_relay_header (out, peer->overlay->node, peer->node);
   count_sent (peer, offset + length);
   return offset + length;
+}
+
+static gsize
+build (PilotPeer *peer,
+       const PilotPacket *packet,
+       PilotPath path,
+       guint8 *out,
+       gsize room)
+{
+  return build_gathered (peer, packet, NULL, 0, path, out, room);
 }
 
 gboolean
@@ -216,7 +228,7 @@ pilot_overlay_deactivate (PilotOverlay *self,
   links->active_next = links->active_prev = NULL;
 }
 
-/* Copies the payload from the ring to its place, the one copy on this side, and seals around it. */
+/* The payload goes from the ring to its place, the one copy on this side: with the cipher where nothing else needs it there. */
 static gsize
 build_segment (PilotStream *stream,
                PilotPeer *peer,
@@ -233,6 +245,10 @@ build_segment (PilotStream *stream,
     return 0;
   /* The session says more about it than a checksum can. */
   packet.unsummed = (segment->flags & PILOT_PACKET_SYN) == 0 && pilot_stream_takes_unsummed (stream);
+  if (packet.unsummed) {
+    packet.payload = NULL;
+    return build_gathered (peer, &packet, segment->payload, segment->n_payload, path, out, room);
+  }
   for (guint i = 0; i < segment->n_payload; i++) {
     memcpy (payload, segment->payload[i].iov_base, segment->payload[i].iov_len);
     payload += segment->payload[i].iov_len;

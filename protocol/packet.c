@@ -126,7 +126,7 @@ pilot_packet_encode (const PilotPacket *packet, guint8 *out, gsize out_size)
     return 0;
 
   /* The payload first: where it overlaps the header's place it would be overwritten. */
-  if (packet->payload_length > 0 && packet->payload != out + PILOT_PACKET_HEADER_SIZE)
+  if (packet->payload_length > 0 && packet->payload != out + PILOT_PACKET_HEADER_SIZE && !(packet->unsummed && packet->payload == NULL))
     memmove (out + PILOT_PACKET_HEADER_SIZE, packet->payload, packet->payload_length);
   out[OFFSET_VERSION] = PILOT_PACKET_VERSION << 4 | (packet->flags & 0x0f);
   out[OFFSET_PROTOCOL] = packet->protocol;

@@ -76,7 +76,8 @@ gchar *pilot_packet_describe_error (PilotPacketStatus status,
                                     gsize length);
 
 /* Writes header and payload to `out` and returns the bytes written; 0 if the payload is above PILOT_PACKET_MAX_PAYLOAD or
- * `out_size` is too small. A payload that already stands at out + PILOT_PACKET_HEADER_SIZE is left where it is; one that overlaps is moved. */
+ * `out_size` is too small. A payload that already stands at out + PILOT_PACKET_HEADER_SIZE is left where it is; one that overlaps is moved. Without a checksum
+ * `payload` may be NULL: then only the header is written, and the payload is put behind it by whoever seals it. */
 gsize pilot_packet_encode (const PilotPacket *packet,
                            guint8 *out,
                            gsize out_size);

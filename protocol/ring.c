@@ -10,7 +10,7 @@ pilot_ring_reserve (PilotRing *ring,
                     gsize size,
                     gsize limit)
 {
-  PilotRing grown = { NULL, MAX (ring->capacity, PILOT_RING_MIN_CAPACITY) };
+  PilotRing grown = { NULL, MAX (ring->capacity, PILOT_RING_MIN_CAPACITY), ring->base };
   struct iovec spans[2];
   guint n_spans;
 
@@ -41,7 +41,7 @@ pilot_ring_spans (const PilotRing *ring,
 
   if (length == 0)
     return 0;
-  at = offset & (ring->capacity - 1);
+  at = (offset - ring->base) & (ring->capacity - 1);
   first = MIN (length, ring->capacity - at);
   spans[0].iov_base = ring->data + at;
   spans[0].iov_len = first;
@@ -65,6 +65,13 @@ pilot_ring_write (PilotRing *ring,
     memcpy (spans[i].iov_base, data, spans[i].iov_len);
     data += spans[i].iov_len;
   }
+}
+
+void
+pilot_ring_rewind (PilotRing *ring,
+                   guint64 offset)
+{
+  ring->base = offset;
 }
 
 void

@@ -6,11 +6,12 @@
 
 G_BEGIN_DECLS
 
-/* A byte ring addressed by offsets in the stream: the byte of offset N always stands at N modulo the capacity, so data can be
+/* A byte ring addressed by offsets in the stream: the byte of offset N always stands at N - base modulo the capacity, so data can be
  * put in out of order. Its owner knows which bytes are valid. A plain value; all zero is an empty ring without memory. */
 typedef struct {
   guint8 *data;
   gsize capacity; /* a power of two, or 0 */
+  guint64 base;   /* 0, or what it was rewound to */
 } PilotRing;
 
 #define PILOT_RING_MIN_CAPACITY 4096
@@ -22,6 +23,8 @@ gboolean pilot_ring_reserve (PilotRing *ring, guint64 start, gsize valid, gsize 
 guint pilot_ring_spans (const PilotRing *ring, guint64 offset, gsize length, struct iovec spans[2]);
 /* Copies @length bytes to @offset. */
 void pilot_ring_write (PilotRing *ring, guint64 offset, const guint8 *data, gsize length);
+/* Of a ring that holds nothing: the byte of @offset is to stand at its beginning, in the memory that was used last and is still in the processor's cache. */
+void pilot_ring_rewind (PilotRing *ring, guint64 offset);
 /* Gives the memory back. */
 void pilot_ring_clear (PilotRing *ring);
 

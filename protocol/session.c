@@ -164,10 +164,21 @@ pilot_session_seal (PilotSession *session,
                     guint32 own_node,
                     gsize packet_length)
 {
+  return pilot_session_seal_gathered (session, frame, own_node, packet_length, NULL, 0);
+}
+
+gsize
+pilot_session_seal_gathered (PilotSession *session,
+                             guint8 *frame,
+                             guint32 own_node,
+                             gsize head,
+                             const struct iovec *vectors,
+                             guint n_vectors)
+{
   /* Advanced first: a counter is spent even if the library fails. */
   guint64 counter = session->key->counter++;
 
-  return pilot_frame_seal_pils (frame, session->aead, own_node, session->key->prefix, counter, packet_length);
+  return pilot_frame_seal_pils_gathered (frame, session->aead, own_node, session->key->prefix, counter, head, vectors, n_vectors);
 }
 
 gboolean

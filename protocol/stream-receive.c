@@ -242,6 +242,8 @@ stream_receive_data (PilotStream *self,
     valid += self->held.items[self->held.n_items - 1].right - self->rcv_nxt;
   if (ahead > 0 && pilot_stream_intervals_add (&self->held, packet->seq, packet->seq + length) < 0)
     return;
+  if (valid == 0)
+    pilot_ring_rewind (&self->receive_ring, self->read_offset);
   pilot_ring_reserve (&self->receive_ring, self->read_offset, valid, size, self->receive_limit);
   pilot_ring_write (&self->receive_ring, self->read_offset + self->readable + ahead, data, length);
   if (!stream_timer_is_set (self, STREAM_TIMER_MEMORY))

@@ -127,6 +127,33 @@ test_agree (void)
   }
 }
 
+/* A plaintext in pieces becomes the same bytes as one in one piece, and the pieces stay as they were. */
+static void
+test_gathered (gconstpointer kind)
+{
+  static const gsize lengths[] = { 0, 1, 13, 14, 15, 1368, 4061, 4062, 4063, 8868, 64966 };
+  g_autoptr (PilotAead) aead = new_of (kind);
+  g_autofree guint8 *plain = g_malloc (MOST), *want = g_malloc (MOST), *got = g_malloc (MOST);
+  guint8 aad[4] = { 9 };
+
+  if (aead == NULL)
+    return;
+  fill (plain, MOST);
+  for (guint i = 0; i < G_N_ELEMENTS (lengths); i++)
+    for (guint part = 0; part < 5; part++) {
+      const gsize head = 34, length = lengths[i], first = part < 4 ? length * part / 3 : length / 2 + 1;
+      const struct iovec vectors[] = { { plain + head, MIN (first, length) }, { plain + head + MIN (first, length), length - MIN (first, length) } };
+
+      memcpy (want, plain, head + length);
+      memcpy (got, plain, head);
+      g_assert_true (pilot_aead_seal (aead, nonce, aad, want, head + length));
+      g_assert_true (pilot_aead_seal_gathered (aead, nonce, aad, got, head, vectors, part == 0 ? 2 : 1 + (length > first)));
+      g_assert_cmpmem (got, head + length + PILOT_AEAD_TAG_SIZE, want, head + length + PILOT_AEAD_TAG_SIZE);
+    }
+  fill (want, MOST);
+  g_assert_cmpmem (plain, MOST, want, MOST);
+}
+
 /* The key of a busy session changes over without a break, as soon as it has carried much and not for what is forged. */
 static void
 test_auto (void)
@@ -159,11 +186,12 @@ main (int argc, char **argv)
   g_test_init (&argc, &argv, NULL);
   for (guint i = 0; i < G_N_ELEMENTS (kinds); i++) {
     g_autofree gchar *vector = g_strdup_printf ("/aead/%s/vector", names[i]), *ends = g_strdup_printf ("/aead/%s/ends", names[i]),
-                     *forged = g_strdup_printf ("/aead/%s/forged", names[i]);
+                     *forged = g_strdup_printf ("/aead/%s/forged", names[i]), *gathered = g_strdup_printf ("/aead/%s/gathered", names[i]);
 
     g_test_add_data_func (vector, &kinds[i], test_vector);
     g_test_add_data_func (ends, &kinds[i], test_ends);
     g_test_add_data_func (forged, &kinds[i], test_forged);
+    g_test_add_data_func (gathered, &kinds[i], test_gathered);
   }
   g_test_add_func ("/aead/agree", test_agree);
   g_test_add_func ("/aead/auto", test_auto);

@@ -38,6 +38,31 @@ test_ring (void)
   g_assert_cmpuint (pilot_ring_spans (&ring, 7, 0, spans), ==, 0);
 }
 
+/* An empty ring begins where it is told to, and keeps what is put in from there on, also when it grows. */
+static void
+test_ring_rewind (void)
+{
+  PilotRing ring = { NULL, 0 };
+  struct iovec spans[2];
+  guint8 bytes[6000];
+
+  for (guint i = 0; i < sizeof bytes; i++)
+    bytes[i] = (guint8) (i * 31 >> 3);
+  for (guint64 start = 5000; start < 100000; start += 17777) {
+    pilot_ring_rewind (&ring, start);
+    g_assert_true (pilot_ring_reserve (&ring, start, 0, 3000, 1 << 20));
+    pilot_ring_write (&ring, start, bytes, 3000);
+    g_assert_cmpuint (pilot_ring_spans (&ring, start, 3000, spans), ==, 1);
+    g_assert_true (spans[0].iov_base == ring.data);
+    g_assert_cmpmem (spans[0].iov_base, 3000, bytes, 3000);
+    g_assert_true (pilot_ring_reserve (&ring, start, 3000, sizeof bytes, 1 << 20));
+    pilot_ring_write (&ring, start + 3000, bytes + 3000, sizeof bytes - 3000);
+    g_assert_cmpuint (pilot_ring_spans (&ring, start, sizeof bytes, spans), ==, 1);
+    g_assert_cmpmem (spans[0].iov_base, sizeof bytes, bytes, sizeof bytes);
+  }
+  pilot_ring_clear (&ring);
+}
+
 /* Against a bitmap, across the wrap of sequence numbers. */
 static void
 test_intervals (void)
@@ -199,6 +224,7 @@ main (int argc,
 {
   g_test_init (&argc, &argv, NULL);
   g_test_add_func ("/stream/ring", test_ring);
+  g_test_add_func ("/stream/ring-rewind", test_ring_rewind);
   g_test_add_func ("/stream/intervals", test_intervals);
   g_test_add_func ("/stream/intervals-bound", test_intervals_bound);
   g_test_add_func ("/stream/extension-vectors", test_extension_vectors);
