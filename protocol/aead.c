@@ -8,9 +8,6 @@
 /* What a key carries before something faster is looked for. An idle node never gets there, and does not pay for it with memory. */
 #define MUCH (1024 * 1024)
 
-/* A plaintext in pieces that is shorter is copied together first: ciphering in pieces takes longer than the copy. */
-#define GATHER_LEAST 4096
-
 struct _PilotAead {
   gnutls_aead_cipher_hd_t cipher;
   AeadIpsecMb *fast;
@@ -104,7 +101,7 @@ pilot_aead_seal_gathered (PilotAead *aead,
 
   for (guint i = 0; i < n_vectors; i++)
     length += vectors[i].iov_len;
-  if (aead->fast != NULL && n_vectors > 0 && length >= GATHER_LEAST) {
+  if (aead->fast != NULL) {
     aead_ipsec_mb_seal_gathered (aead->fast, nonce, aad, data, head, vectors, n_vectors);
     return TRUE;
   }

@@ -61,6 +61,8 @@ gboolean pilot_aead_seal (PilotAead *aead,
                           const guint8 aad[PILOT_AEAD_AAD_SIZE],
                           guint8 *data,
                           gsize length);
+/* A plaintext in pieces that is shorter is better copied together first: ciphering in pieces takes longer than the copy. */
+#define PILOT_AEAD_GATHER_LEAST 4096
 /* The same where only the first `head` bytes of the plaintext stand at `data` and the rest in `vectors`, elsewhere: it is ciphered on its way to its place
  * behind them, which saves a copy of what is long. */
 gboolean pilot_aead_seal_gathered (PilotAead *aead,

@@ -135,10 +135,22 @@ pilot_frame_open_pils (const PilotSealedFrame *sealed, PilotAead *aead, gsize *p
   return TRUE;
 }
 
+static inline void
+write_pils_header (guint8 *frame, guint32 node, guint32 prefix, guint64 counter)
+{
+  pilot_bytes_put_u32 (frame, MAGIC_PILS);
+  pilot_bytes_put_u32 (frame + OFFSET_NODE, node);
+  pilot_bytes_put_u32 (frame + OFFSET_NONCE, prefix);
+  pilot_bytes_put_u64 (frame + OFFSET_COUNTER, counter);
+}
+
 gsize
 pilot_frame_seal_pils (guint8 *frame, PilotAead *aead, guint32 node, guint32 prefix, guint64 counter, gsize plaintext_length)
 {
-  return pilot_frame_seal_pils_gathered (frame, aead, node, prefix, counter, plaintext_length, NULL, 0);
+  write_pils_header (frame, node, prefix, counter);
+  if (!pilot_aead_seal (aead, frame + OFFSET_NONCE, frame + OFFSET_NODE, frame + PILOT_FRAME_PILS_HEADER_SIZE, plaintext_length))
+    return 0;
+  return PILOT_FRAME_PILS_OVERHEAD + plaintext_length;
 }
 
 gsize
@@ -146,10 +158,7 @@ pilot_frame_seal_pils_gathered (guint8 *frame, PilotAead *aead, guint32 node, gu
 {
   gsize length = PILOT_FRAME_PILS_OVERHEAD + head;
 
-  pilot_bytes_put_u32 (frame, MAGIC_PILS);
-  pilot_bytes_put_u32 (frame + OFFSET_NODE, node);
-  pilot_bytes_put_u32 (frame + OFFSET_NONCE, prefix);
-  pilot_bytes_put_u64 (frame + OFFSET_COUNTER, counter);
+  write_pils_header (frame, node, prefix, counter);
   if (!pilot_aead_seal_gathered (aead, frame + OFFSET_NONCE, frame + OFFSET_NODE, frame + PILOT_FRAME_PILS_HEADER_SIZE, head, vectors, n_vectors))
     return 0;
   for (guint i = 0; i < n_vectors; i++)

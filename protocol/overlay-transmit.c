@@ -117,7 +117,10 @@ build_gathered (PilotPeer *peer,
   length = pilot_packet_encode (packet, out + head, room - head - PILOT_AEAD_TAG_SIZE);
   if (length == 0)
     return 0;
-  length = pilot_session_seal_gathered (peer->session, out + offset, peer->overlay->node, n_payload > 0 ? PILOT_PACKET_HEADER_SIZE : length, payload, n_payload);
+  if (n_payload > 0)
+    length = pilot_session_seal_gathered (peer->session, out + offset, peer->overlay->node, PILOT_PACKET_HEADER_SIZE, payload, n_payload);
+  else
+    length = pilot_session_seal (peer->session, out + offset, peer->overlay->node, length);
   if (length == 0)
     return 0;
   if (offset != 0)
@@ -245,7 +248,7 @@ build_segment (PilotStream *stream,
     return 0;
   /* The session says more about it than a checksum can. */
   packet.unsummed = (segment->flags & PILOT_PACKET_SYN) == 0 && pilot_stream_takes_unsummed (stream);
-  if (packet.unsummed) {
+  if (packet.unsummed && segment->payload_length >= PILOT_AEAD_GATHER_LEAST) {
     packet.payload = NULL;
     return build_gathered (peer, &packet, segment->payload, segment->n_payload, path, out, room);
   }

@@ -164,7 +164,10 @@ pilot_session_seal (PilotSession *session,
                     guint32 own_node,
                     gsize packet_length)
 {
-  return pilot_session_seal_gathered (session, frame, own_node, packet_length, NULL, 0);
+  /* Advanced first: a counter is spent even if the library fails. */
+  guint64 counter = session->key->counter++;
+
+  return pilot_frame_seal_pils (frame, session->aead, own_node, session->key->prefix, counter, packet_length);
 }
 
 gsize
@@ -175,7 +178,6 @@ pilot_session_seal_gathered (PilotSession *session,
                              const struct iovec *vectors,
                              guint n_vectors)
 {
-  /* Advanced first: a counter is spent even if the library fails. */
   guint64 counter = session->key->counter++;
 
   return pilot_frame_seal_pils_gathered (frame, session->aead, own_node, session->key->prefix, counter, head, vectors, n_vectors);

@@ -220,7 +220,8 @@ class Paths:
         yield from self.wires([wire for wire in WIRES if wire[0] in ("wire-30ms", "wire-30ms-loss-2")], prefix="stock-")
 
     def segmentation_off(self):
-        """As through a real card without UDP segmentation: the kernel cuts before the cable."""
+        """As through a real card without UDP segmentation: the kernel cuts before the cable. A real card's segments are joined again on arrival (GRO); a veth
+        does that to what was sent on the same machine only with rx-udp-gro-forwarding, so it is measured without and with it."""
         def ethtool(device, *features):
             if shutil.which("ethtool", path="/usr/sbin:/sbin:/usr/bin") is None:
                 raise LabError("install ethtool")
@@ -229,6 +230,8 @@ class Paths:
         with self.world.cable("alpha", "beta"):
             ethtool("cable0", "tx-udp-segmentation", "off", "gro", "on")
             yield self._beside_ssh("bulk-segmentation-off")
+            ethtool("cable0", "rx-udp-gro-forwarding", "on")
+            yield self._beside_ssh("bulk-segmentation-off-joined")
         try:
             ethtool("eth0", "tx-udp-segmentation", "off", "gro", "on")
             yield self._beside_ssh("routed-segmentation-off")
