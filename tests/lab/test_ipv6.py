@@ -197,4 +197,18 @@ def readdress(world):
     wait_until(moved, 30, "direct from the new address", every=0.3)
 
 
+@suite.case("IPv6 that silently leads nowhere any more: the beacon is asked by IPv4, and the page comes by the relay")
+def dead(world):
+    state["network"].cut("dual-b")
+
+    def fetched():
+        # Whoever dials looks whether his beacon is there, and does not wait until it is time for that.
+        world.run("dual-b", "pilotctl", "ping", address(ids["dual-a"]), "--count", "1", "--timeout", "1s", check=False)
+        return curl(world, "dual-a", f"http://{local_ip(('dual-a', 'dual-b'))}:8080/", "-f", "--max-time", "2", check=False).stdout == "<p>dual-b\n"
+
+    wait_until(fetched, 90, "the page of dual-b")
+    outside = pilotctl(world, "dual-b", "netcheck")["outside"]
+    expect(outside.startswith(f"{world.outside_address('dual-b')}:"), f"dual-b is seen at {outside}")
+
+
 suite.main()

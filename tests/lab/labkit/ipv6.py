@@ -94,6 +94,10 @@ class Network:
         """The host has the address with this number instead of its first."""
         self.world.namespace(host).ip(f"addr add {self.address(host, number)}/64 dev eth0 nodad\naddr del {self.address(host)}/64 dev eth0\n")
 
+    def cut(self, host):
+        """Nothing of IPv6 passes the router any more, and nobody is told."""
+        self.world.namespace(f"router-{host}").nft("table ip6 cut { chain forward { type filter hook forward priority -1; drop; }; }")
+
     def _add_router(self, host, firewall, mtu):
         outside, router = f"2001:db8::{self._number(host):x}", self.world.namespace(f"router-{host}")
         _switch_on(router, "out0", "lan0")
