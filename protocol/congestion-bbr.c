@@ -205,7 +205,10 @@ lost_in_queue (PilotCongestion *self,
     bbr->random_loss = (7 * bbr->random_loss + share) / 8;
   if (!queue || bbr->round_lost == 0)
     return FALSE;
-  return bbr->full ? share > 3 * bbr->random_loss : heavy && bbr->round_lost_events >= HIGH_LOSS_EVENTS;
+  if (bbr->full)
+    return share > 3 * bbr->random_loss;
+  /* A pipe whose rate still grows is not full, whatever is lost. */
+  return heavy && bbr->round_lost_events >= HIGH_LOSS_EVENTS && bbr->rate < bbr->full_rate + bbr->full_rate / 4;
 }
 
 /* A loss while a queue stands is the queue's: others see it too, and what CUBIC would do then bounds us as well. A loss without a queue
