@@ -360,14 +360,16 @@ pacing_gain (PilotCongestion *self)
 }
 
 /* Does the path still have room at the start? What was sent at a rate is known two round trips later, and so far behind are gains on it. As long as nothing
- * waits in a queue the window doubles as in slow start. */
+ * waits in a queue, and nothing was lost, the window doubles as in slow start. */
 static gboolean
 has_room (PilotCongestion *self,
           const PilotCongestionSample *sample)
 {
   const PilotCongestionBbr *bbr = &self->bbr;
 
-  return !bbr->full && bbr->min_rtt >= SHORT_RTT && sample->rtt >= 0 && sample->rtt <= bbr->min_rtt + MAX (bbr->min_rtt / 8, QUEUE_MIN);
+  if (bbr->full || bbr->round_lost > 0 || bbr->random_loss > 0 || bbr->min_rtt < SHORT_RTT)
+    return FALSE;
+  return sample->rtt >= 0 && sample->rtt <= bbr->min_rtt + MAX (bbr->min_rtt / 8, QUEUE_MIN);
 }
 
 static void
