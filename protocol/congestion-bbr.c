@@ -26,6 +26,8 @@
  * more than these batches stands in the socket of a receiver that has no more processor time, in front of everybody else's packets. */
 #define SHORT_RTT 1000
 #define SHORT_WINDOW (256 * 1024)
+/* Who has the peer for himself fills it with as much as that takes in a millisecond: with less, both ends sleep by turns. */
+#define SHORT_WINDOW_ALONE (1024 * 1024)
 /* Below this random loss is taken as such: only a queue that overflows loses more of a whole round. */
 #define HIGH_LOSS_PERCENT 12
 #define HIGH_LOSS_EVENTS 8
@@ -408,6 +410,15 @@ bound_now (PilotCongestion *self,
   return probes && bbr->min_rtt > sample->min_rtt + sample->min_rtt / 2 ? bbr->inflight_high * cycle_gain[bbr->cycle] / 100 : bbr->inflight_high;
 }
 
+static guint64
+short_window (PilotCongestion *self,
+              const PilotCongestionSample *sample)
+{
+  if (sample->shared)
+    return SHORT_WINDOW;
+  return CLAMP (self->bbr.rate * SHORT_RTT / G_USEC_PER_SEC, SHORT_WINDOW, SHORT_WINDOW_ALONE);
+}
+
 static void
 set_window (PilotCongestion *self,
             const PilotCongestionSample *sample)
@@ -421,7 +432,7 @@ set_window (PilotCongestion *self,
     return;
   }
   if (bbr->min_rtt >= 0 && bbr->min_rtt < SHORT_RTT)
-    floor = SHORT_WINDOW;
+    floor = short_window (self, sample);
   else
     target += 3 * self->quantum + MAX (bbr->extra[0], bbr->extra[1]);
   if (bbr->inflight_high > 0) {

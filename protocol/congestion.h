@@ -21,6 +21,7 @@ typedef struct {
   gint64 rtt; /* -1 = no sample */
   gint64 srtt, min_rtt;
   gboolean in_recovery;
+  gboolean shared; /* other streams to the same peer have something to say, too */
 } PilotCongestionSample;
 
 typedef struct {

@@ -124,6 +124,9 @@ typedef struct
 
   PilotStream *streams;
   guint n_streams;
+  gconstpointer speaker; /* the stream whose packet came last, only to be compared */
+  gint64 speaker_at;
+  gint64 shared_at; /* when two of them spoke closely after each other; 0 = never */
   guint port_cursor;
   gint64 *port_blocks; /* when a block of 64 ephemeral ports was last in use; made at the first dial */
   gint64 rtt_us;

@@ -249,7 +249,33 @@ on_heard_asked (PilotStream *stream,
   return peer != NULL ? peer->last_receive : 0;
 }
 
-static const PilotStreamHooks hooks = { on_changed, on_ready, on_finished, on_heard_asked };
+/* Streams share a peer while their packets come in turns, no more than so far apart. */
+#define TURNS_WITHIN (100 * PILOT_MS)
+
+static void
+note_speaker (PilotPeer *peer,
+              const PilotStream *stream,
+              gint64 now)
+{
+  if (peer->speaker != stream) {
+    if (now - peer->speaker_at < TURNS_WITHIN)
+      peer->shared_at = now;
+    peer->speaker = stream;
+  }
+  peer->speaker_at = now;
+}
+
+static gboolean
+on_shared_asked (PilotStream *stream,
+                 gpointer overlay,
+                 gint64 now)
+{
+  PilotPeer *peer = pilot_stream_links (stream)->peer;
+
+  return peer != NULL && peer->shared_at != 0 && now - peer->shared_at < TURNS_WITHIN;
+}
+
+static const PilotStreamHooks hooks = { on_changed, on_ready, on_finished, on_heard_asked, on_shared_asked };
 
 static PilotStream *
 make_stream (PilotPeer *peer,
@@ -519,6 +545,7 @@ pilot_overlay_stream_packet (PilotPeer *peer,
       incoming (peer, packet, now);
     return;
   }
+  note_speaker (peer, stream, now);
   pilot_stream_input (stream, packet, now);
   pilot_overlay_activate (self, stream);
 }

@@ -22,6 +22,8 @@ typedef struct {
   void (*finished) (PilotStream *stream, gpointer overlay);
   /* (nullable) When the peer was heard last, on whatever stream or none. */
   gint64 (*heard) (PilotStream *stream, gpointer overlay);
+  /* (nullable) Whether other streams to the same peer speak at this time, too. */
+  gboolean (*shared) (PilotStream *stream, gpointer overlay, gint64 now);
 } PilotStreamHooks;
 
 /* Room for the overlay's intrusive bookkeeping: no allocation per event, per timer, per packet. */

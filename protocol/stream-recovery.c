@@ -268,6 +268,7 @@ report (PilotStream *self,
     .min_rtt = self->min_rtt,
     .in_recovery = self->in_recovery,
     .app_limited = gathered->app_limited,
+    .shared = self->config.hooks->shared != NULL && self->config.hooks->shared (self, self->config.overlay, gathered->now),
   };
 
   if (gathered->sampled) {

@@ -463,6 +463,53 @@ test_transfer (void)
   pair_end (&w);
 }
 
+static void
+add_windows (const PilotStreamInfo *info,
+             gpointer user_data)
+{
+  guint64 *windows = user_data;
+
+  if (info->bytes_in_flight == 0)
+    return;
+  windows[0] = MAX (windows[0], info->congestion_window);
+  windows[1]++;
+}
+
+/* The largest window of the streams that have something under way, of which there are @n. */
+static guint64
+largest_window (SimHost *host,
+                guint64 n)
+{
+  guint64 windows[2] = { 0, 0 };
+
+  pilot_overlay_foreach_stream (host->overlay, add_windows, windows);
+  g_assert_cmpuint (windows[1], ==, n);
+  return windows[0];
+}
+
+/* On a short way a stream has a large window while no other speaks to the same peer, and again soon after. */
+static void
+test_shared (void)
+{
+  const guint64 alone = 1024 * 1024;
+  Pair w = pair_new (-1, -1);
+  SimFlow *small;
+
+  w.alpha->link = w.beta->link = (SimLink) { .delay = 20, .rate = 1250000000, .queue = 8000000 };
+  pair_start (&w);
+  pair_dial (&w, SIM_FLOW_BOTH, 500000000, 1);
+  pair_run (&w, 30 * SIM_MS);
+  g_assert_cmpuint (largest_window (w.alpha, 1), ==, alone);
+  small = pair_dial (&w, SIM_FLOW_BOTH, 3000000, 1);
+  pair_run (&w, 5 * SIM_MS);
+  g_assert_cmpuint (largest_window (w.alpha, 2), <=, alone / 2);
+  pair_run (&w, 30 * SIM_MS);
+  g_assert_true (small->ended);
+  pair_run (&w, 120 * SIM_MS);
+  g_assert_cmpuint (largest_window (w.alpha, 1), ==, alone);
+  pair_end (&w);
+}
+
 /* A new outside port in the middle of a transfer, of who sends and of who only receives. The beacon and the peer know the old one. */
 static void
 test_rebind_in_transfer (void)
@@ -761,6 +808,7 @@ main (int argc,
   g_test_add_func ("/overlay/flood", test_flood);
   g_test_add_func ("/overlay/flood-of-one-network", test_flood_of_one_network);
   g_test_add_func ("/overlay/stream/transfer", test_transfer);
+  g_test_add_func ("/overlay/stream/shared", test_shared);
   g_test_add_func ("/overlay/stream/incoming-ends-at-once", test_incoming_ends_at_once);
   g_test_add_func ("/overlay/stream/closed-port", test_closed_port);
   g_test_add_func ("/overlay/stream/dead-peer", test_dead_peer);
