@@ -191,7 +191,7 @@ ask (SimHost *host,
   Question *question = g_new (Question, 1);
 
   *question = (Question) { host, host->incarnation, node, key };
-  sim_at (host->sim, host->sim->now + host->sim->registry_delay, answer, question);
+  sim_at_owned (host->sim, host->sim->now + host->sim->registry_delay, answer, question);
 }
 
 /* With a pin nothing but the key of that pin makes a session, whatever the registry says; and a key is another only when it is. */

@@ -16,6 +16,7 @@ struct _SimEvent {
   guint64 sequence;
   SimCallback callback;
   gpointer data;
+  gboolean owned; /* the data is the callback's to free */
 };
 
 typedef struct
@@ -73,13 +74,10 @@ earlier (const SimEvent *a,
   return a->time != b->time ? a->time < b->time : a->sequence < b->sequence;
 }
 
-void
-sim_at (Sim *sim,
-        gint64 time,
-        SimCallback callback,
-        gpointer data)
+static void
+add_event (Sim *sim,
+           SimEvent event)
 {
-  SimEvent event = { MAX (time, sim->now), sim->sequence++, callback, data };
   guint at;
 
   if (sim->n_events == sim->capacity) {
@@ -89,6 +87,24 @@ sim_at (Sim *sim,
   for (at = sim->n_events++; at > 0 && earlier (&event, &sim->events[(at - 1) / 2]); at = (at - 1) / 2)
     sim->events[at] = sim->events[(at - 1) / 2];
   sim->events[at] = event;
+}
+
+void
+sim_at (Sim *sim,
+        gint64 time,
+        SimCallback callback,
+        gpointer data)
+{
+  add_event (sim, (SimEvent) { MAX (time, sim->now), sim->sequence++, callback, data, FALSE });
+}
+
+void
+sim_at_owned (Sim *sim,
+              gint64 time,
+              SimCallback callback,
+              gpointer data)
+{
+  add_event (sim, (SimEvent) { MAX (time, sim->now), sim->sequence++, callback, data, TRUE });
 }
 
 static SimEvent
@@ -133,14 +149,12 @@ sim_next_time (Sim *sim)
   return sim->n_events == 0 ? G_MAXINT64 : sim->events[0].time;
 }
 
-static void deliver (Sim *sim, gpointer data);
-
 /* Callbacks that own their data must not leak it when a world ends early. */
 void
 sim_events_clear (Sim *sim)
 {
   for (guint i = 0; i < sim->n_events; i++)
-    if (sim->events[i].callback == deliver)
+    if (sim->events[i].owned)
       g_free (sim->events[i].data);
   g_clear_pointer (&sim->events, g_free);
 }
@@ -258,6 +272,8 @@ cross (Sim *sim,
   return start;
 }
 
+static void deliver (Sim *sim, gpointer data);
+
 static void
 schedule (Sim *sim,
           gint64 time,
@@ -276,7 +292,7 @@ schedule (Sim *sim,
   datagram->length = length;
   datagram->cut = cut;
   memcpy (datagram->data, data, length);
-  sim_at (sim, time, deliver, datagram);
+  sim_at_owned (sim, time, deliver, datagram);
 }
 
 static void

@@ -251,7 +251,7 @@ make_faults (Sim *sim)
     /* Rubbish and a new mapping must never end a stream. Behind a new mapping nobody can be called until the next discover. */
     fatal |= call->fault.kind != FAULT_NOISE && call->fault.kind != FAULT_REBIND;
     sim->rebinds |= call->fault.kind == FAULT_REBIND;
-    sim_at (sim, call->fault.at, run_fault, call);
+    sim_at_owned (sim, call->fault.at, run_fault, call);
   }
   return fatal;
 }
@@ -268,7 +268,7 @@ make_mtus (Sim *sim)
     FaultCall *call = g_new (FaultCall, 1);
 
     *call = (FaultCall) { sim, { sim_random_range (&random, SIM_SECOND, 45 * SIM_SECOND), FAULT_MTU, (guint) (sim_random (&random) % sim->n_hosts), mtus[sim_random (&random) % G_N_ELEMENTS (mtus)] } };
-    sim_at (sim, call->fault.at, run_fault, call);
+    sim_at_owned (sim, call->fault.at, run_fault, call);
   }
 }
 
@@ -282,7 +282,7 @@ add_fault (Sim *sim,
   FaultCall *call = g_new (FaultCall, 1);
 
   *call = (FaultCall) { sim, { sim_random_range (random, SIM_SECOND, 45 * SIM_SECOND), kind, host, length } };
-  sim_at (sim, call->fault.at, run_fault, call);
+  sim_at_owned (sim, call->fault.at, run_fault, call);
 }
 
 /* Whose key is whose: a node id with another key behind it, answers of the registry that come late, datagrams that come twice.

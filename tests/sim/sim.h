@@ -186,6 +186,8 @@ void sim_fail (Sim *sim, const char *format, ...) G_GNUC_PRINTF (2, 3);
 /* sim-net.c */
 typedef void (*SimCallback) (Sim *sim, gpointer data);
 void sim_at (Sim *sim, gint64 time, SimCallback callback, gpointer data);
+/* The same with data that the callback frees with g_free(). */
+void sim_at_owned (Sim *sim, gint64 time, SimCallback callback, gpointer data);
 gboolean sim_step (Sim *sim);    /* FALSE: nothing will ever happen again */
 gint64 sim_next_time (Sim *sim); /* of the next step */
 void sim_events_clear (Sim *sim);
