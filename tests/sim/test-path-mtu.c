@@ -40,7 +40,6 @@ static guint
 size (Pair *w)
 {
   PilotPeer *other = pilot_peer_lookup (w->alpha->overlay, w->beta->node);
-
   PilotPath path;
 
   g_assert_nonnull (other);
@@ -121,6 +120,21 @@ test_small_talk (void)
   pair_end (&w);
 }
 
+/* A transfer that takes its time, until it knows how much the path carries. */
+static void
+start_bulk (Pair *w,
+            gint64 mtu,
+            guint overhead)
+{
+  w->alpha->link.rate = 2000000;
+  w->alpha->link.queue = 200000;
+  set_mtu (w, mtu);
+  pair_start (w);
+  add_flow (w, 3 * BULK);
+  pair_run (w, 2 * SIM_SECOND);
+  g_assert_cmpuint (size (w), ==, mtu - overhead);
+}
+
 /* The path shrinks under a transfer, without a word: what was sent for it is cut anew, and the transfer goes on within seconds. */
 static void
 test_shrinks (gconstpointer data)
@@ -129,13 +143,7 @@ test_shrinks (gconstpointer data)
   Pair w = pair_new (-1, -1);
   gint64 at;
 
-  w.alpha->link.rate = 2000000;
-  w.alpha->link.queue = 200000;
-  set_mtu (&w, 9000);
-  pair_start (&w);
-  add_flow (&w, 3 * BULK);
-  pair_run (&w, 2 * SIM_SECOND);
-  g_assert_cmpuint (size (&w), ==, 9000 - OVERHEAD);
+  start_bulk (&w, 9000, OVERHEAD);
   g_assert_false (w.sim->flows[0].ended);
   set_mtu (&w, mtu);
   at = w.sim->flows[0].server.read;
@@ -310,13 +318,7 @@ test_relay_shrinks (gconstpointer cuts)
   Pair w = relayed_pair ();
   gint64 at;
 
-  w.alpha->link.rate = 2000000;
-  w.alpha->link.queue = 200000;
-  set_mtu (&w, 9000);
-  pair_start (&w);
-  add_flow (&w, 3 * BULK);
-  pair_run (&w, 2 * SIM_SECOND);
-  g_assert_cmpuint (size (&w), ==, 9000 - RELAYED_OVERHEAD);
+  start_bulk (&w, 9000, RELAYED_OVERHEAD);
   g_assert_false (w.sim->flows[0].ended);
   w.beta->link.mtu = 1500;
   w.beta->link.cuts = cuts != NULL;
@@ -334,13 +336,7 @@ test_other_relay (void)
 {
   Pair w = relayed_pair ();
 
-  w.alpha->link.rate = 2000000;
-  w.alpha->link.queue = 200000;
-  set_mtu (&w, 1500);
-  pair_start (&w);
-  add_flow (&w, 3 * BULK);
-  pair_run (&w, 2 * SIM_SECOND);
-  g_assert_cmpuint (size (&w), ==, 1500 - RELAYED_OVERHEAD);
+  start_bulk (&w, 1500, RELAYED_OVERHEAD);
   w.sim->beacon = sim_endpoint (0x2a000002, 9001);
   for (guint i = 0; i < w.sim->n_hosts; i++) {
     pilot_overlay_set_beacon (w.sim->hosts[i].overlay, &w.sim->beacon, w.sim->now);
