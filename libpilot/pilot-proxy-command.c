@@ -37,7 +37,7 @@ run_free (Run *run)
   g_clear_pointer (&run->timeout, g_source_unref);
   g_clear_object (&run->pipe);
   g_clear_object (&run->stop);
-  memset (run->output, 0, sizeof run->output); /* there are credentials in it */
+  explicit_bzero (run->output, sizeof run->output); /* there are credentials in it */
   g_free (run);
 }
 
