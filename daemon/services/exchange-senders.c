@@ -51,7 +51,7 @@ parse (char *text, guint *n_lines)
 }
 
 static void
-drop_gone (const char *path, GHashTable *senders, int received)
+drop_gone (const char *path, GHashTable *senders, guint n_lines, int received)
 {
   GString *text = g_string_new (NULL);
   g_autoptr (GError) error = NULL;
@@ -65,7 +65,8 @@ drop_gone (const char *path, GHashTable *senders, int received)
       g_string_append_printf (text, "%08x %s\n", GPOINTER_TO_UINT (sender), (const char *) name);
     else
       g_hash_table_iter_remove (&iter);
-  if (!pilot_file_replace (path, text->str, text->len, 0600, &error))
+  /* So many files may really be there. */
+  if (g_hash_table_size (senders) < n_lines && !pilot_file_replace (path, text->str, text->len, 0600, &error))
     g_warning ("%s", error->message);
   g_string_free (text, TRUE);
 }
@@ -83,7 +84,7 @@ pilot_exchange_senders_load (const char *state, int received)
     g_warning ("%s", error->message);
   senders = parse (text != NULL ? text : (text = g_strdup ("")), &n_lines);
   if (n_lines >= LINES_MANY)
-    drop_gone (path, senders, received);
+    drop_gone (path, senders, n_lines, received);
   g_mutex_unlock (&lock);
   return senders;
 }
