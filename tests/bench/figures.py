@@ -9,15 +9,16 @@ import time
 from labkit.namespace import LabError
 from labkit.player import address, gateway_start, make_trust, pilotctl, wait_listening
 from labkit.world import BEACON, REGISTRY, World, wait_until
+from load import PATH, in_turn, install, load
+from paths import Paths
 import crowd
 import peers
 import relayed
-from paths import Paths
 
 BULK, ECHO, IDLE, TUNNELLED = 9000, 9001, 9002, 10000
 
-# Port 9000 sends as many bytes as the line it reads says, with the congestion control it may name; port 9001 echoes; port 9002 answers the first
-# byte of any number of connections and keeps them.
+# Port 9000 sends as many bytes as the line it reads says, with the congestion control it may name; port 9002 answers the first byte of any number of
+# connections and keeps them. What counts connections and round trips, and echoes on port 9001, is load.c.
 SERVER = r"""
 import resource, selectors, socket, threading
 hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]; resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -42,19 +43,11 @@ def idle():
             else:
                 s = key.fileobj; wait.unregister(s); data = s.recv(1)
                 if data: s.sendall(data); held.append(s)
-def echo(s):
-    s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    while data := s.recv(4096):
-        s.sendall(data)
-    s.close()
-def listen(port, serve):
-    server = socket.create_server(("0.0.0.0", port), backlog=1024)
-    while True:
-        threading.Thread(target=serve, args=(server.accept()[0],), daemon=True).start()
 threading.stack_size(131072)
-threading.Thread(target=listen, args=(9000, bulk), daemon=True).start()
 threading.Thread(target=idle, daemon=True).start()
-listen(9001, echo)
+server = socket.create_server(("0.0.0.0", 9000), backlog=1024)
+while True:
+    threading.Thread(target=bulk, args=(server.accept()[0],), daemon=True).start()
 """
 
 BULK_CLIENT = r"""
@@ -67,37 +60,6 @@ while True:
     got += k
 assert got == n, (got, n)
 print((got - first) * 8e-6 / (time.monotonic() - started))
-"""
-
-RTT_CLIENT = r"""
-import socket, sys, time
-s = socket.create_connection((sys.argv[1], int(sys.argv[2]))); s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-times = []
-for i in range(3200):
-    t = time.perf_counter(); s.sendall(b"x" * 64); n = 0
-    while n < 64: n += len(s.recv(64))
-    if i >= 200: times.append((time.perf_counter() - t) * 1e6)
-times.sort(); print(times[len(times) // 2], times[len(times) * 99 // 100])
-"""
-
-# So many workers, each so many connections of one byte one after another. Connections a second, and how many failed.
-CONNECT_CLIENT = r"""
-import resource, socket, sys, threading, time
-hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]; resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-workers, each = int(sys.argv[3]), int(sys.argv[4]); failed = []; go = threading.Event(); threading.stack_size(131072)
-def work():
-    go.wait()
-    for _ in range(each):
-        try:
-            with socket.create_connection((sys.argv[1], int(sys.argv[2])), 30) as s:
-                s.sendall(b"x")
-                if s.recv(1) != b"x": failed.append(1)
-        except OSError: failed.append(1)
-threads = [threading.Thread(target=work) for _ in range(workers)]
-for t in threads: t.start()
-started = time.monotonic(); go.set()
-for t in threads: t.join()
-print(workers * each / (time.monotonic() - started), len(failed))
 """
 
 BULK_BESIDE = r"""
@@ -150,6 +112,8 @@ class Bench:
         for host, port in (("beta", TUNNELLED), ("alpha", TUNNELLED + 10)):
             # As root, who may choose any congestion control.
             world.background(host, "server.log", "python3", "-c", SERVER, user="root")
+            install(world, host)
+            world.background(host, "load.log", PATH, "serve", str(ECHO))
             for listening in (BULK, ECHO, IDLE):
                 wait_listening(world, host, listening)
             world.run(host, "sh", "-c", "mkdir -p -m 700 ~/.ssh && cat >>~/.ssh/authorized_keys && chmod 600 ~/.ssh/authorized_keys", stdin=key)
@@ -208,20 +172,31 @@ class Bench:
         yield from self._bulk("bulk-loopback", "alpha")
 
     def rtt(self):
-        times = {way: self._client(RTT_CLIENT, *at) for way, at in self.ways("beta", ECHO).items()}
+        ways = self.ways("beta", ECHO)
+        times = in_turn(ways, lambda way: load(self.world, "alpha", "round-trip", *ways[way]))
         for against in ("ssh -L", "tcp"):
             for index, name in enumerate(("rtt", "rtt-p99")):
                 yield figure(name, times["pilot"][index], "us", against, times["pilot"][index] / times[against][index],
                              against_value=round(times[against][index], 1))
 
+    def _connections(self, way, ip, port, at_once, each):
+        rate, failed = load(self.world, "alpha", "connect", ip, port, at_once, each)
+        if failed:
+            raise LabError(f"{failed:.0f} of {at_once * each} connections failed: {way}")
+        return [rate]
+
     def connect(self):
         """New connections one after another, by 32 at the same time, and 500 at once."""
         ways = self.ways("beta", ECHO)
-        for name, workers, each in (("connect-1", 1, 300), ("connect-32", 32, 40)):
-            rates = {way: statistics.median(self._client(CONNECT_CLIENT, *at, workers, each)[0] for _ in range(3)) for way, at in ways.items()}
+        # More connections to one address within a minute than there are ports to make them from: those that are over give theirs back after a second.
+        for host in ("alpha", "beta"):
+            self.world.run(host, "sysctl", "-qw", "net.ipv4.tcp_tw_reuse=1", user="root")
+        for at_once, each in ((1, 2000), (32, 125)):
+            rates = in_turn(ways, lambda way: self._connections(way, *ways[way], at_once, each))
             for against in ("ssh -L", "tcp"):
-                yield figure(name, rates["pilot"], "1/s", against, rates["pilot"] / rates[against], against_value=round(rates[against], 1))
-        yield figure("connect-500-failed", self._client(CONNECT_CLIENT, *ways["pilot"], 500, 1)[1], "of 500")
+                rate, other = rates["pilot"][0], rates[against][0]
+                yield figure(f"connect-{at_once}", rate, "1/s", against, rate / other, against_value=round(other, 1))
+        yield figure("connect-500-failed", load(self.world, "alpha", "connect", *ways["pilot"], 500, 1)[1], "of 500")
 
     def idle_cpu(self):
         """Processor time and turns of a daemon that has a tunnel and nothing to do."""
@@ -266,7 +241,7 @@ class Bench:
             client.stdin.close()
 
     def go_pair(self):
-        yield from peers.go_pairs(self.world.state["build"], CONNECT_CLIENT, self.one_stream)
+        yield from peers.go_pairs(self.world.state["build"], self.one_stream)
 
     def rtt_beside_bulk(self):
         """A round trip while a transfer takes what it can get."""
@@ -276,7 +251,7 @@ class Bench:
             try:
                 if bulk.stdout.readline() != b"busy\n":
                     raise LabError("the transfer does not begin")
-                p50, p99 = self._client(RTT_CLIENT, *ways[way])
+                p50, p99 = load(self.world, "alpha", "round-trip", *ways[way])
             finally:
                 bulk.kill()
                 bulk.wait()

@@ -7,6 +7,8 @@ import importlib.util
 import os
 import re
 
+from load import install, load
+
 # Where losses count, one transfer says little: so many, of so many MiB.
 MORE = {"LAN, 2 % loss": (3, 8), "30 ms, 2 % loss": (5, 1)}
 BURST = 60
@@ -21,9 +23,8 @@ def _interop_figures():
     return module
 
 
-def go_pairs(build, connect, own_stream=None):
-    """Yields a figure for each wire and direction, and what becomes of a burst of connections, made with the script `connect`; `own_stream` is what one stream of
-    ours reaches on the veth, in Mbit/s."""
+def go_pairs(build, own_stream=None):
+    """Yields a figure for each wire and direction, and what becomes of a burst of connections; `own_stream` is what one stream of ours reaches on the veth, in Mbit/s."""
     figures = _interop_figures().Figures(build)
     try:
         figures.start()
@@ -38,16 +39,17 @@ def go_pairs(build, connect, own_stream=None):
                     yield {"name": f"{label}-{name}", "error": f"{way if mbit[way] is None else 'Go → Go'}: did not come to its end"}
                 else:
                     yield _figure(f"{label}-{name}", mbit[way], go)
-        yield burst(figures, connect)
+        yield burst(figures)
     finally:
         figures.close()
 
 
-def burst(figures, connect):
+def burst(figures):
     """As a browser opens them: 60 connections at once through the gateway to the echo of a Go peer, which refuses a peer that sends too many SYNs. How many fail."""
     world = figures.world
     world.wire("beta", {}, clear=True)
-    rate, failed = map(float, world.run("alpha", "python3", "-c", connect, figures.gateway["beta"], "7", str(BURST), "1", timeout=120).stdout.split())
+    install(world, "alpha")
+    rate, failed = load(world, "alpha", "connect", figures.gateway["beta"], 7, BURST, 1, timeout=120)
     return {"name": "go-burst-failed", "value": failed, "unit": f"of {BURST}", "against": None, "ratio": None, "seconds": round(BURST / rate, 2)}
 
 

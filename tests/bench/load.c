@@ -1,0 +1,315 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+/*
+ * load serve PORT | load connect ADDRESS PORT AT_ONCE EACH | load round-trip ADDRESS PORT
+ *
+ * The two ends of tools/bench where connections and round trips are counted. One process and one epoll loop each, so that what is measured is
+ * what lies between them and not the ends.
+ *
+ * serve: echoes. connect: so many connections at a time, AT_ONCE × EACH in all, each of one byte there and back; prints connections a second and how
+ * many failed. round-trip: 64 bytes there and back, 3000 times after 200 that do not count; prints the median and the 99th percentile in µs.
+ */
+
+#define EVENTS 256
+#define BACKLOG 1024
+#define GIVE_UP_SECONDS 30
+#define MESSAGE 64
+#define ROUND_TRIPS 3000
+#define ROUND_TRIPS_BEFORE 200
+
+typedef struct
+{
+  int fd; /* -1: none */
+  bool sent;
+  double began;
+} Connection;
+
+typedef struct
+{
+  struct sockaddr_in to;
+  int epoll;
+  Connection *connections;
+  long n, to_begin, to_end, failed;
+} Run;
+
+static void
+die (const char *what)
+{
+  fprintf (stderr, "load: %s: %s\n", what, strerror (errno));
+  exit (1);
+}
+
+static double
+now (void)
+{
+  struct timespec at;
+
+  clock_gettime (CLOCK_MONOTONIC, &at);
+  return (double) at.tv_sec + (double) at.tv_nsec * 1e-9;
+}
+
+static long
+number (const char *text, long most)
+{
+  char *end;
+  long value = strtol (text, &end, 10);
+
+  if (*text == '\0' || *end != '\0' || value < 1 || value > most) {
+    fprintf (stderr, "load: “%s” is not a number from 1 to %ld\n", text, most);
+    exit (2);
+  }
+  return value;
+}
+
+static struct sockaddr_in
+name_of (const char *address, const char *port)
+{
+  struct sockaddr_in name = { .sin_family = AF_INET, .sin_port = htons ((uint16_t) number (port, 65535)) };
+
+  if (inet_pton (AF_INET, address, &name.sin_addr) != 1) {
+    fprintf (stderr, "load: “%s” is not an IPv4 address\n", address);
+    exit (2);
+  }
+  return name;
+}
+
+static int
+make_epoll (void)
+{
+  int fd = epoll_create1 (EPOLL_CLOEXEC);
+
+  if (fd < 0)
+    die ("epoll_create1");
+  return fd;
+}
+
+static void
+watch (int epoll, int fd, uint32_t events, epoll_data_t data)
+{
+  struct epoll_event event = { .events = events, .data = data };
+
+  if (epoll_ctl (epoll, EPOLL_CTL_ADD, fd, &event) != 0)
+    die ("epoll_ctl");
+}
+
+/* --- serve --- */
+
+/* False when the connection is over. */
+static bool
+echo (int fd)
+{
+  char data[4096];
+  ssize_t got = recv (fd, data, sizeof data, 0);
+
+  if (got < 0 && (errno == EAGAIN || errno == EINTR))
+    return true;
+  return got > 0 && send (fd, data, (size_t) got, MSG_NOSIGNAL) == got;
+}
+
+static void
+take_all (int epoll, int listening)
+{
+  int fd;
+
+  while ((fd = accept4 (listening, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0) {
+    /* The question often stands there already. */
+    if (echo (fd))
+      watch (epoll, fd, EPOLLIN, (epoll_data_t) { .fd = fd });
+    else
+      close (fd);
+  }
+  if (errno != EAGAIN && errno != ECONNABORTED && errno != EINTR)
+    die ("accept4");
+}
+
+static void
+serve (const char *port)
+{
+  struct sockaddr_in name = name_of ("0.0.0.0", port);
+  int listening = socket (AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), epoll = make_epoll (), one = 1;
+  struct epoll_event events[EVENTS];
+
+  if (listening < 0 || setsockopt (listening, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) != 0 ||
+      setsockopt (listening, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one) != 0 ||
+      bind (listening, (struct sockaddr *) &name, sizeof name) != 0 || listen (listening, BACKLOG) != 0)
+    die ("cannot listen");
+  watch (epoll, listening, EPOLLIN, (epoll_data_t) { .fd = listening });
+  for (;;) {
+    int n = epoll_wait (epoll, events, EVENTS, -1);
+
+    for (int i = 0; i < n; i++) {
+      int fd = events[i].data.fd;
+
+      if (fd == listening)
+        take_all (epoll, listening);
+      else if (!echo (fd))
+        close (fd);
+    }
+  }
+}
+
+/* --- connect --- */
+
+static void begin_next (Run *run, Connection *connection);
+
+static void
+end (Run *run, Connection *connection, bool well)
+{
+  if (connection->fd >= 0)
+    close (connection->fd);
+  connection->fd = -1;
+  run->failed += !well;
+  run->to_end--;
+}
+
+static bool
+send_question (Connection *connection)
+{
+  connection->sent = send (connection->fd, "x", 1, MSG_NOSIGNAL) == 1;
+  return connection->sent || errno == EAGAIN;
+}
+
+static void
+begin_next (Run *run, Connection *connection)
+{
+  /* One that fails at once makes room for the next. */
+  while (run->to_begin > 0) {
+    run->to_begin--;
+    connection->began = now ();
+    connection->fd = socket (AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (connection->fd >= 0 && (connect (connection->fd, (struct sockaddr *) &run->to, sizeof run->to) == 0 || errno == EINPROGRESS) &&
+        send_question (connection)) {
+      watch (run->epoll, connection->fd, connection->sent ? EPOLLIN : EPOLLIN | EPOLLOUT | EPOLLET, (epoll_data_t) { .ptr = connection });
+      return;
+    }
+    end (run, connection, false);
+  }
+}
+
+static void
+on_event (Run *run, Connection *connection)
+{
+  char answer;
+  ssize_t got;
+
+  if (!connection->sent && !send_question (connection)) {
+    end (run, connection, false);
+    begin_next (run, connection);
+    return;
+  }
+  got = recv (connection->fd, &answer, 1, 0);
+  if (got < 0 && (errno == EAGAIN || errno == EINTR))
+    return;
+  end (run, connection, got == 1 && answer == 'x');
+  begin_next (run, connection);
+}
+
+static void
+give_up_late (Run *run)
+{
+  for (long i = 0; i < run->n; i++) {
+    Connection *connection = &run->connections[i];
+
+    if (connection->fd >= 0 && now () - connection->began > GIVE_UP_SECONDS) {
+      end (run, connection, false);
+      begin_next (run, connection);
+    }
+  }
+}
+
+static void
+count_connections (const char *address, const char *port, const char *at_once, const char *each)
+{
+  Run run = { .to = name_of (address, port), .epoll = make_epoll (), .n = number (at_once, 100000) };
+  struct epoll_event events[EVENTS];
+  double began;
+
+  run.to_begin = run.to_end = run.n * number (each, 1000000);
+  run.connections = calloc ((size_t) run.n, sizeof *run.connections);
+  if (run.connections == NULL)
+    die ("calloc");
+  began = now ();
+  for (long i = 0; i < run.n; i++) {
+    run.connections[i].fd = -1;
+    begin_next (&run, &run.connections[i]);
+  }
+  while (run.to_end > 0) {
+    int n = epoll_wait (run.epoll, events, EVENTS, 1000);
+
+    for (int i = 0; i < n; i++)
+      on_event (&run, events[i].data.ptr);
+    if (n == 0)
+      give_up_late (&run);
+  }
+  printf ("%f %ld\n", (double) (run.n * number (each, 1000000)) / (now () - began), run.failed);
+  free (run.connections);
+}
+
+/* --- round-trip --- */
+
+static int
+compare (const void *a, const void *b)
+{
+  double left = *(const double *) a, right = *(const double *) b;
+
+  return (left > right) - (left < right);
+}
+
+static void
+time_round_trips (const char *address, const char *port)
+{
+  static double times[ROUND_TRIPS];
+  struct sockaddr_in to = name_of (address, port);
+  int fd = socket (AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1;
+  char message[MESSAGE] = { 0 };
+
+  if (fd < 0 || setsockopt (fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one) != 0 || connect (fd, (struct sockaddr *) &to, sizeof to) != 0)
+    die ("cannot connect");
+  for (int i = -ROUND_TRIPS_BEFORE; i < ROUND_TRIPS; i++) {
+    double began = now ();
+
+    if (send (fd, message, sizeof message, MSG_NOSIGNAL) != MESSAGE || recv (fd, message, sizeof message, MSG_WAITALL) != MESSAGE)
+      die ("the connection broke");
+    if (i >= 0)
+      times[i] = (now () - began) * 1e6;
+  }
+  close (fd);
+  qsort (times, ROUND_TRIPS, sizeof *times, compare);
+  printf ("%f %f\n", times[ROUND_TRIPS / 2], times[ROUND_TRIPS * 99 / 100]);
+}
+
+int
+main (int argc, char **argv)
+{
+  struct rlimit files;
+
+  if (getrlimit (RLIMIT_NOFILE, &files) == 0) {
+    files.rlim_cur = files.rlim_max;
+    setrlimit (RLIMIT_NOFILE, &files);
+  }
+  if (argc == 3 && strcmp (argv[1], "serve") == 0)
+    serve (argv[2]);
+  else if (argc == 6 && strcmp (argv[1], "connect") == 0)
+    count_connections (argv[2], argv[3], argv[4], argv[5]);
+  else if (argc == 4 && strcmp (argv[1], "round-trip") == 0)
+    time_round_trips (argv[2], argv[3]);
+  else {
+    fprintf (stderr, "usage: load serve PORT | load connect ADDRESS PORT AT_ONCE EACH | load round-trip ADDRESS PORT\n");
+    return 2;
+  }
+  return 0;
+}
