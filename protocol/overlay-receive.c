@@ -239,6 +239,10 @@ accepted (PilotPeer *peer,
     self->stats.dropped_malformed++;
     return;
   }
+  if (packet.short_header) {
+    packet.source.node = peer->node;
+    packet.destination.node = self->node;
+  }
   if (!source_is_bound (peer, &packet)) {
     self->stats.dropped_spoofed++;
     return;

@@ -118,7 +118,7 @@ build_gathered (PilotPeer *peer,
   if (length == 0)
     return 0;
   if (n_payload > 0)
-    length = pilot_session_seal_gathered (peer->session, out + offset, peer->overlay->node, PILOT_PACKET_HEADER_SIZE, payload, n_payload);
+    length = pilot_session_seal_gathered (peer->session, out + offset, peer->overlay->node, pilot_packet_header_size (packet), payload, n_payload);
   else
     length = pilot_session_seal (peer->session, out + offset, peer->overlay->node, length);
   if (length == 0)
@@ -231,6 +231,15 @@ pilot_overlay_deactivate (PilotOverlay *self,
   links->active_next = links->active_prev = NULL;
 }
 
+/* What a short header leaves out, the peer knows from the session; but for the network, which is one of several (docs/extensions.md, type 8). */
+static gboolean
+has_short_headers (PilotStream *stream)
+{
+  PilotStreamLinks *links = pilot_stream_links (stream);
+
+  return pilot_stream_takes_short_headers (stream) && links->local.network == 0 && links->remote.network == 0;
+}
+
 /* The payload goes from the ring to its place, the one copy on this side: with the cipher where nothing else needs it there. */
 static gsize
 build_segment (PilotStream *stream,
@@ -241,17 +250,20 @@ build_segment (PilotStream *stream,
                gsize room)
 {
   PilotStreamLinks *links = pilot_stream_links (stream);
-  guint8 *payload = out + relay_header (path) + PILOT_FRAME_PILS_HEADER_SIZE + PILOT_PACKET_HEADER_SIZE;
-  PilotPacket packet = { .flags = segment->flags, .protocol = PILOT_PROTOCOL_STREAM, .window = segment->window, .seq = segment->seq, .ack = segment->ack, .payload_length = segment->payload_length, .payload = payload, .source = links->local, .destination = links->remote, .source_port = links->local_port, .destination_port = links->remote_port };
+  PilotPacket packet = { .flags = segment->flags, .protocol = PILOT_PROTOCOL_STREAM, .window = segment->window, .seq = segment->seq, .ack = segment->ack, .payload_length = segment->payload_length, .source = links->local, .destination = links->remote, .source_port = links->local_port, .destination_port = links->remote_port };
+  guint8 *payload;
 
   if (segment->payload_length + HEADROOM + PILOT_AEAD_TAG_SIZE > room)
     return 0;
-  /* The session says more about it than a checksum can. */
-  packet.unsummed = (segment->flags & PILOT_PACKET_SYN) == 0 && pilot_stream_takes_unsummed (stream);
-  if (packet.unsummed && segment->payload_length >= PILOT_AEAD_GATHER_LEAST) {
-    packet.payload = NULL;
-    return build_gathered (peer, &packet, segment->payload, segment->n_payload, path, out, room);
+  if ((segment->flags & PILOT_PACKET_SYN) == 0) {
+    packet.short_header = has_short_headers (stream);
+    /* The session says more about it than a checksum can. */
+    packet.unsummed = packet.short_header || pilot_stream_takes_unsummed (stream);
   }
+  if (packet.unsummed && segment->payload_length >= PILOT_AEAD_GATHER_LEAST)
+    return build_gathered (peer, &packet, segment->payload, segment->n_payload, path, out, room);
+  payload = out + relay_header (path) + PILOT_FRAME_PILS_HEADER_SIZE + pilot_packet_header_size (&packet);
+  packet.payload = payload;
   for (guint i = 0; i < segment->n_payload; i++) {
     memcpy (payload, segment->payload[i].iov_base, segment->payload[i].iov_len);
     payload += segment->payload[i].iov_len;
@@ -336,6 +348,7 @@ segment_limit (PilotPeer *peer,
                gint64 now)
 {
   PilotStreamLinks *links = pilot_stream_links (stream);
+  guint limit;
 
   if (links->path_suspect) {
     links->path_suspect = FALSE;
@@ -344,7 +357,11 @@ segment_limit (PilotPeer *peer,
   }
   if (!pilot_stream_is_own_kind (stream))
     return PILOT_SEGMENT_PAYLOAD;
-  return pilot_path_mtu_size (&peer->mtu, pilot_peer_way (peer, path), path == PILOT_PATH_RELAY, PILOT_SEGMENT_PAYLOAD);
+  limit = pilot_path_mtu_size (&peer->mtu, pilot_peer_way (peer, path), path == PILOT_PATH_RELAY, PILOT_SEGMENT_PAYLOAD);
+  /* It was found out by packets with the long one. */
+  if (limit > PILOT_SEGMENT_PAYLOAD && has_short_headers (stream))
+    limit += PILOT_PACKET_HEADER_SIZE - PILOT_PACKET_SHORT_HEADER_SIZE;
+  return limit;
 }
 
 /* One turn of one stream. FALSE: it belongs to another endpoint, the batch must leave first. */

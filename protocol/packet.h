@@ -7,10 +7,13 @@
 
 G_BEGIN_DECLS
 
-/* The packet of the overlay: a 34-byte header and a payload (packets-and-tunnel.md section 2). */
+/* The packet of the overlay: a 34-byte header and a payload (packets-and-tunnel.md section 2). Between own nodes also with a short header of 16
+ * bytes, without what the session and the datagram say already (docs/extensions.md, type 8). */
 
 #define PILOT_PACKET_VERSION 1
+#define PILOT_PACKET_SHORT_VERSION 2
 #define PILOT_PACKET_HEADER_SIZE 34
+#define PILOT_PACKET_SHORT_HEADER_SIZE 16
 #define PILOT_PACKET_MAX_PAYLOAD 65535
 
 enum {
@@ -49,6 +52,7 @@ typedef struct
   guint32 payload_length; /* bytes; at most PILOT_PACKET_MAX_PAYLOAD */
   const guint8 *payload;  /* borrowed: points into the decoded data */
   gboolean unsummed;      /* the checksum is left 0 (docs/extensions.md, type 7) */
+  gboolean short_header;  /* has neither addresses nor length nor checksum (type 8) */
 } PilotPacket;
 
 typedef enum {
@@ -57,6 +61,7 @@ typedef enum {
   PILOT_PACKET_TRUNCATED,
   PILOT_PACKET_BAD_CHECKSUM,
   PILOT_PACKET_BAD_VERSION,
+  PILOT_PACKET_TOO_LONG, /* only with a short header, which states no length */
 } PilotPacketStatus;
 
 /* Decodes a packet; judges length, declared length, checksum and version in this order. Bytes after the declared payload are ignored.
@@ -65,7 +70,8 @@ PilotPacketStatus pilot_packet_decode (PilotPacket *packet,
                                        const guint8 *data,
                                        gsize length);
 
-/* The same for what a session has authenticated, bytes by bytes: a checksum of 0 is not looked at (docs/extensions.md, type 7), any other is. */
+/* The same for what a session has authenticated, bytes by bytes: a checksum of 0 is not looked at (docs/extensions.md, type 7), any other is. One with a
+ * short header (type 8) is decoded, too: its addresses are 0:0, for the caller to fill in from the session, and its payload is all that follows. */
 PilotPacketStatus pilot_packet_decode_sealed (PilotPacket *packet,
                                               const guint8 *data,
                                               gsize length);
@@ -76,11 +82,18 @@ gchar *pilot_packet_describe_error (PilotPacketStatus status,
                                     gsize length);
 
 /* Writes header and payload to `out` and returns the bytes written; 0 if the payload is above PILOT_PACKET_MAX_PAYLOAD or
- * `out_size` is too small. A payload that already stands at out + PILOT_PACKET_HEADER_SIZE is left where it is; one that overlaps is moved. Without a checksum
- * `payload` may be NULL: then only the header is written, and the payload is put behind it by whoever seals it. */
+ * `out_size` is too small. A payload that already stands at out + pilot_packet_header_size() is left where it is; one that overlaps is moved. Without a
+ * checksum `payload` may be NULL: then only the header is written, and the payload is put behind it by whoever seals it. */
 gsize pilot_packet_encode (const PilotPacket *packet,
                            guint8 *out,
                            gsize out_size);
+
+/* Bytes in front of the payload. */
+static inline gsize
+pilot_packet_header_size (const PilotPacket *packet)
+{
+  return packet->short_header ? PILOT_PACKET_SHORT_HEADER_SIZE : PILOT_PACKET_HEADER_SIZE;
+}
 
 /* CRC-32 (IEEE 802.3), continued from `crc`; start with 0. */
 guint32 pilot_packet_crc32 (guint32 crc,

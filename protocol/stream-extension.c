@@ -10,7 +10,8 @@ enum { TLV_WINDOW_SCALE = 1,
        TLV_SACK_BLOCKS = 3,
        TLV_SEGMENT_SIZE = 4,
        TLV_MTU_PROBES = 6,
-       TLV_UNSUMMED = 7 };
+       TLV_UNSUMMED = 7,
+       TLV_SHORT_HEADERS = 8 };
 
 static const guint8 magic[4] = { 'P', 'X', 'T', '1' };
 static const guint8 sack_magic[4] = { 'S', 'A', 'C', 'K' };
@@ -49,6 +50,8 @@ decode_one (PilotStreamExtensions *extensions,
     extensions->mtu_probes = TRUE;
   else if (type == TLV_UNSUMMED && length == 0)
     extensions->unsummed = TRUE;
+  else if (type == TLV_SHORT_HEADERS && length == 0)
+    extensions->short_headers = TRUE;
 }
 
 gboolean
@@ -56,7 +59,7 @@ pilot_stream_extensions_decode (PilotStreamExtensions *extensions,
                                 const guint8 *data,
                                 gsize length)
 {
-  PilotStreamExtensions result = { -1, FALSE, 4, 1152, FALSE, FALSE };
+  PilotStreamExtensions result = { .window_scale = -1, .sack_blocks = 4, .segment_size = 1152 };
   guint32 seen = 0;
   gsize at = sizeof magic;
 
@@ -106,6 +109,10 @@ pilot_stream_extensions_encode (const PilotStreamExtensions *extensions,
   }
   if (extensions->unsummed) {
     out[n++] = TLV_UNSUMMED;
+    out[n++] = 0;
+  }
+  if (extensions->short_headers) {
+    out[n++] = TLV_SHORT_HEADERS;
     out[n++] = 0;
   }
   return n;

@@ -13,8 +13,9 @@ typedef struct {
   gboolean half_close;
   guint sack_blocks;
   guint segment_size;
-  gboolean mtu_probes; /* answers probes of the path */
-  gboolean unsummed;   /* takes packets without a checksum */
+  gboolean mtu_probes;    /* answers probes of the path */
+  gboolean unsummed;      /* takes packets without a checksum */
+  gboolean short_headers; /* takes packets with a short header */
 } PilotStreamExtensions;
 
 #define PILOT_STREAM_EXTENSIONS_SIZE 64

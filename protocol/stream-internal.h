@@ -56,7 +56,7 @@ struct _PilotStream {
   guint fin_wanted : 1, fin_allowed : 1, fin_forced : 1, fin_sent : 1, fin_acked : 1; /* our side */
   guint fin_received : 1, fin_held : 1;                                               /* theirs */
   guint ack_now : 1, ack_pending : 1, window_probe_due : 1, keepalive_due : 1, loss_probe_due : 1;
-  guint in_recovery : 1, write_blocked : 1, drained_told : 1, reordering_seen : 1, mtu_probes : 1, unsummed : 1;
+  guint in_recovery : 1, write_blocked : 1, drained_told : 1, reordering_seen : 1, mtu_probes : 1, unsummed : 1, short_headers : 1;
 
   /* Opening. */
   guint syn_transmissions;

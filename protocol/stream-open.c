@@ -15,7 +15,15 @@ gsize
 stream_encode_extensions (PilotStream *self,
                           guint8 *out)
 {
-  PilotStreamExtensions offer = { self->receive_scale, TRUE, PILOT_STREAM_SACK_MAX, 65000, TRUE, TRUE };
+  PilotStreamExtensions offer = {
+    .window_scale = self->receive_scale,
+    .half_close = TRUE,
+    .sack_blocks = PILOT_STREAM_SACK_MAX,
+    .segment_size = 65000,
+    .mtu_probes = TRUE,
+    .unsummed = TRUE,
+    .short_headers = TRUE,
+  };
 
   return pilot_stream_extensions_encode (&offer, out);
 }
@@ -41,6 +49,7 @@ learn (PilotStream *self,
   self->peer_segment_size = theirs.segment_size;
   self->mtu_probes = theirs.mtu_probes;
   self->unsummed = theirs.unsummed;
+  self->short_headers = theirs.short_headers;
   pilot_congestion_init (&self->congestion, self->config.congestion != NULL ? self->config.congestion : &pilot_congestion_bbr,
                          STREAM_SEGMENT_SIZE, now);
 }

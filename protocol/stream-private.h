@@ -102,5 +102,7 @@ void pilot_stream_hold_syn (PilotStream *stream, gint64 until);
 gboolean pilot_stream_answers_probes (PilotStream *stream);
 /* Does the peer take packets without a checksum (type 7)? */
 gboolean pilot_stream_takes_unsummed (PilotStream *stream);
+/* Does it take packets with a short header (type 8)? */
+gboolean pilot_stream_takes_short_headers (PilotStream *stream);
 
 G_END_DECLS

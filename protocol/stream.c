@@ -455,6 +455,12 @@ pilot_stream_takes_unsummed (PilotStream *self)
 }
 
 gboolean
+pilot_stream_takes_short_headers (PilotStream *self)
+{
+  return self->short_headers;
+}
+
+gboolean
 pilot_stream_is_eof (PilotStream *self)
 {
   return self->fin_received && self->readable == 0;

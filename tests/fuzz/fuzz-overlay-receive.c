@@ -123,6 +123,7 @@ seal (PilotOverlay *sender,
 
     memcpy (&view.seq, data + 8, 4);
     memcpy (&view.ack, data + 12, 4);
+    view.short_header = (data[7] & 1) != 0 && view.protocol == PILOT_PROTOCOL_STREAM && (view.flags & PILOT_PACKET_SYN) == 0;
     length = pilot_packet_encode (&view, packet, 2048);
   }
   return pilot_session_seal (peer->session, frame, NODE_B, length);

@@ -17,7 +17,14 @@ LLVMFuzzerTestOneInput (const uint8_t *data, size_t size)
   PilotPacketStatus sealed = pilot_packet_decode_sealed (&packet, data, size);
   gsize length;
 
-  g_assert (sealed == status || (status == PILOT_PACKET_BAD_CHECKSUM && packet.unsummed));
+  if (size > 0 && data[0] >> 4 == PILOT_PACKET_SHORT_VERSION) {
+    g_assert (status != PILOT_PACKET_OK && sealed != PILOT_PACKET_TRUNCATED && sealed != PILOT_PACKET_BAD_CHECKSUM);
+    if (sealed == PILOT_PACKET_OK) {
+      g_assert (packet.payload + packet.payload_length == data + size);
+      g_assert (pilot_packet_encode (&packet, out, PILOT_PACKET_HEADER_SIZE + PILOT_PACKET_MAX_PAYLOAD) == size && memcmp (out, data, size) == 0);
+    }
+  } else
+    g_assert (sealed == status || (status == PILOT_PACKET_BAD_CHECKSUM && packet.unsummed));
   status = pilot_packet_decode (&packet, data, size);
   if (status == PILOT_PACKET_BAD_CHECKSUM) {
     guint32 crc;

@@ -165,6 +165,48 @@ test_unsummed (void)
   g_assert_cmpint (pilot_packet_decode_sealed (&back, out, 39), ==, PILOT_PACKET_BAD_CHECKSUM);
 }
 
+/* Only what is sealed may have a short header; its addresses are for the caller to fill in. */
+static void
+test_short_header (void)
+{
+  guint8 out[64], large[PILOT_PACKET_SHORT_HEADER_SIZE + PILOT_PACKET_MAX_PAYLOAD + 1] = { PILOT_PACKET_SHORT_VERSION << 4, PILOT_PROTOCOL_STREAM };
+  PilotPacket packet = { .flags = PILOT_PACKET_ACK | PILOT_PACKET_FIN, .protocol = PILOT_PROTOCOL_STREAM, .source = { 1, 2 }, .destination = { 3, 4 }, .source_port = 5, .destination_port = 6, .seq = 7, .ack = 8, .window = 9, .payload = (const guint8 *) "hello", .payload_length = 5, .short_header = TRUE }, back;
+
+  g_assert_cmpuint (pilot_packet_encode (&packet, out, 20), ==, 0);
+  g_assert_cmpuint (pilot_packet_encode (&packet, out, sizeof out), ==, 21);
+  g_assert_cmpint (pilot_packet_decode (&back, out, 21), ==, PILOT_PACKET_TOO_SHORT);
+  g_assert_cmpint (pilot_packet_decode_sealed (&back, out, 15), ==, PILOT_PACKET_TOO_SHORT);
+  g_assert_cmpint (pilot_packet_decode_sealed (&back, out, 21), ==, PILOT_PACKET_OK);
+  g_assert_true (back.short_header && back.unsummed);
+  g_assert_cmpuint (back.flags, ==, packet.flags);
+  g_assert_cmpuint (back.protocol, ==, PILOT_PROTOCOL_STREAM);
+  g_assert_cmpuint (back.source.network | back.source.node | back.destination.network | back.destination.node, ==, 0);
+  g_assert_cmpuint (back.source_port, ==, 5);
+  g_assert_cmpuint (back.destination_port, ==, 6);
+  g_assert_cmpuint (back.seq, ==, 7);
+  g_assert_cmpuint (back.ack, ==, 8);
+  g_assert_cmpuint (back.window, ==, 9);
+  g_assert_cmpmem (back.payload, back.payload_length, "hello", 5);
+  g_assert_cmpint (pilot_packet_decode_sealed (&back, out, 16), ==, PILOT_PACKET_OK);
+  g_assert_cmpuint (back.payload_length, ==, 0);
+  /* 34 bytes that say version 2 are no long header, whatever their sum. */
+  g_assert_cmpint (pilot_packet_decode_sealed (&back, large, sizeof large - 1), ==, PILOT_PACKET_OK);
+  g_assert_cmpint (pilot_packet_decode_sealed (&back, large, sizeof large), ==, PILOT_PACKET_TOO_LONG);
+  /* Of a stream, and not its beginning. */
+  out[0] |= PILOT_PACKET_SYN;
+  g_assert_cmpint (pilot_packet_decode_sealed (&back, out, 21), ==, PILOT_PACKET_BAD_VERSION);
+  out[0] ^= PILOT_PACKET_SYN;
+  out[1] = PILOT_PROTOCOL_CONTROL;
+  g_assert_cmpint (pilot_packet_decode_sealed (&back, out, 21), ==, PILOT_PACKET_BAD_VERSION);
+  /* The payload stands there already, or comes later. */
+  memcpy (out + PILOT_PACKET_SHORT_HEADER_SIZE, "world", 5);
+  packet.payload = out + PILOT_PACKET_SHORT_HEADER_SIZE;
+  g_assert_cmpuint (pilot_packet_encode (&packet, out, sizeof out), ==, 21);
+  packet.payload = NULL;
+  g_assert_cmpuint (pilot_packet_encode (&packet, out, sizeof out), ==, 21);
+  g_assert_cmpmem (out + PILOT_PACKET_SHORT_HEADER_SIZE, 5, "world", 5);
+}
+
 static void
 test_serial (void)
 {
@@ -190,6 +232,7 @@ main (int argc, char **argv)
   g_test_add_func ("/packet/largest", test_largest);
   g_test_add_func ("/packet/overlap", test_overlap);
   g_test_add_func ("/packet/unsummed", test_unsummed);
+  g_test_add_func ("/packet/short-header", test_short_header);
   g_test_add_func ("/packet/serial", test_serial);
   return g_test_run ();
 }

@@ -138,7 +138,7 @@ test_extension_vectors (void)
   JsonObject *root;
   g_autofree guint8 *syn = NULL;
   guint8 encoded[PILOT_STREAM_EXTENSIONS_SIZE];
-  PilotStreamExtensions offer = { 8, TRUE, 7, 65000, TRUE, TRUE };
+  PilotStreamExtensions offer = { 8, TRUE, 7, 65000, TRUE, TRUE, TRUE };
   gsize syn_length, n;
   PilotPacket packet;
 
@@ -164,6 +164,7 @@ test_extension_vectors (void)
     g_assert_cmpint (got.segment_size, ==, json_object_get_int_member (vector, "segment_size"));
     g_assert_cmpint (got.mtu_probes, ==, json_object_get_boolean_member (vector, "mtu_probes"));
     g_assert_cmpint (got.unsummed, ==, json_object_get_boolean_member (vector, "unsummed"));
+    g_assert_cmpint (got.short_headers, ==, json_object_get_boolean_member (vector, "short_headers"));
   }
   syn = from_hex (json_object_get_string_member (root, "syn_packet"), &syn_length);
   g_assert_cmpint (pilot_packet_decode (&packet, syn, syn_length), ==, PILOT_PACKET_OK);
@@ -192,12 +193,14 @@ test_probe_vectors (void)
   g_autoptr (GError) error = NULL;
   const guint8 zeros[16] = { 0 };
   const PilotPacket probe = { .protocol = PILOT_PROTOCOL_CONTROL, .source = { 0, 1 }, .destination = { 0, 0x37d }, .source_port = PILOT_PORT_MTU_PROBE, .destination_port = PILOT_PORT_MTU_PROBE, .seq = 3, .payload = zeros, .payload_length = sizeof zeros };
+  const PilotPacket data = { .flags = PILOT_PACKET_ACK, .protocol = PILOT_PROTOCOL_STREAM, .source_port = 49152, .destination_port = 1001, .window = 0x1234, .seq = 0xfffffffe, .ack = 7, .payload = (const guint8 *) "hello", .payload_length = 5, .short_header = TRUE };
   const PilotPacket answer = { .flags = PILOT_PACKET_ACK, .protocol = PILOT_PROTOCOL_CONTROL, .source = { 0, 0x37d }, .destination = { 0, 1 }, .source_port = PILOT_PORT_MTU_PROBE, .destination_port = PILOT_PORT_MTU_PROBE, .seq = 3, .ack = sizeof zeros };
 
   json_parser_load_from_file (parser, file, &error);
   g_assert_no_error (error);
   check_packet_vector (json_node_get_object (json_parser_get_root (parser)), "mtu_probe_packet", &probe);
   check_packet_vector (json_node_get_object (json_parser_get_root (parser)), "mtu_answer_packet", &answer);
+  check_packet_vector (json_node_get_object (json_parser_get_root (parser)), "short_packet", &data);
 }
 
 static void
