@@ -15,7 +15,7 @@ struct _PilotHelperService {
   PilotHostNetwork *network;
   PilotDBusHelper *skeleton;
   GSocketService *listener;
-  GPtrArray *clients; /* GDBusConnection, also those that still authenticate */
+  GPtrArray *clients; /* GDBusConnection that have authenticated */
   /* Whose rules are in force: a private connection, or a name on the bus. Their end suspends the network. */
   GDBusConnection *owner;
   guint owner_watch;

@@ -370,9 +370,10 @@ pilot_host_network_suspend (PilotHostNetwork *network)
 
   if (network->redirects->len > 0 && !pilot_nft_rules_apply (network->uid, 0, network->redirects, &error))
     g_warning ("connections to mapped addresses may wait until the daemon is back: %s", error->message);
-  if (network->redirect_fd < 0)
+  /* The daemon has the same socket, and whether it waits is a property of both: nobody may make us wait. Nor may who goes on connecting. */
+  if (network->redirect_fd < 0 || fcntl (network->redirect_fd, F_SETFL, O_NONBLOCK) != 0)
     return;
-  while ((fd = accept4 (network->redirect_fd, NULL, NULL, SOCK_CLOEXEC)) >= 0) {
+  for (guint i = 0; i <= LISTEN_BACKLOG && (fd = accept4 (network->redirect_fd, NULL, NULL, SOCK_CLOEXEC)) >= 0; i++) {
     setsockopt (fd, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
     close (fd);
   }

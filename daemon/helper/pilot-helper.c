@@ -27,6 +27,8 @@
 #include "libpilot/pilot-error.h"
 
 #define EXIT_ERROR_BASE 64
+/* A report is cut there. */
+#define REPORT_SIZE 1024
 
 typedef struct {
   guint32 uid;
@@ -176,9 +178,55 @@ open_socket (const Options *options, GError **error)
   return -1;
 }
 
+static int
+exit_status (const GError *error)
+{
+  return EXIT_ERROR_BASE + (int) pilot_error_code (error);
+}
+
+/* Tells the process at the other end: the exit status as a byte, and behind it a text. */
+static void
+tell (int pipe_fd, int status, const char *text)
+{
+  g_autofree char *report = g_strdup_printf ("%c%s", status, text);
+  gsize length = 1 + strlen (text);
+
+  if (write (pipe_fd, report, length) != (gssize) length)
+    g_warning ("nobody waits for what there is to be told");
+}
+
+/* The parent waits for this; what is wrong is the text. */
+static void
+report (int *pipe_fd, const GError *error)
+{
+  g_autofree char *message = error != NULL ? pilot_error_dup_message (error) : g_strdup ("");
+
+  if (*pipe_fd < 0)
+    return;
+  tell (*pipe_fd, error != NULL ? exit_status (error) : EXIT_SUCCESS, message);
+  close (*pipe_fd);
+  *pipe_fd = -1;
+}
+
+/* What tell() wrote, with a zero behind it. FALSE: that process ended without a word. */
+static gboolean
+read_report (int pipe_fd, char text[REPORT_SIZE])
+{
+  gsize length = 0;
+  gssize got;
+
+  while (length < REPORT_SIZE - 1 && (got = read (pipe_fd, text + length, REPORT_SIZE - 1 - length)) != 0) {
+    if (got < 0 && errno != EINTR)
+      break;
+    length += MAX (got, 0);
+  }
+  text[length] = '\0';
+  return length > 0;
+}
+
 /* Another helper serves the socket. TRUE with @done: it is the one wanted; TRUE without: it has made way. */
 static gboolean
-deal_with_other (const Options *options, gboolean *done, GError **error)
+talk_to_other (const Options *options, gboolean *done, GError **error)
 {
   g_autofree char *wanted = pilot_subnet_to_string (&options->subnet);
   g_autoptr (GVariant) description = pilot_helper_describe (options->socket, error);
@@ -202,6 +250,42 @@ deal_with_other (const Options *options, gboolean *done, GError **error)
     return FALSE;
   }
   return pilot_helper_quit (options->socket, error);
+}
+
+/* talk_to_other() in a process of its own: the talk needs root to reach the user's socket, and a thread, which would keep root's capabilities for as long as we
+ * live. */
+static gboolean
+deal_with_other (const Options *options, gboolean *done, GError **error)
+{
+  char text[REPORT_SIZE];
+  gboolean told;
+  int pipes[2];
+  pid_t child;
+
+  if (pipe2 (pipes, O_CLOEXEC) != 0)
+    return fail_errno (error, "ask the helper at", options->socket);
+  child = fork ();
+  if (child == 0) {
+    g_autoptr (GError) local = NULL;
+    gboolean wanted = FALSE;
+
+    if (talk_to_other (options, &wanted, &local))
+      tell (pipes[1], EXIT_SUCCESS, wanted ? "wanted" : "");
+    else
+      report (&pipes[1], local);
+    _exit (EXIT_SUCCESS);
+  }
+  close (pipes[1]);
+  told = child > 0 && read_report (pipes[0], text);
+  close (pipes[0]);
+  if (child > 0)
+    waitpid (child, NULL, 0);
+  if (!told || text[0] != EXIT_SUCCESS) {
+    g_set_error (error, PILOT_ERROR, told ? text[0] - EXIT_ERROR_BASE : PILOT_ERROR_FAILED, "%s", told ? text + 1 : "cannot ask the helper that runs");
+    return FALSE;
+  }
+  *done = text[1] != '\0';
+  return TRUE;
 }
 
 /* For a start that came to nothing: a helper with nothing to look after shall not stay, one in use shall. No helper is fine. */
@@ -267,28 +351,6 @@ on_name_lost (GDBusConnection *connection, const char *name, gpointer user_data)
   g_main_loop_quit (program->loop);
 }
 
-static int
-exit_status (const GError *error)
-{
-  return EXIT_ERROR_BASE + (int) pilot_error_code (error);
-}
-
-/* The parent waits for this: its exit status as a byte, and behind one that is not 0 the error's text. */
-static void
-report (int *pipe_fd, const GError *error)
-{
-  g_autofree char *message = error != NULL ? pilot_error_dup_message (error) : g_strdup ("");
-  g_autofree char *text = g_strdup_printf ("%c%s", error != NULL ? exit_status (error) : EXIT_SUCCESS, message);
-  gsize length = 1 + strlen (message);
-
-  if (*pipe_fd < 0)
-    return;
-  if (write (*pipe_fd, text, length) != (gssize) length)
-    g_warning ("nobody waits for the start to be told");
-  close (*pipe_fd);
-  *pipe_fd = -1;
-}
-
 static void
 go_quiet (const Options *options)
 {
@@ -338,7 +400,14 @@ serve_socket (PilotHelperService *service, const Options *options, int *lock, gb
   if (*lock < 0)
     return FALSE;
   fd = open_socket (options, error);
-  return fd >= 0 && pilot_helper_service_listen (service, fd, error);
+  if (fd < 0)
+    return FALSE;
+  /* The last that root is needed for. Before anything that makes a thread, as GTask does: a thread keeps what it was born with. */
+  if (!pilot_capability_drop_others (error)) {
+    close (fd);
+    return FALSE;
+  }
+  return pilot_helper_service_listen (service, fd, error);
 }
 
 static gboolean
@@ -365,15 +434,13 @@ run (const Options *options, int *pipe_fd, GError **error)
 
   if (!pilot_host_network_check_overlap (network, error))
     return FALSE;
-  /* On a bus nothing more is needed of root, and a thread (GDBus's) keeps what it was born with. */
+  /* On a bus nothing more is needed of root; elsewhere the socket is. */
   if (options->system && !pilot_capability_drop_others (error))
     return FALSE;
   if (!(options->system ? serve_bus (service, &program, error) : serve_socket (service, options, &lock, &done, error)))
     return FALSE;
   if (done)
     return TRUE;
-  if (!options->system && !pilot_capability_drop_others (error))
-    return FALSE;
   g_signal_connect (service, "quit", G_CALLBACK (on_quit), &program);
   g_unix_signal_add (SIGTERM, on_terminate, &program);
   g_unix_signal_add (SIGINT, on_terminate, &program);
@@ -395,20 +462,15 @@ run (const Options *options, int *pipe_fd, GError **error)
 static int
 wait_for_child (int pipe_fd)
 {
-  char text[1024];
-  gsize length = 0;
-  gssize got;
+  char text[REPORT_SIZE];
 
-  while (length < sizeof text - 1 && (got = read (pipe_fd, text + length, sizeof text - 1 - length)) != 0) {
-    if (got < 0 && errno != EINTR)
-      break;
-    length += MAX (got, 0);
+  if (!read_report (pipe_fd, text)) {
+    g_printerr ("pilot-helper: ended before it was ready\n");
+    return EXIT_FAILURE;
   }
-  text[length] = '\0';
-  if (length == 1 && text[0] == EXIT_SUCCESS)
-    return EXIT_SUCCESS;
-  g_printerr ("pilot-helper: %s\n", length > 1 ? text + 1 : "ended before it was ready");
-  return length > 1 ? text[0] : EXIT_FAILURE;
+  if (text[0] != EXIT_SUCCESS)
+    g_printerr ("pilot-helper: %s\n", text + 1);
+  return text[0];
 }
 
 /* Before any thread exists. Returns the write end of the report pipe in the child; the parent does not return. */
