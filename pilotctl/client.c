@@ -139,21 +139,37 @@ find_socket (GPtrArray *paths, GError **error)
   return g_steal_pointer (&found);
 }
 
+const char *
+client_get_given_place (Invocation *invocation)
+{
+  const char *given = invocation->bus != NULL ? invocation->bus : g_getenv ("PILOT_BUS");
+
+  return given != NULL && *given != '\0' ? given : NULL;
+}
+
+const char *
+client_place_to_path (const char *place)
+{
+  if (g_str_equal (place, "session") || g_str_equal (place, "system"))
+    return NULL;
+  return g_str_has_prefix (place, "unix:path=") ? place + strlen ("unix:path=") : place;
+}
+
 Client *
 client_new (Invocation *invocation, GError **error)
 {
-  const char *given = invocation->bus != NULL ? invocation->bus : g_getenv ("PILOT_BUS");
+  const char *given = client_get_given_place (invocation);
   g_autoptr (GPtrArray) paths = NULL;
   g_autoptr (GError) local = NULL;
   g_autofree char *tried = NULL;
   Client *client;
 
-  if (given != NULL && *given != '\0') {
-    const char *path = g_str_has_prefix (given, "unix:path=") ? given + strlen ("unix:path=") : given;
+  if (given != NULL) {
+    const char *path = client_place_to_path (given);
 
-    client = g_str_equal (given, "session")  ? try_bus (G_BUS_TYPE_SESSION, "session bus")
-             : g_str_equal (given, "system") ? try_bus (G_BUS_TYPE_SYSTEM, "system bus")
-                                             : try_socket (path, NULL);
+    client = path != NULL                     ? try_socket (path, NULL)
+             : g_str_equal (given, "session") ? try_bus (G_BUS_TYPE_SESSION, "session bus")
+                                              : try_bus (G_BUS_TYPE_SYSTEM, "system bus");
     if (client == NULL) {
       g_propagate_error (error, not_running (given));
       return NULL;
@@ -212,33 +228,56 @@ client_get_place (Client *client)
   return client->place;
 }
 
+/* What the message bus knows of who owns our name there. */
+static gboolean
+ask_bus (Client *client, const char *method, guint32 *value, GError **error)
+{
+  g_autoptr (GVariant) reply = g_dbus_connection_call_sync (client->connection, "org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus", method,
+                                                            g_variant_new ("(s)", client->name), G_VARIANT_TYPE ("(u)"), G_DBUS_CALL_FLAGS_NONE,
+                                                            CALL_TIMEOUT_MS, NULL, error);
+
+  if (reply != NULL)
+    g_variant_get (reply, "(u)", value);
+  return reply != NULL;
+}
+
+/* (transfer full): of the daemon's end of a private socket. */
+static GCredentials *
+get_peer (Client *client, GError **error)
+{
+  GSocketConnection *stream = G_SOCKET_CONNECTION (g_dbus_connection_get_stream (client->connection));
+
+  return g_socket_get_credentials (g_socket_connection_get_socket (stream), error);
+}
+
 gboolean
 client_get_uid (Client *client, guint32 *uid, GError **error)
 {
-  g_autoptr (GVariant) reply = NULL;
-  GCredentials *credentials;
-  GSocketConnection *stream;
   g_autoptr (GCredentials) peer = NULL;
 
-  if (client->name != NULL) {
-    reply = g_dbus_connection_call_sync (client->connection, "org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus",
-                                         "GetConnectionUnixUser", g_variant_new ("(s)", client->name), G_VARIANT_TYPE ("(u)"),
-                                         G_DBUS_CALL_FLAGS_NONE, CALL_TIMEOUT_MS, NULL, error);
-    if (reply == NULL)
-      return FALSE;
-    g_variant_get (reply, "(u)", uid);
-    return TRUE;
-  }
-  credentials = g_dbus_connection_get_peer_credentials (client->connection);
-  if (credentials == NULL) {
-    stream = G_SOCKET_CONNECTION (g_dbus_connection_get_stream (client->connection));
-    peer = g_socket_get_credentials (g_socket_connection_get_socket (stream), error);
-    if (peer == NULL)
-      return FALSE;
-    credentials = peer;
-  }
-  *uid = g_credentials_get_unix_user (credentials, error);
+  if (client->name != NULL)
+    return ask_bus (client, "GetConnectionUnixUser", uid, error);
+  peer = get_peer (client, error);
+  if (peer == NULL)
+    return FALSE;
+  *uid = g_credentials_get_unix_user (peer, error);
   return *uid != (guint32) -1;
+}
+
+gint64
+client_get_pid (Client *client, GError **error)
+{
+  g_autoptr (GCredentials) peer = NULL;
+  guint32 value;
+  pid_t pid;
+
+  if (client->name != NULL)
+    return ask_bus (client, "GetConnectionUnixProcessID", &value, error) ? value : 0;
+  peer = get_peer (client, error);
+  if (peer == NULL)
+    return 0;
+  pid = g_credentials_get_unix_pid (peer, error);
+  return MAX (pid, 0);
 }
 
 GVariant *

@@ -15,10 +15,16 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (Client, client_free)
 
 /* What nearly every command begins with: parses its options and finds the daemon. NULL: *exit_code says how to end. */
 Client *client_open (Invocation *invocation, const GOptionEntry *entries, int min, int max, int *exit_code);
+/* (nullable): where the daemon is, as the user said it with --bus or PILOT_BUS. */
+const char *client_get_given_place (Invocation *invocation);
+/* (nullable): the socket that such a place names; NULL for "session" and "system". Belongs to @place. */
+const char *client_place_to_path (const char *place);
 /* Where the daemon was found: a socket path or a bus. */
 const char *client_get_place (Client *client);
 /* The uid the daemon runs as. */
 gboolean client_get_uid (Client *client, guint32 *uid, GError **error);
+/* The daemon's process, as the kernel or the message bus knows it and not as it says itself: it may be killed. 0: not to be seen from here, or an error. */
+gint64 client_get_pid (Client *client, GError **error);
 /* Calls interface.method ("Node", "Gateway", "Plugins"); @arguments floating tuple or NULL. */
 GVariant *client_call (Client *client, const char *interface, const char *method, GVariant *arguments, GError **error);
 /* The same for a method whose first handle is wanted, in *@fd; waits for ever: such methods have limits of their own. @type: of the answer. */

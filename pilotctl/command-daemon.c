@@ -252,6 +252,22 @@ default_wait (Invocation *invocation)
   return transport != NULL && (g_str_equal (transport, "compat") || g_str_equal (transport, "auto")) ? COMPAT_SECONDS : START_SECONDS;
 }
 
+/* The socket that was asked for is where the daemon listens and where it is looked for. A message bus it finds by itself, and would take its name for a path. */
+static void
+add_socket (Invocation *invocation, GPtrArray *arguments)
+{
+  const char *given = client_get_given_place (invocation), *path = given != NULL ? client_place_to_path (given) : NULL;
+
+  if (path != NULL) {
+    g_ptr_array_add (arguments, g_strdup ("--bus"));
+    g_ptr_array_add (arguments, g_strdup (path));
+  } else if (given != NULL) {
+    if (invocation->bus == NULL)
+      invocation->bus = g_strdup (given);
+    g_unsetenv ("PILOT_BUS");
+  }
+}
+
 /* Everything but --json, --bus, --wait and --foreground is the daemon's to understand. */
 static char **
 daemon_arguments (Invocation *invocation, const char *program, gboolean *foreground, double *wait_seconds, gboolean *help)
@@ -264,7 +280,10 @@ daemon_arguments (Invocation *invocation, const char *program, gboolean *foregro
 
     if ((value = option_value (invocation, &i, "--wait")) != NULL)
       *wait_seconds = duration_parse (value);
-    else if ((value = option_value (invocation, &i, "--proxy")) != NULL)
+    else if ((value = option_value (invocation, &i, "--bus")) != NULL) {
+      g_free (invocation->bus);
+      invocation->bus = g_strdup (value);
+    } else if ((value = option_value (invocation, &i, "--proxy")) != NULL)
       g_setenv ("PILOT_PROXY", value, TRUE); /* arguments can be read by everybody, and there may be a password in it */
     else if ((value = option_value (invocation, &i, "--proxy-cmd")) != NULL)
       g_setenv ("PILOT_PROXY_CMD", value, TRUE);
@@ -277,6 +296,7 @@ daemon_arguments (Invocation *invocation, const char *program, gboolean *foregro
     else
       g_ptr_array_add (arguments, g_strdup (argument));
   }
+  add_socket (invocation, arguments);
   g_ptr_array_add (arguments, NULL);
   return (char **) g_ptr_array_free (arguments, FALSE);
 }
@@ -343,10 +363,9 @@ running_pid (Invocation *invocation)
   g_autoptr (Client) client = client_new (invocation, NULL);
   g_autofree char *folder = config_file_folder ();
   g_autofree char *path = g_build_filename (folder, "pilot.pid", NULL);
-  g_autoptr (GVariant) value = client != NULL ? client_get_property (client, "Node", "Pid", NULL) : NULL;
-  gint64 pid = value != NULL ? g_variant_get_uint32 (value) : read_pid_file (path);
+  gint64 pid = client != NULL ? client_get_pid (client, NULL) : read_pid_file (path);
 
-  return value != NULL || is_daemon (pid) ? pid : 0;
+  return client != NULL || is_daemon (pid) ? pid : 0;
 }
 
 /* TRUE once the process is gone; a process waiting to be reaped by somebody else is gone too. */
@@ -427,7 +446,7 @@ command_daemon_status (Invocation *invocation)
 
   statistics = client != NULL ? client_list (client, "Node", "GetStatistics", NULL) : NULL;
   g_variant_dict_init (&data, statistics);
-  g_variant_dict_insert (&data, "running", "b", pid != 0);
+  g_variant_dict_insert (&data, "running", "b", client != NULL || pid != 0);
   g_variant_dict_insert (&data, "responsive", "b", client != NULL);
   g_variant_dict_insert (&data, "pid", "x", pid);
   g_variant_dict_insert (&data, "pid_file", "s", path);

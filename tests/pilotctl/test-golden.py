@@ -64,8 +64,8 @@ def with_overrides(overrides):
     return [line for line in base_script() if member(line) not in replaced] + overrides
 
 
-def tidy(text, home, now):
-    text = text.replace(home, '{home}')
+def tidy(text, home, now, pid):
+    text = text.replace(home, '{home}').replace(f'(pid {pid})', '(pid {pid})').replace(f'"pid":{pid}', '"pid":{pid}')
     if re.match(TABLE, text):
         text = '  {commands}'
     return re.sub(r'\b(1\d{9})\b', lambda match: f'{{now-{now - int(match[1])}}}' if 0 <= now - int(match[1]) < 10**6 else match[1], text)
@@ -86,9 +86,10 @@ def run(command, overrides):
             process = subprocess.run([PILOTCTL, *shlex.split(command)], env=environment, capture_output=True, text=True, timeout=60)
         finally:
             calls = fake.stop() if fake is not None else []
-        lines = [('> ' + tidy(call, home, now)).rstrip() for call in calls]
-        lines += [('| ' + tidy(line, home, now)).rstrip() for line in process.stdout.splitlines()]
-        lines += [('! ' + tidy(line, home, now)).rstrip() for line in process.stderr.splitlines()]
+        pid = fake.process.pid if fake is not None else None
+        lines = [('> ' + tidy(call, home, now, pid)).rstrip() for call in calls]
+        lines += [('| ' + tidy(line, home, now, pid)).rstrip() for line in process.stdout.splitlines()]
+        lines += [('! ' + tidy(line, home, now, pid)).rstrip() for line in process.stderr.splitlines()]
         return [line for i, line in enumerate(lines) if not line.endswith('   {commands}') or lines[i - 1] != line] + [f'= {process.returncode}']
 
 

@@ -23,9 +23,9 @@ LOCAL = {'daemon start', 'daemon stop', 'daemon status', 'init', 'config', 'inbo
 results = []
 
 
-def run(home, *words):
-    environment = {'PATH': '/usr/bin:/bin', 'LC_ALL': 'C.UTF-8', 'HOME': home, 'PILOT_HOME': home, 'XDG_RUNTIME_DIR': home, 'PILOT_DAEMON_BIN': PILOTD,
-                   'PILOT_BUS': os.path.join(home, 'no-such-socket')}
+def run(home, *words, bus='no-such-socket', daemon=PILOTD):
+    environment = {'PATH': '/usr/bin:/bin', 'LC_ALL': 'C.UTF-8', 'HOME': home, 'PILOT_HOME': home, 'XDG_RUNTIME_DIR': home, 'PILOT_DAEMON_BIN': daemon,
+                   'PILOT_BUS': bus if bus == 'session' else os.path.join(home, bus)}
     for name in ('ASAN_OPTIONS', 'UBSAN_OPTIONS', 'LSAN_OPTIONS', 'LD_LIBRARY_PATH', 'PILOT_PLUGIN_PATH'):
         if name in os.environ:
             environment[name] = os.environ[name]
@@ -106,6 +106,14 @@ def check_daemon_start(home):
           '--no-such-option' in error_of(process).get('message', ''), process)
     process = run(home, '--json', 'daemon', 'start', '--registry', '127.0.0.1:1', '--beacon', '127.0.0.1:2', '--hostname', 'Bad_Name')
     check('daemon start: a malformed host name is refused', process.returncode == 1 and '"Bad_Name"' in error_of(process).get('message', ''), process)
+    # What the daemon would be told, by one that says it and ends.
+    told = pathlib.Path(home, 'pilotd')
+    told.write_text('#!/bin/sh\necho "told: $* ${PILOT_BUS-none}"\n')
+    told.chmod(0o755)
+    for words, said in ((['daemon', 'start', '--bus', 'other', '--public'], '--public --bus other '), (['daemon', 'start', '--bus=other'], '--bus other '),
+                        (['--bus', 'unix:path=other', 'daemon', 'start'], '--bus other '), (['--bus', 'session', 'daemon', 'start'], ' none')):
+        process = run(home, '--json', *words, daemon=str(told))
+        check(f'{" ".join(words)}: the daemon is told', f'told: {said}' in error_of(process).get('message', ''), process)
     check('daemon start: nothing runs after it', not pathlib.Path(home, '.pilot/pilot.pid').exists() and
           run(home, 'daemon', 'status', '--check').returncode == 1)
 
@@ -116,31 +124,43 @@ MALFORMED = ['0:zzz', '0:0000.0000', '0:0000.0000.00005', '0:0000.0000.0005:', '
 
 def check_malformed(home):
     """A malformed address is told apart from an unknown name, without asking anybody. The registry of this daemon is a closed port."""
-    process = run(home, '--json', 'daemon', 'start', '--registry', '127.0.0.1:1', '--beacon', '127.0.0.1:2', '--listen', '127.0.0.1:0')
-    check('daemon start', process.returncode == 0, process)
+    socket = os.path.join(home, 'named')
+    process = run(home, '--json', '--bus', socket, 'daemon', 'start', '--registry', '127.0.0.1:1', '--beacon', '127.0.0.1:2', '--listen', '127.0.0.1:0')
+    check('daemon start on a socket that was named', process.returncode == 0 and json.loads(process.stdout)['data']['socket'] == socket, process)
+
+    def ask(*words):
+        return run(home, '--json', *words, bus='named')
+
     try:
         for command in ('handshake', 'approve', 'untrust', 'expose', 'ping', 'gateway map'):
             for address in MALFORMED:
-                process = run(home, '--json', *command.split(), '--', address)
+                process = ask(*command.split(), '--', address)
                 check(f'{command} "{address}": refused', process.returncode == 1 and process.stdout == '' and
                       error_of(process).get('code') == 'invalid_argument', process)
         for words in (['approve', '1', '--ports', ''], ['approve', '1', '--ports='], ['expose', '1', '--ports', ''], ['unexpose', '1', '--ports', ''],
                       ['handshake', '5', '--ports', ''], ['gateway', 'start', '--ports', '', '5'], ['gateway', 'map', '5', '']):
-            process = run(home, '--json', *words)
+            process = ask(*words)
             check(f'{" ".join(words)}: an empty text is refused', process.returncode == 1 and process.stdout == '' and
                   error_of(process).get('code') == 'invalid_argument', process)
+        # What is not UTF-8 is refused by us, not by an assertion of GLib's beside our one line; a file may have any name.
+        for words in (['find', b'a\xff'], ['handshake', '5', b'\xfc'], ['gateway', 'start', b'\xff'], ['gateway', 'unmap', b'\xff'], ['inbox', 'read', b'\xff']):
+            process = ask(*words)
+            check(f'{words}: not UTF-8', process.returncode == 1 and process.stdout == '' and error_of(process).get('code') == 'invalid_argument', process)
+        pathlib.Path(home, os.fsdecode(b'\xff.txt')).write_text('x')
+        process = ask('send-file', '5', os.fsencode(home) + b'/\xff.txt', '--no-auto-handshake', '--timeout', '1s')
+        check('send-file: a name that is not UTF-8', process.returncode == 1 and 'not registered' in error_of(process).get('message', ''), process)
         for wait in ('', '-1s', '5x', '0', 'inf', '1h30', '2h'):
-            process = run(home, '--json', 'ping', '--timeout', wait, '5')
+            process = ask('ping', '--timeout', wait, '5')
             check(f'ping --timeout "{wait}": refused', process.returncode == 1 and error_of(process).get('code') == 'invalid_argument', process)
-        process = run(home, '--json', 'ping', '--count', '1', '--timeout', '0m1s200ms', '5')
+        process = ask('ping', '--count', '1', '--timeout', '0m1s200ms', '5')
         check('ping --timeout 0m1s200ms: understood', process.returncode == 1 and process.stdout != '', process)
-        process = run(home, '-v', '--json', 'info')
+        process = run(home, '-v', '--json', 'info', bus='named')
         check('-v leaves stdout to the answer', process.returncode == 0 and json.loads(process.stdout)['status'] == 'ok', process)
-        process = run(home, '--json', 'handshake', '3d-printer')
+        process = ask('handshake', '3d-printer')
         check('handshake 3d-printer: a host name', process.returncode == 1 and error_of(process).get('code') in ('connection_failed', 'timeout') and
               '"3d-printer"' in error_of(process).get('message', ''), process)
     finally:
-        process = run(home, '--json', 'daemon', 'stop')
+        process = ask('daemon', 'stop')
     check('daemon stop', process.returncode == 0 and 'forced' not in json.loads(process.stdout)['data'], process)
 
 
