@@ -133,7 +133,7 @@ send_file (Client *client, guint32 node, const char *path, int fd, double second
 {
   g_autoptr (GPtrArray) early = g_ptr_array_new_with_free_func ((GDestroyNotify) g_variant_unref);
   Follow follow = { .early = early };
-  g_autofree char *name = g_path_get_basename (path), *clean = output_clean (name);
+  g_autofree char *base = g_path_get_basename (path), *name = g_utf8_make_valid (base, -1), *clean = output_clean (name);
   g_autoptr (Progress) progress = progress_new (0);
   g_autoptr (GVariant) reply = NULL;
   guint subscription = client_subscribe (client, "Messages", "TransferChanged", on_changed, &follow);
@@ -228,6 +228,7 @@ command_send_file (Invocation *invocation)
   GError *error = NULL;
   guint32 node;
   char target[PILOT_ADDRESS_TEXT_SIZE];
+  g_autofree char *shown = NULL;
   double seconds = 90;
   struct stat info;
   int exit_code, fd;
@@ -242,12 +243,13 @@ command_send_file (Invocation *invocation)
   if (client == NULL)
     return output_error (invocation, error);
   /* Opened here: the daemon reads nothing that its caller may not. */
+  shown = g_filename_display_name (invocation->argv[2]);
   fd = open (invocation->argv[2], O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
   if (fd < 0)
-    return output_fail (invocation, errno == ENOENT ? PILOT_ERROR_NOT_FOUND : PILOT_ERROR_IO, NULL, _("cannot open \"%s\": %s"), invocation->argv[2], g_strerror (errno));
+    return output_fail (invocation, errno == ENOENT ? PILOT_ERROR_NOT_FOUND : PILOT_ERROR_IO, NULL, _("cannot open \"%s\": %s"), shown, g_strerror (errno));
   if (fstat (fd, &info) == 0 && S_ISDIR (info.st_mode)) {
     close (fd);
-    return output_fail (invocation, PILOT_ERROR_INVALID_ARGUMENT, _("send what is in it, or an archive of it"), _("\"%s\" is a directory"), invocation->argv[2]);
+    return output_fail (invocation, PILOT_ERROR_INVALID_ARGUMENT, _("send what is in it, or an archive of it"), _("\"%s\" is a directory"), shown);
   }
   if (!trust_reach (client, invocation->argv[1], unchecked, &node, target, &error)) {
     close (fd);

@@ -24,12 +24,14 @@ typedef struct _Invocation Invocation;
  * @arguments: for the help text
  * @summary: one line, translatable
  * @run: parses its own options (command_parse()) and answers an exit code
+ * @file: which argument is the name of a file, and may be of any bytes; 0 = none
  */
 typedef struct {
   const char *name;
   const char *arguments;
   const char *summary;
   int (*run) (Invocation *invocation);
+  int file;
 } Command;
 
 struct _Invocation {

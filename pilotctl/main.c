@@ -42,7 +42,7 @@ const Command commands[] = {
   { "dgram", "NODE PORT --data TEXT", N_("Send a datagram"), command_dgram },
   { "listen", "PORT [--count N] [--timeout D]", N_("Print the datagrams that come to a port"), command_listen },
   { "send-message", "NODE --data TEXT [--type TYPE] [--wait[=D]]", N_("Send a message to a node"), command_send_message },
-  { "send-file", "NODE FILE [--timeout D]", N_("Send a file to a node"), command_send_file },
+  { "send-file", "NODE FILE [--timeout D]", N_("Send a file to a node"), command_send_file, 2 },
   { "inbox", "[read ID] [--latest] [--from NODE]", N_("Show messages that came"), command_inbox },
   { "received", "[--limit N] [--clear]", N_("List files that came"), command_received },
   { "subscribe", "NODE TOPIC [--count N] [--timeout D]", N_("Print the events of a topic at a node"), command_subscribe },
@@ -100,6 +100,20 @@ refuse_options (Invocation *invocation, const char *message)
   return output_fail (invocation, PILOT_ERROR_INVALID_ARGUMENT, hint, "%c%s", word ? g_ascii_tolower (message[0]) : message[0], message + 1);
 }
 
+/* D-Bus and JSON carry nothing else. (Of options GLib sees to it.) */
+static gboolean
+check_encoding (Invocation *invocation, int *exit_code)
+{
+  for (int i = 1; i < invocation->argc; i++)
+    if (i != invocation->command->file && !g_utf8_validate (invocation->argv[i], -1, NULL)) {
+      g_autofree char *quoted = pilot_error_quote (invocation->argv[i], -1);
+
+      *exit_code = output_fail (invocation, PILOT_ERROR_INVALID_ARGUMENT, NULL, _("\"%s\" is not UTF-8"), quoted);
+      return FALSE;
+    }
+  return TRUE;
+}
+
 gboolean
 command_parse (Invocation *invocation, const GOptionEntry *entries, int min, int max, int *exit_code)
 {
@@ -155,7 +169,7 @@ command_parse (Invocation *invocation, const GOptionEntry *entries, int min, int
                               invocation->command->arguments[0] != '\0' ? " " : "", invocation->command->arguments);
     return FALSE;
   }
-  return TRUE;
+  return check_encoding (invocation, exit_code);
 }
 
 static const Command *
@@ -246,6 +260,7 @@ refuse_command (Invocation *invocation, char **words)
   const char *group = is_group (words[0]) ? words[0] : NULL;
   gboolean names_one = group == NULL || (words[1] != NULL && words[1][0] != '-');
   g_autofree char *name = group != NULL && names_one ? g_strconcat (group, " ", words[1], NULL) : g_strdup (words[0]);
+  g_autofree char *shown = g_utf8_make_valid (name, -1);
   const char *nearest = names_one ? nearest_command (name) : NULL;
   g_autofree char *hint = nearest != NULL ? g_strdup_printf (_("did you mean \"%s\"? pilotctl --help lists the commands"), nearest)
                                           : g_strdup (_("pilotctl --help lists the commands"));
@@ -260,7 +275,7 @@ refuse_command (Invocation *invocation, char **words)
     return asked ? EXIT_OK : EXIT_USAGE;
   }
   exit_code = output_fail (invocation, PILOT_ERROR_INVALID_ARGUMENT, hint,
-                           names_one ? _("unknown command: %s") : _("\"%s\" needs a command behind it"), name);
+                           names_one ? _("unknown command: %s") : _("\"%s\" needs a command behind it"), shown);
   return invocation->json ? exit_code : EXIT_USAGE;
 }
 
