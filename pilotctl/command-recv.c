@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <stdio.h>
+#include <unistd.h>
+
 #include "pilotctl/arguments.h"
 #include "pilotctl/output.h"
 #include "pilotctl/stream.h"
 
 #define DEFAULT_TIMEOUT 30.0
+/* With --json what comes is one string; without, it goes to stdout as it comes, however much. */
 #define MESSAGE_MAX ((gsize) 64 * 1024 * 1024)
 
 static gboolean
@@ -14,9 +18,28 @@ listen_on (Client *client, guint16 port, GError **error)
   return reply != NULL;
 }
 
-/* One stream, read to its end. Adds what came, or why not, to @messages; FALSE when it failed, or stdout takes no more. */
+/* One stream to stdout, byte for byte. FALSE when it failed, or stdout takes no more. */
 static gboolean
-receive (Invocation *invocation, Stream *stream, guint sequence, guint16 port, double seconds, GVariantBuilder *messages)
+print (Stream *stream, double seconds, gboolean alone)
+{
+  g_autoptr (GError) error = NULL;
+  Exchange exchange = { .input = -1, .output = STDOUT_FILENO, .quiet_seconds = seconds };
+
+  if (!stream_exchange (stream, &exchange, &error)) {
+    g_autofree char *why = pilot_error_dup_message (error);
+
+    g_printerr (_("error: %s\n"), why);
+    return FALSE;
+  }
+  /* One stream in a file or a pipe is what was sent and nothing else. */
+  if ((!alone || isatty (STDOUT_FILENO)) && exchange.received > 0 && exchange.last != '\n')
+    return putchar ('\n') != EOF && fflush (stdout) == 0;
+  return TRUE;
+}
+
+/* One stream, read to its end. Adds what came, or why not, to @messages; FALSE when it failed. */
+static gboolean
+receive (Stream *stream, guint sequence, guint16 port, double seconds, GVariantBuilder *messages)
 {
   g_autoptr (GByteArray) data = g_byte_array_new ();
   g_autoptr (GError) error = NULL;
@@ -32,14 +55,12 @@ receive (Invocation *invocation, Stream *stream, guint sequence, guint16 port, d
     g_autofree char *why = pilot_error_dup_message (error);
 
     g_variant_dict_insert (&message, "error", "s", why);
-    if (!invocation->json)
-      g_printerr (_("error: %s\n"), why);
   } else {
     output_insert_bytes (&message, "data", data->data, data->len);
     g_variant_dict_insert (&message, "bytes", "u", data->len);
   }
   g_variant_builder_add_value (messages, g_variant_dict_end (&message));
-  return ok && (invocation->json || output_line (data->data, data->len));
+  return ok;
 }
 
 int
@@ -78,7 +99,7 @@ command_recv (Invocation *invocation)
     double left = MAX ((double) (deadline - g_get_monotonic_time ()) / G_USEC_PER_SEC, 0.001);
 
     if (stream_accept (client, port, left, &stream, &error)) {
-      whole &= receive (invocation, &stream, sequence, port, left, &messages);
+      whole &= invocation->json ? receive (&stream, sequence, port, left, &messages) : print (&stream, left, count == 1);
     } else if (g_error_matches (error, PILOT_ERROR, PILOT_ERROR_TIMEOUT)) {
       g_clear_error (&error);
       timed_out = TRUE;

@@ -282,6 +282,8 @@ write_output (Run *run, GError **error)
     g_set_error (error, PILOT_ERROR, PILOT_ERROR_IO, _("cannot write the output: %s"), g_strerror (errno));
     return FALSE;
   }
+  if (put > 0)
+    run->exchange->last = run->in.data[run->in.start + (gsize) put - 1];
   run->in.start += (gsize) put;
   return TRUE;
 }

@@ -40,6 +40,7 @@ void stream_set_error (const Stream *stream, int error_number, GError **error);
  * @answer, @output: where what comes goes: bytes, at most @answer_max of them, or a descriptor
  * @quiet_seconds: how long nothing may come once everything was sent; 0 = for ever
  * @sent, @received: bytes (out)
+ * @last: the last byte that went to @output (out)
  */
 typedef struct {
   const void *message;
@@ -51,6 +52,7 @@ typedef struct {
   double quiet_seconds;
   Progress *progress; /* (nullable) */
   guint64 sent, received;
+  guint8 last;
 } Exchange;
 
 /* FALSE with an error: TIMEOUT (nothing came, or it did not end), CONNECTION_FAILED (reset), IO (input or output), EXHAUSTED (too long an answer). A

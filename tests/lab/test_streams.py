@@ -105,7 +105,8 @@ def message(world):
     receive(world, "recv", 1000)
     data = pilotctl(world, "alpha", "connect", TO_BETA, "--message", "hello beta")
     expect_equal((data["target"], data["port"], data["sent"], data["bytes_sent"], data["response"]), (TO_BETA, 1000, "hello beta", 10, ""), "connect")
-    expect_equal(finished(world, "beta", "recv"), (0, "hello beta\n", ""), "recv")
+    # In a file it is what was sent, without a line end of ours.
+    expect_equal(finished(world, "beta", "recv"), (0, "hello beta", ""), "recv")
 
 
 @suite.case("nobody listens: refused at once; recv gives up in time")
@@ -148,6 +149,10 @@ def pipes(world):
     world.run("alpha", "sh", "-c", f"head -c {MEBIBYTES}M /dev/urandom >blob")
     done = world.run("alpha", "sh", "-c", f"pilotctl connect {TO_BETA} 7 <blob | cmp - blob && echo same", timeout=120)
     expect_equal(done.stdout, "same\n", "the echo")
+    # To who listens as well, and more than --json would keep as one string.
+    receive(world, "received", 5010, "--timeout", "60s", "| sha256sum")
+    world.run("alpha", "sh", "-c", f"(head -c 70M /dev/zero; cat blob) | pilotctl connect {TO_BETA} 5010", timeout=120)
+    expect_equal(finished(world, "beta", "received", 60)[:2], (0, world.run("alpha", "sh", "-c", "(head -c 70M /dev/zero; cat blob) | sha256sum").stdout), "recv")
     # A pipe that sends little by little, and one that is read slowly.
     done = world.run("alpha", "sh", "-c", f"for i in 1 2 3 4 5; do echo $i; sleep 0.1; done | pilotctl connect {TO_BETA} 7 | while read x; do sleep 0.1; echo got $x; done")
     expect_equal(done.stdout, "".join(f"got {i}\n" for i in range(1, 6)), "line by line")
