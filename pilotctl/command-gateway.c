@@ -256,8 +256,9 @@ command_gateway_start (Invocation *invocation)
   if (mode != NULL)
     g_variant_dict_insert (&options, "mode", "s", mode);
   g_variant_dict_insert (&options, "subnet", "s", chosen);
-  reply = client_call (client, "Gateway", "Start",
-                       g_variant_new ("(@a{sv}^as)", g_variant_dict_end (&options), invocation->argv + 1), &error);
+  /* Each name is asked of the registry: no limit of time fits all, and to give up early would leave a gateway that nobody was told of. */
+  reply = client_call_long (client, "Gateway", "Start",
+                            g_variant_new ("(@a{sv}^as)", g_variant_dict_end (&options), invocation->argv + 1), -1, &error);
   if (reply == NULL) {
     drop_idle_helper (client);
     return output_error (invocation, error);

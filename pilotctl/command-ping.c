@@ -9,7 +9,7 @@ static GVariant *
 ping_once (Invocation *invocation, Client *client, guint32 node, guint sequence, guint timeout_ms, gboolean *ok)
 {
   g_autoptr (GError) error = NULL;
-  g_autoptr (GVariant) reply = client_call (client, "Node", "Ping", g_variant_new ("(uuu)", node, sequence, timeout_ms), &error);
+  g_autoptr (GVariant) reply = client_call_long (client, "Node", "Ping", g_variant_new ("(uuu)", node, sequence, timeout_ms), -1, &error);
   GVariantDict result;
   double rtt_ms;
   guint32 bytes;

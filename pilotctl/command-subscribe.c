@@ -24,30 +24,41 @@ event_clear (Event *event)
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Event, event_clear)
 
-/* The next frame: topic length u16, topic, payload length u32, payload. @seconds 0: for ever. TIMEOUT. */
+/* @deadline G_MAXINT64: for ever. TIMEOUT. */
 static gboolean
-read_event (Stream *stream, double seconds, Event *event, GError **error)
+read_until (Stream *stream, gint64 deadline, void *data, gsize length, GError **error)
+{
+  return stream_read_all (stream, data, length, deadline == G_MAXINT64 ? 0 : MAX ((double) (deadline - g_get_monotonic_time ()) / G_USEC_PER_SEC, 0.001), error);
+}
+
+static gboolean
+fail_corrupt (Stream *stream, GError **error)
+{
+  g_set_error (error, PILOT_ERROR, PILOT_ERROR_CORRUPT, _("node %u sent something that is no event"), stream->node);
+  return FALSE;
+}
+
+/* The next frame: topic length u16, topic, payload length u32, payload. */
+static gboolean
+read_event (Stream *stream, gint64 deadline, Event *event, GError **error)
 {
   guint16 topic_length;
   guint32 length;
 
-  if (!stream_read_all (stream, &topic_length, sizeof topic_length, seconds, error))
+  if (!read_until (stream, deadline, &topic_length, sizeof topic_length, error))
     return FALSE;
   topic_length = GUINT16_FROM_BE (topic_length);
+  if (topic_length > TOPIC_MAX)
+    return fail_corrupt (stream, error);
   event->topic = g_malloc0 ((gsize) topic_length + 1);
-  if (topic_length > TOPIC_MAX || !stream_read_all (stream, event->topic, topic_length, seconds, error) ||
-      !stream_read_all (stream, &length, sizeof length, seconds, error))
-    goto corrupt;
+  if (!read_until (stream, deadline, event->topic, topic_length, error) || !read_until (stream, deadline, &length, sizeof length, error))
+    return FALSE;
   length = GUINT32_FROM_BE (length);
   if (length > PAYLOAD_MAX)
-    goto corrupt;
+    return fail_corrupt (stream, error);
   event->length = length;
   event->data = g_malloc ((gsize) length + 1);
-  return stream_read_all (stream, event->data, length, seconds, error);
-corrupt:
-  if (error != NULL && *error == NULL)
-    g_set_error (error, PILOT_ERROR, PILOT_ERROR_CORRUPT, _("node %u sent something that is no event"), stream->node);
-  return FALSE;
+  return read_until (stream, deadline, event->data, length, error);
 }
 
 static GVariant *
@@ -136,9 +147,8 @@ command_subscribe (Invocation *invocation)
   g_variant_builder_init (&events, G_VARIANT_TYPE ("aa{sv}"));
   for (int n = 0; ok && !timed_out && (count == 0 || n < count); n++) {
     g_auto (Event) event = { NULL };
-    double left = deadline == G_MAXINT64 ? 0 : MAX ((double) (deadline - g_get_monotonic_time ()) / G_USEC_PER_SEC, 0.001);
 
-    if (!read_event (&stream, left, &event, &error)) {
+    if (!read_event (&stream, deadline, &event, &error)) {
       timed_out = g_error_matches (error, PILOT_ERROR, PILOT_ERROR_TIMEOUT);
       ok = timed_out;
     } else if (!invocation->json)
