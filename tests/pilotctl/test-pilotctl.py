@@ -66,6 +66,20 @@ def check_documents(home, commands):
         check(f'{command}: its options are completed', options <= offered, options - offered)
 
 
+def check_settings():
+    """Keys and values of --set, as bash hands them over: taken apart at the sign."""
+    man = (ROOT / 'data/man/pilot-config.5').read_text()
+    keys = {key + '=' for key in re.findall(r'^\.It ([a-z][a-z0-9_.-]*)$', man, re.M)} - {'plugins=', 'plugin-settings='}
+    check('config --set: every key of pilot-config(5) is completed', set(complete(['pilotctl', 'config', '--set', ''])) == keys,
+          set(complete(['pilotctl', 'config', '--set', ''])) ^ keys)
+    check('plugins --set: the key is completed', complete(['pilotctl', 'plugins', '--set', 'tr']) == ['transport-udp.offload='])
+    for words, values in ((['plugins', '--set', 'transport-udp.offload', '='], ['auto', 'off']), (['plugins', '--set', 'transport-udp.offload', '=', 'o'], ['off']),
+                          (['config', '--set', 'transport', '=', 'c'], ['compat']), (['config', '--set', 'registry', '=', ''], []),
+                          (['config', '--set', 'no_echo', '='], ['true', 'false']), (['daemon', 'start', '--transport', '=', 'a'], ['auto']),
+                          (['daemon', 'start', '--transport', 'a'], ['auto'])):
+        check(f'values: {" ".join(words)}', complete(['pilotctl', *words]) == values, complete(['pilotctl', *words]))
+
+
 def complete(words):
     quoted = ' '.join(f"'{word}'" for word in words)
     script = f'. "{ROOT}/data/bash-completion/pilotctl"; COMP_WORDS=({quoted}); COMP_CWORD={len(words) - 1}; _pilotctl; printf "%s\\n" "${{COMPREPLY[@]}}"'
@@ -204,6 +218,7 @@ def main():
         commands = table(home)
         check('the table is read', len(commands) > 20, commands)
         check_documents(home, commands)
+        check_settings()
         check_usage(home, commands)
         check_down(home, commands)
         check_daemon_start(home)
