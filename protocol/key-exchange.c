@@ -56,7 +56,8 @@ send_relayed (PilotPeer *peer)
 /* To every place where the peer may be. FALSE if there is none yet. */
 static gboolean
 send_everywhere (PilotPeer *peer,
-                 const PilotEndpoint *extra)
+                 const PilotEndpoint *extra,
+                 gint64 now)
 {
   PilotEndpoint targets[PILOT_PATH_MAX_CANDIDATES + 1];
   guint n = pilot_path_targets (&peer->path, targets);
@@ -68,8 +69,10 @@ send_everywhere (PilotPeer *peer,
   }
   if (!extra_known)
     send_direct (peer, extra);
-  if (peer->overlay->have_beacon)
+  if (peer->overlay->have_beacon) {
     send_relayed (peer);
+    pilot_overlay_watch_beacon (peer->overlay, now);
+  }
   return n > 0 || !extra_known || peer->overlay->have_beacon;
 }
 
@@ -78,7 +81,7 @@ attempt (PilotPeer *peer,
          const PilotEndpoint *extra,
          gint64 now)
 {
-  if (!send_everywhere (peer, extra)) {
+  if (!send_everywhere (peer, extra, now)) {
     /* Nowhere to send to yet: endpoints are awaited, the dial's own deadline counts. */
     peer->kx.next_send = now + 500 * PILOT_MS;
     return;
@@ -119,6 +122,13 @@ pilot_key_exchange_retarget (PilotPeer *peer,
   }
   for (guint i = 0; i < n; i++)
     pilot_overlay_queue (peer->overlay, &targets[i], peer->overlay->pila, sizeof peer->overlay->pila);
+}
+
+void
+pilot_key_exchange_relay_again (PilotPeer *peer)
+{
+  if (peer->kx.pending && peer->kx.attempts > 0 && peer->overlay->have_beacon)
+    send_relayed (peer);
 }
 
 void

@@ -167,12 +167,12 @@ struct _PilotOverlay {
   guint8 pilk[PILOT_FRAME_PILK_SIZE];
   gboolean have_beacon;
   PilotEndpoint beacon;
-  PilotEndpoint observed;
   guint discover_timer;
   gint64 discovered_at;      /* when the last discover was sent */
   guint discover_unanswered; /* since the last reply */
   gint64 unanswered_since;   /* the first of those */
   gboolean beacon_silent;    /* and that has been told */
+  gboolean relay_doubtful;   /* one of them for a while, or the beacon is another one */
   gint64 relay_silent_since; /* first frame relayed since the beacon was heard last; 0 = none */
   gint64 now;                /* of the last call */
   gboolean receives_cut;     /* IP had cut the datagram that is being received */
@@ -226,7 +226,7 @@ void pilot_overlay_drop_peer_events (PilotOverlay *self, PilotPeer *peer);
 void pilot_overlay_queue (PilotOverlay *self, const PilotEndpoint *to, const guint8 *data, gsize length);
 void pilot_overlay_queue_relay (PilotOverlay *self, guint32 node, const guint8 *frame, gsize length);
 void pilot_overlay_discover_send (PilotOverlay *self);
-void pilot_overlay_discover_schedule (PilotOverlay *self, gint64 now);
+void pilot_overlay_discover_answered (PilotOverlay *self, const PilotEndpoint *outside, gint64 now);
 /* Seals a packet and queues it, ahead of stream data. `to` NULL = along the path in use. FALSE if there is no session or no path. */
 gboolean pilot_overlay_queue_packet (PilotPeer *peer, const PilotPacket *packet, const PilotEndpoint *to, gint64 now);
 /* Asks the stream for what it has to say at once and queues it sealed: before its session goes. */
@@ -265,6 +265,8 @@ void pilot_key_exchange_start (PilotPeer *peer, const PilotEndpoint *extra, gint
 void pilot_key_exchange_timeout (PilotPeer *peer, gint64 now);
 /* Endpoints became known while it runs: they get the PILA now. */
 void pilot_key_exchange_retarget (PilotPeer *peer, gint64 now);
+/* Once more through the relay, when one is under way; it is no attempt that counts. */
+void pilot_key_exchange_relay_again (PilotPeer *peer);
 void pilot_key_exchange_done (PilotPeer *peer);
 void pilot_key_exchange_pila (PilotOverlay *self, const PilotEndpoint *from, const guint8 *data, gsize length, gint64 now);
 void pilot_key_exchange_pilk (PilotOverlay *self, const PilotEndpoint *from, const guint8 *data, gsize length, gint64 now);
@@ -299,6 +301,8 @@ void pilot_peer_flush_pings (PilotPeer *peer, gint64 now);
 void pilot_peer_pong (PilotPeer *peer, const PilotPacket *packet, gint64 now);
 void pilot_peer_fill_info (PilotPeer *peer, PilotPeerInfo *info);
 void pilot_peer_path_changed (PilotPeer *peer, gint64 now);
+/* Something was sent through the relay. */
+void pilot_overlay_watch_beacon (PilotOverlay *self, gint64 now);
 /* So many frames left that way. */
 void pilot_peer_sent (PilotPeer *peer, PilotPath path, guint n_frames, gint64 now);
 

@@ -36,18 +36,6 @@ punch_command (PilotOverlay *self,
     pilot_overlay_queue (self, &to, frame, sizeof frame);
 }
 
-static void
-observed_endpoint (PilotOverlay *self,
-                   const PilotEndpoint *endpoint)
-{
-  PilotEvent event = { .type = PILOT_EVENT_OBSERVED_ENDPOINT, .endpoint = *endpoint };
-
-  if (pilot_endpoint_equal (&self->observed, endpoint))
-    return;
-  self->observed = *endpoint;
-  pilot_overlay_emit (self, &event);
-}
-
 static void receive_frame (PilotOverlay *self, const PilotEndpoint *from, guint8 *data, gsize length, gboolean relayed,
                            gint64 now);
 
@@ -71,10 +59,7 @@ receive_beacon (PilotOverlay *self,
   self->relay_silent_since = 0;
   switch (message.type) {
   case PILOT_BEACON_DISCOVER_REPLY:
-    self->discover_unanswered = 0;
-    self->beacon_silent = FALSE;
-    pilot_overlay_discover_schedule (self, now);
-    observed_endpoint (self, &message.endpoint);
+    pilot_overlay_discover_answered (self, &message.endpoint, now);
     break;
   case PILOT_BEACON_PUNCH_COMMAND:
     punch_command (self, &message.endpoint, now);

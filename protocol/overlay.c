@@ -124,9 +124,9 @@ pilot_overlay_set_beacon (PilotOverlay *self,
     return;
   self->have_beacon = beacon != NULL;
   self->beacon = beacon != NULL ? *beacon : (PilotEndpoint) PILOT_ENDPOINT_INIT;
-  self->observed = (PilotEndpoint) PILOT_ENDPOINT_INIT;
   self->discover_unanswered = 0;
   self->beacon_silent = FALSE;
+  self->relay_doubtful = TRUE;
   pilot_overlay_discover (self, now);
   g_hash_table_iter_init (&iter, self->peers);
   while (g_hash_table_iter_next (&iter, NULL, (gpointer *) &peer)) {
@@ -137,9 +137,9 @@ pilot_overlay_set_beacon (PilotOverlay *self,
 }
 
 /* Until the beacon has answered nobody reaches us through it: a lost discover is repeated soon. */
-void
-pilot_overlay_discover_schedule (PilotOverlay *self,
-                                 gint64 now)
+static void
+discover_schedule (PilotOverlay *self,
+                   gint64 now)
 {
   gint64 wait = DISCOVER_EVERY;
 
@@ -157,12 +157,45 @@ note_silence (PilotOverlay *self,
 
   if (self->discover_unanswered == 0)
     self->unanswered_since = now;
+  else if (now - self->unanswered_since >= PILOT_SECOND)
+    self->relay_doubtful = TRUE;
   /* Many may be sent in a moment, and none of them has been waited for. */
   if (self->beacon_silent || self->discover_unanswered < SILENT_DISCOVERS || now - self->unanswered_since < SILENT_TIME)
     return;
   self->beacon_silent = TRUE;
-  self->observed = (PilotEndpoint) PILOT_ENDPOINT_INIT;
   pilot_overlay_emit (self, &event);
+}
+
+/* What a beacon that was away, or the one before, has swallowed need not wait for the end of its back-off. */
+static void
+relay_is_back (PilotOverlay *self,
+               gint64 now)
+{
+  GHashTableIter iter;
+  PilotPeer *peer;
+
+  self->relay_doubtful = FALSE;
+  g_hash_table_iter_init (&iter, self->peers);
+  while (g_hash_table_iter_next (&iter, NULL, (gpointer *) &peer)) {
+    pilot_key_exchange_relay_again (peer);
+    if (peer->session != NULL && pilot_path_choose (&peer->path, TRUE) == PILOT_PATH_RELAY)
+      pilot_overlay_tunnel_ready (peer, now);
+  }
+}
+
+void
+pilot_overlay_discover_answered (PilotOverlay *self,
+                                 const PilotEndpoint *outside,
+                                 gint64 now)
+{
+  PilotEvent event = { .type = PILOT_EVENT_OBSERVED_ENDPOINT, .endpoint = *outside };
+
+  self->discover_unanswered = 0;
+  self->beacon_silent = FALSE;
+  discover_schedule (self, now);
+  pilot_overlay_emit (self, &event);
+  if (self->relay_doubtful)
+    relay_is_back (self, now);
 }
 
 void
@@ -175,7 +208,7 @@ pilot_overlay_discover (PilotOverlay *self,
   pilot_overlay_discover_send (self);
   self->discover_unanswered++;
   self->discovered_at = now;
-  pilot_overlay_discover_schedule (self, now);
+  discover_schedule (self, now);
 }
 
 void

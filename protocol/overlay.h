@@ -99,9 +99,9 @@ typedef enum {
   PILOT_EVENT_STREAM_INCOMING,
   /* One or more of PilotStreamReady on event.stream. */
   PILOT_EVENT_STREAM,
-  /* The beacon answered discover: event.endpoint is our outside endpoint. */
+  /* The beacon answered a discover, each time: event.endpoint is our outside endpoint. */
   PILOT_EVENT_OBSERVED_ENDPOINT,
-  /* Several discovers in a row stay unanswered. The next answer is told as the first was. */
+  /* Several discovers in a row stay unanswered. Told once, until the beacon answers again. */
   PILOT_EVENT_BEACON_SILENT,
   /* The beacon says that a relayed handshake waits (0x0A 0x01). */
   PILOT_EVENT_HANDSHAKE_WAITING,

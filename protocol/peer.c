@@ -234,9 +234,9 @@ pilot_peer_path_changed (PilotPeer *peer,
 
 /* Nothing comes back from the beacon: it may have started anew, or our NAT has given us another port. It relays for nobody
  * whose place it does not know. */
-static void
-watch_beacon (PilotOverlay *self,
-              gint64 now)
+void
+pilot_overlay_watch_beacon (PilotOverlay *self,
+                            gint64 now)
 {
   if (self->relay_silent_since == 0)
     self->relay_silent_since = now;
@@ -251,7 +251,7 @@ pilot_peer_sent (PilotPeer *peer,
                  gint64 now)
 {
   if (path == PILOT_PATH_RELAY)
-    watch_beacon (peer->overlay, now);
+    pilot_overlay_watch_beacon (peer->overlay, now);
   if (pilot_path_sent (&peer->path, path, n_frames, peer->overlay->have_beacon, now))
     pilot_peer_path_changed (peer, now);
 }

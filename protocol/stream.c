@@ -422,7 +422,11 @@ pilot_stream_tunnel_ready (PilotStream *self,
   self->changed = TRUE;
   if (first && self->state == PILOT_STREAM_STATE_SYN_SENT)
     self->syn_due = TRUE;
-  else if (!first && self->rto_backoff > 0 && self->records.n_records > 0) {
+  else if (!first && self->state == PILOT_STREAM_STATE_SYN_SENT && self->syn_transmissions > 1 && !self->syn_due && !self->syn_held) {
+    /* The same for a SYN, which is one more than those that are counted. */
+    self->syn_transmissions--;
+    self->syn_due = TRUE;
+  } else if (!first && self->rto_backoff > 0 && self->records.n_records > 0) {
     /* The path is back: ask at once instead of at the end of a long back-off. */
     self->rto_backoff = 0;
     stream_timer_set (self, STREAM_TIMER_RETRANSMIT, now);
