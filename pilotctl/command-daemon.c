@@ -201,6 +201,7 @@ report_start (Invocation *invocation, Start *start, Client *client)
 {
   g_autofree char *address = node_property (client, "Address"), *hostname = node_property (client, "Hostname");
   g_autofree char *state = node_property (client, "State"), *detail = node_property (client, "StateDetail");
+  g_autofree char *shown = output_clean (detail);
   g_autofree char *transport = node_property (client, "Transport");
   g_autoptr (GVariant) node = client_get_property (client, "Node", "NodeId", NULL);
   GVariantDict data;
@@ -208,7 +209,7 @@ report_start (Invocation *invocation, Start *start, Client *client)
   if (!invocation->json) {
     g_print (_("Daemon running (pid %d)\n"), (int) start->pid);
     g_print (_("  Address:   %s\n  Hostname:  %s\n"), *address != '\0' ? address : _("(not registered yet)"), *hostname != '\0' ? hostname : "-");
-    g_print (_("  State:     %s%s%s\n"), state, *detail != '\0' ? " — " : "", detail);
+    g_print (_("  State:     %s%s%s\n"), state, *shown != '\0' ? " — " : "", shown);
     g_print (_("  Transport: %s\n"), transport);
     g_print (_("  Socket:    %s\n  Logs:      %s\n"), client_get_place (client), start->log_path);
   }
@@ -219,6 +220,7 @@ report_start (Invocation *invocation, Start *start, Client *client)
   g_variant_dict_insert (&data, "address", "s", address);
   g_variant_dict_insert (&data, "hostname", "s", hostname);
   g_variant_dict_insert (&data, "state", "s", state);
+  g_variant_dict_insert (&data, "state_detail", "s", detail);
   g_variant_dict_insert (&data, "transport", "s", transport);
   g_variant_dict_insert (&data, "socket", "s", client_get_place (client));
   g_variant_dict_insert (&data, "log_file", "s", start->log_path);
@@ -452,7 +454,8 @@ command_daemon_status (Invocation *invocation)
   g_variant_dict_insert (&data, "pid_file", "s", path);
   if (client != NULL) {
     g_autofree char *address = node_property (client, "Address"), *hostname = node_property (client, "Hostname");
-    g_autofree char *state = node_property (client, "State"), *transport = node_property (client, "Transport");
+    g_autofree char *state = node_property (client, "State"), *detail = node_property (client, "StateDetail");
+    g_autofree char *shown = output_clean (detail), *transport = node_property (client, "Transport");
 
     node = client_get_property (client, "Node", "NodeId", NULL);
     if (node != NULL)
@@ -461,10 +464,11 @@ command_daemon_status (Invocation *invocation)
     g_variant_dict_insert (&data, "address", "s", address);
     g_variant_dict_insert (&data, "hostname", "s", hostname);
     g_variant_dict_insert (&data, "state", "s", state);
+    g_variant_dict_insert (&data, "state_detail", "s", detail);
     g_variant_dict_insert (&data, "transport", "s", transport);
     if (!invocation->json)
-      g_print (_("● pilotd running\n  pid %d, %s, %s over %s, %s\n"), (int) pid, *address != '\0' ? address : "-", state, transport,
-               client_get_place (client));
+      g_print (_("● pilotd running\n  pid %d, %s, %s over %s, %s%s%s\n"), (int) pid, *address != '\0' ? address : "-", state, transport,
+               client_get_place (client), *shown != '\0' ? "\n  " : "", shown);
   } else if (!invocation->json) {
     if (pid != 0)
       g_print (_("● pilotd unresponsive (pid %d)\n"), (int) pid);

@@ -48,11 +48,17 @@ is_symmetric (const char *mapping)
   return g_str_equal (mapping, "address-dependent") || g_str_equal (mapping, "address-and-port-dependent");
 }
 
+static gboolean
+is_compat (GVariant *facts)
+{
+  return g_str_equal (dict_string (facts, "transport"), "compat");
+}
+
 /* The beacon is how peers are found and, behind some NATs, reached: UDP that does not get there gets nowhere. */
 static gboolean
 is_cut_off (GVariant *facts)
 {
-  return g_str_equal (dict_string (facts, "udp"), "no-answer") && !g_str_equal (dict_string (facts, "transport"), "compat");
+  return dict_double (facts, "beacon_rtt_ms") < 0 && !g_str_equal (dict_string (facts, "udp"), "not-tried");
 }
 
 /* "no", "some", "always": whether traffic has to pass the beacon. */
@@ -61,10 +67,23 @@ judge_relay (GVariant *facts)
 {
   const char *mapping = dict_string (facts, "mapping");
 
-  if (g_str_equal (dict_string (facts, "transport"), "compat") || dict_boolean (facts, "relay_only") || !g_str_equal (dict_string (facts, "udp"), "open"))
+  if (is_compat (facts) || dict_boolean (facts, "relay_only") || !g_str_equal (dict_string (facts, "udp"), "open"))
     return "always";
   return is_symmetric (mapping) ? "some" : g_str_equal (mapping, "unknown") ? "unknown"
                                                                             : "no";
+}
+
+static void
+judge_compat_beacon (GVariant *facts, Findings *findings)
+{
+  const char *error = dict_string (facts, "beacon_error");
+
+  if (dict_double (facts, "beacon_rtt_ms") >= 0)
+    return;
+  if (*error != '\0')
+    add (findings->problems, _("the compat beacon does not answer: %s"), error);
+  else
+    add (findings->problems, _("the compat beacon %s does not answer"), dict_string (facts, "beacon"));
 }
 
 static void
@@ -74,11 +93,13 @@ judge_reachability (GVariant *facts, Findings *findings)
 
   if (dict_double (facts, "registry_rtt_ms") < 0)
     add (findings->problems, _("the registry %s does not answer: %s"), dict_string (facts, "registry"), dict_string (facts, "registry_error"));
-  if (*dict_string (facts, "beacon") == '\0' && !g_str_equal (dict_string (facts, "transport"), "compat"))
+  if (is_compat (facts))
+    judge_compat_beacon (facts, findings);
+  else if (*dict_string (facts, "beacon") == '\0')
     add (findings->problems, _("no beacon is configured: peers behind NAT cannot be reached. Set one: pilotctl config --set beacon=HOST:9001"));
   else if (g_str_equal (udp, "no-answer"))
-    add (findings->problems, _("no UDP comes back from the beacon %s: a firewall drops it, or the beacon is down. If UDP is blocked here, restart the daemon with --transport auto"), dict_string (facts, "beacon"));
-  else if (g_str_equal (udp, "not-tried") && !g_str_equal (dict_string (facts, "transport"), "compat"))
+    add (findings->problems, _("no UDP comes back from the beacon %s: a firewall drops it, or the beacon is down. If UDP is blocked here, restart the daemon with --transport auto --compat-beacon wss://HOST/v1/compat"), dict_string (facts, "beacon"));
+  else if (g_str_equal (udp, "not-tried"))
     add (findings->problems, _("the address of the beacon %s is not known yet: does its name resolve?"), dict_string (facts, "beacon"));
   if (is_symmetric (mapping))
     add (findings->advice, _("peers behind a port-restricted or symmetric NAT are reached through the beacon; to have them direct, forward a UDP port of the router to this machine and start the daemon with --listen :PORT --endpoint ADDRESS:PORT"));
@@ -103,6 +124,9 @@ judge_speed (GVariant *facts, Findings *findings)
   gint64 receive = dict_int (facts, "receive_buffer_limit"), send = dict_int (facts, "send_buffer_limit"), mtu = dict_int (facts, "mtu");
   gboolean known;
 
+  /* It is TCP that carries it, and what that needs the kernel knows. */
+  if (is_compat (facts))
+    return;
   if (mtu > 0 && mtu < LEAST_MTU)
     add (findings->problems, _("the way to the beacon carries %d bytes only, less than the %d that packets need"), (int) mtu, LEAST_MTU);
   if (receive >= 0 && receive < WANTED_BUFFER)
@@ -144,18 +168,28 @@ print_buffers (GVariant *facts)
     g_print (_("  Buffers:    at most %s in, %s out\n"), in, out);
 }
 
+static const char *
+udp_text (const char *udp)
+{
+  if (g_str_equal (udp, "open"))
+    return _("gets out and back");
+  if (g_str_equal (udp, "no-answer"))
+    return _("no answer");
+  return g_str_equal (udp, "not-used") ? _("not used: everything goes through the compat beacon") : _("not tried");
+}
+
 static void
 print_text (GVariant *facts, const char *relay)
 {
   const char *udp = dict_string (facts, "udp");
   gboolean known, gso = has_offload (facts, "segmentation-offload", &known), gro = has_offload (facts, "receive-offload", &known);
 
-  g_print ("  %-11s %s\n", _("UDP:"), g_str_equal (udp, "open") ? _("gets out and back") : g_str_equal (udp, "no-answer") ? _("no answer")
-                                                                                                                            : _("not tried"));
+  g_print ("  %-11s %s\n", _("UDP:"), udp_text (udp));
   print_time (_("Registry:"), dict_string (facts, "registry"), dict_double (facts, "registry_rtt_ms"));
   if (!g_str_equal (udp, "not-tried"))
     print_time (_("Beacon:"), dict_string (facts, "beacon"), dict_double (facts, "beacon_rtt_ms"));
-  g_print ("  %-11s %s\n", _("Outside:"), *dict_string (facts, "outside") != '\0' ? dict_string (facts, "outside") : _("unknown"));
+  if (!is_compat (facts))
+    g_print ("  %-11s %s\n", _("Outside:"), *dict_string (facts, "outside") != '\0' ? dict_string (facts, "outside") : _("unknown"));
   g_print ("  %-11s %s\n", _("IPv6:"), ipv6_text (facts));
   if (g_str_equal (udp, "open")) {
     g_print ("  %-11s %s\n", _("NAT:"), dict_boolean (facts, "nat") ? mapping_text (dict_string (facts, "mapping")) : _("none"));
@@ -172,7 +206,8 @@ print_text (GVariant *facts, const char *relay)
     g_print ("  %-11s %d\n", _("MTU:"), (int) dict_int (facts, "mtu"));
   if (known)
     g_print (_("  Offloads:   sending (GSO) %s, receiving (GRO) %s\n"), gso ? _("on") : _("off"), gro ? _("on") : _("off"));
-  print_buffers (facts);
+  if (!is_compat (facts))
+    print_buffers (facts);
 }
 
 static void

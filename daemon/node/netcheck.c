@@ -17,16 +17,19 @@
 /* A lost datagram is repeated; who has not answered after the last is taken for silent. Milliseconds. */
 #define ASK_EVERY 300
 #define ASK_TIMES 5
+/* So many of those until it is given up on a connection that loses nothing, but is slow where a proxy or a queue is on the way. */
+#define COMPAT_TIMES 10
 #define MAX_BEACONS 2
 
 typedef struct {
-  PilotEndpoint beacon, outside; /* outside: none until it has answered */
-  gint64 sent_at, rtt;
+  PilotEndpoint beacon, outside;
+  gint64 sent_at, rtt; /* rtt: -1 until it has answered */
 } Probe;
 
 typedef struct {
   Probe probes[MAX_BEACONS];
   guint n_probes, n_asked;
+  gboolean compat; /* the one beacon is asked through the tunnel: there is no other way to it */
   int fd;
   guint fd_source, timer;
   gboolean asking_registry;
@@ -70,7 +73,7 @@ add_endpoint (GVariantDict *dict, const char *key, const PilotEndpoint *endpoint
 static gboolean
 answered (const Probe *probe)
 {
-  return !pilot_endpoint_is_none (&probe->outside);
+  return probe->rtt >= 0;
 }
 
 /* RFC 4787 section 4.1, as far as the beacons at hand can tell. */
@@ -79,7 +82,7 @@ judge_mapping (const Check *check, const PilotEndpoint *local, gboolean translat
 {
   const Probe *first = &check->probes[0], *second = &check->probes[1];
 
-  if (!answered (first))
+  if (check->compat || !answered (first))
     return "unknown";
   if (!translated)
     return "none";
@@ -89,6 +92,14 @@ judge_mapping (const Check *check, const PilotEndpoint *local, gboolean translat
                                                                          : "address-dependent";
   /* Only who gives ports at random would meet the same one by chance. */
   return first->outside.port == local->port ? "port-preserving" : "unknown";
+}
+
+static const char *
+judge_udp (const Check *check)
+{
+  return check->compat ? "not-used" : check->n_probes == 0       ? "not-tried"
+                                  : answered (&check->probes[0]) ? "open"
+                                                                 : "no-answer";
 }
 
 static void
@@ -108,9 +119,8 @@ add_nat (GVariantDict *dict, Check *check)
     if (pilot_endpoint_from_sockaddr (&bound, (struct sockaddr *) &address, length))
       local.port = bound.port;
   }
-  translated = answered (first) && !pilot_endpoint_equal (&first->outside, &local);
-  g_variant_dict_insert (dict, "udp", "s", check->n_probes == 0 ? "not-tried" : answered (first) ? "open"
-                                                                                                 : "no-answer");
+  translated = !check->compat && answered (first) && !pilot_endpoint_equal (&first->outside, &local);
+  g_variant_dict_insert (dict, "udp", "s", judge_udp (check));
   g_variant_dict_insert (dict, "beacon_rtt_ms", "d", answered (first) ? first->rtt / 1000.0 : -1.0);
   g_variant_dict_insert (dict, "beacons_asked", "u", check->n_probes);
   g_variant_dict_insert (dict, "nat", "b", translated);
@@ -156,19 +166,20 @@ static GVariant *
 facts (PilotNode *node, Check *check)
 {
   g_auto (GVariantDict) dict = G_VARIANT_DICT_INIT (NULL);
-  const char *registry = pilot_config_get (node->config, "registry"), *beacon = pilot_config_get (node->config, "beacon");
+  const char *beacon = pilot_config_get (node->config, check->compat ? "compat_beacon" : "beacon"), *trouble = pilot_driver_get_trouble (node->driver);
 
-  g_variant_dict_insert (&dict, "transport", "s", pilot_config_is_compat (node->config) ? "compat" : "udp");
-  g_variant_dict_insert (&dict, "registry", "s", registry != NULL ? registry : "");
+  g_variant_dict_insert (&dict, "transport", "s", check->compat ? "compat" : "udp");
+  g_variant_dict_insert (&dict, "registry", "s", pilot_node_get_registry_address (node));
   g_variant_dict_insert (&dict, "registry_rtt_ms", "d", check->registry_rtt < 0 ? -1.0 : check->registry_rtt / 1000.0);
   g_variant_dict_insert (&dict, "registry_error", "s", check->registry_error != NULL ? check->registry_error : "");
   g_variant_dict_insert (&dict, "beacon", "s", beacon != NULL ? beacon : "");
+  g_variant_dict_insert (&dict, "beacon_error", "s", trouble != NULL ? trouble : "");
   add_nat (&dict, check);
   /* Of the tunnel itself, not of the socket of this check. */
   add_endpoint (&dict, "outside", &node->observed);
   add_ipv6 (&dict);
   g_variant_dict_insert (&dict, "relay_only", "b", pilot_config_get_boolean (node->config, "relay_only"));
-  g_variant_dict_insert (&dict, "mtu", "u", check->n_probes > 0 ? (guint) path_mtu (&check->probes[0]) : 0);
+  g_variant_dict_insert (&dict, "mtu", "u", check->n_probes > 0 && !check->compat ? (guint) path_mtu (&check->probes[0]) : 0);
   g_variant_dict_insert (&dict, "receive_buffer_limit", "x", read_limit ("/proc/sys/net/core/rmem_max"));
   g_variant_dict_insert (&dict, "send_buffer_limit", "x", read_limit ("/proc/sys/net/core/wmem_max"));
   g_variant_dict_insert_value (&dict, "transports", pilot_driver_get_statistics (node->driver));
@@ -186,6 +197,12 @@ all_answered (const Check *check)
   return TRUE;
 }
 
+static gboolean
+is_over (const Check *check)
+{
+  return check->n_asked > (check->compat ? COMPAT_TIMES : ASK_TIMES);
+}
+
 /* Takes its reference of the task when everybody has answered or had his time. */
 static void
 finish_if_done (GTask *task)
@@ -193,11 +210,11 @@ finish_if_done (GTask *task)
   Check *check = g_task_get_task_data (task);
   PilotNode *node = g_task_get_source_object (task);
 
-  if (check->asking_registry || (!all_answered (check) && check->n_asked <= ASK_TIMES) || !node->checking_network)
+  if (check->asking_registry || (!all_answered (check) && !is_over (check)) || node->netcheck != task)
     return;
   g_clear_handle_id (&check->fd_source, g_source_remove);
   g_clear_handle_id (&check->timer, g_source_remove);
-  node->checking_network = FALSE;
+  node->netcheck = NULL;
   g_task_return_pointer (task, facts (node, check), (GDestroyNotify) g_variant_unref);
   g_object_unref (task);
 }
@@ -233,21 +250,34 @@ on_answer (int fd, GIOCondition condition, gpointer user_data)
   return G_SOURCE_CONTINUE;
 }
 
-/* Node id 0: a beacon tells it its address and keeps nothing. */
-static gboolean
-ask_beacons (gpointer user_data)
+/* The answer to what the engine asked by itself a moment before counts too: it came the same way. */
+void
+pilot_netcheck_answered (PilotNode *node)
 {
-  GTask *task = user_data;
-  Check *check = g_task_get_task_data (task);
+  Check *check = node->netcheck != NULL ? g_task_get_task_data (node->netcheck) : NULL;
+
+  if (check == NULL || !check->compat || check->n_probes == 0 || answered (&check->probes[0]))
+    return;
+  check->probes[0].rtt = g_get_monotonic_time () - check->probes[0].sent_at;
+  finish_if_done (node->netcheck);
+}
+
+static void
+ask_compat_beacon (PilotNode *node, Probe *probe)
+{
+  probe->sent_at = g_get_monotonic_time ();
+  pilot_overlay_discover (node->overlay, probe->sent_at);
+  pilot_node_kick (node);
+}
+
+/* Node id 0: a beacon tells it its address and keeps nothing. */
+static void
+ask_udp_beacons (Check *check)
+{
   PilotBeaconMessage message = { .type = PILOT_BEACON_DISCOVER };
   guint8 data[PILOT_BEACON_DISCOVER_SIZE];
   gsize size = pilot_beacon_message_encode (&message, data, sizeof data);
 
-  if (++check->n_asked > ASK_TIMES) {
-    check->timer = 0;
-    finish_if_done (task);
-    return G_SOURCE_REMOVE;
-  }
   for (guint i = 0; i < check->n_probes; i++) {
     struct sockaddr_storage address;
     socklen_t length = pilot_endpoint_to_sockaddr (&check->probes[i].beacon, FALSE, &address);
@@ -258,6 +288,24 @@ ask_beacons (gpointer user_data)
     if (sendto (check->fd, data, size, MSG_DONTWAIT | MSG_NOSIGNAL, (struct sockaddr *) &address, length) < 0)
       g_debug ("cannot ask the beacon: %s", g_strerror (errno));
   }
+}
+
+static gboolean
+ask_beacons (gpointer user_data)
+{
+  GTask *task = user_data;
+  Check *check = g_task_get_task_data (task);
+
+  check->n_asked++;
+  if (is_over (check)) {
+    check->timer = 0;
+    finish_if_done (task);
+    return G_SOURCE_REMOVE;
+  }
+  if (!check->compat)
+    ask_udp_beacons (check);
+  else if (check->n_asked == 1)
+    ask_compat_beacon (g_task_get_source_object (task), &check->probes[0]);
   return G_SOURCE_CONTINUE;
 }
 
@@ -289,9 +337,11 @@ add_probes (PilotNode *node, Check *check)
   const char *text = pilot_config_get (node->config, "beacon");
   g_auto (GStrv) list = g_strsplit (text != NULL ? text : "", ",", 8);
 
-  if (pilot_config_is_compat (node->config) || pilot_endpoint_is_none (&node->beacon))
+  if (pilot_endpoint_is_none (&node->beacon))
     return;
   check->probes[check->n_probes++].beacon = node->beacon;
+  if (check->compat)
+    return;
   for (guint i = 0; list[i] != NULL && check->n_probes < MAX_BEACONS; i++) {
     PilotEndpoint endpoint;
 
@@ -311,21 +361,25 @@ pilot_netcheck_async (PilotNode *node, GAsyncReadyCallback callback, gpointer us
   Check *check = g_new0 (Check, 1);
 
   check->fd = -1;
+  check->compat = pilot_config_is_compat (node->config);
   check->registry_rtt = -1;
+  for (guint i = 0; i < MAX_BEACONS; i++)
+    check->probes[i].rtt = -1;
   g_task_set_task_data (task, check, check_free);
-  if (!node->running || node->checking_network) {
+  if (!node->running || node->netcheck != NULL) {
     g_task_return_new_error (task, PILOT_ERROR, node->running ? PILOT_ERROR_BUSY : PILOT_ERROR_NOT_RUNNING, node->running ? "the network is being checked already" : "the node is stopping");
     g_object_unref (task);
     return;
   }
-  node->checking_network = TRUE;
+  node->netcheck = task;
   add_probes (node, check);
   check->asking_registry = TRUE;
   check->registry_asked = g_get_monotonic_time ();
   pilot_registry_client_call_async (node->registry, pilot_registry_request_lookup (node->id), "lookup", NULL, on_registry, g_object_ref (task));
   if (check->n_probes == 0)
     return;
-  check->fd_source = g_unix_fd_add (check->fd, G_IO_IN, on_answer, task);
+  if (check->fd >= 0)
+    check->fd_source = g_unix_fd_add (check->fd, G_IO_IN, on_answer, task);
   check->timer = g_timeout_add (ASK_EVERY, ask_beacons, task);
   ask_beacons (task);
 }

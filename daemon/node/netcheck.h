@@ -7,8 +7,8 @@ G_BEGIN_DECLS
 
 /*
  * What the network around this node is like: asks beacon and registry, from a socket of its own beside the tunnel's, and answers facts as
- * a{sv} (the keys stand at Node.NetCheck in data/network.pilotprotocol.Pilot1.xml). Takes as long as the registry takes to answer, 8 s
- * at most, and 1.5 s when a beacon is silent. One at a time: BUSY.
+ * a{sv} (the keys stand at Node.NetCheck in data/network.pilotprotocol.Pilot1.xml). In compat mode the beacon is asked through the tunnel. Takes
+ * as long as the registry takes to answer, 8 s at most, and 1.5 s when a beacon is silent, 3 s in compat mode. One at a time: BUSY.
  */
 void pilot_netcheck_async (PilotNode *node, GAsyncReadyCallback callback, gpointer user_data);
 /* (transfer full) */

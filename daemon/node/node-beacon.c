@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "node-private.h"
 
+#include <string.h>
+
 /* Seconds: until a name that could not be looked up is tried again, or the next of its addresses when one is silent; and until the addresses
  * of a name are looked up once more. */
 #define BEACON_RETRY 5
@@ -23,6 +25,27 @@ look_again (PilotNode *node, guint seconds)
   node->beacon_source = g_timeout_add_seconds (seconds, on_beacon_timer, node);
 }
 
+/* (transfer full): the first of those that are configured, the one in use; "" = none. */
+static char *
+first_configured (PilotNode *node)
+{
+  const char *text = pilot_config_get (node->config, "beacon");
+
+  return text != NULL ? g_strstrip (g_strndup (text, strcspn (text, ","))) : g_strdup ("");
+}
+
+/* @trouble: (transfer full) (nullable) */
+static void
+set_trouble (PilotNode *node, char *trouble)
+{
+  gboolean changed = g_strcmp0 (node->beacon_trouble, trouble) != 0;
+
+  g_free (node->beacon_trouble);
+  node->beacon_trouble = trouble;
+  if (changed)
+    g_signal_emit_by_name (node, "changed");
+}
+
 static void
 set_beacon (PilotNode *node, const PilotEndpoint *endpoint)
 {
@@ -37,6 +60,17 @@ set_beacon (PilotNode *node, const PilotEndpoint *endpoint)
   pilot_overlay_set_beacon (node->overlay, endpoint, now);
   pilot_overlay_discover (node->overlay, now);
   pilot_node_kick (node);
+}
+
+void
+pilot_node_beacon_missed (PilotNode *node)
+{
+  g_autofree char *configured = first_configured (node);
+
+  /* In compat mode the transport knows more, and says it. */
+  if (node->beacon_heard || pilot_endpoint_is_none (&node->beacon) || pilot_config_is_compat (node->config))
+    return;
+  set_trouble (node, g_strdup_printf ("the beacon %s does not answer: it is down, or UDP is blocked here; see `pilotctl netcheck`", configured));
 }
 
 /* A name may have addresses of both families, and this host a way to one of them only, or a way that ends somewhere. The one in use stays while
@@ -76,6 +110,8 @@ on_addresses (GObject *source, GAsyncResult *result, gpointer user_data)
   g_autoptr (GError) error = NULL;
   g_autolist (GInetAddress) addresses = g_resolver_lookup_by_name_finish (G_RESOLVER (source), result, &error);
   g_autoptr (GArray) found = g_array_new (FALSE, TRUE, sizeof (PilotEndpoint));
+  g_autofree char *configured = first_configured (node);
+  const PilotEndpoint *next;
 
   node->beacon_lookup = FALSE;
   if (!node->running)
@@ -91,13 +127,17 @@ on_addresses (GObject *source, GAsyncResult *result, gpointer user_data)
   }
   if (found->len == 0) {
     if (!node->beacon_lost)
-      g_message ("cannot look up beacon \"%s\": %s", pilot_config_get (node->config, "beacon"), error != NULL ? error->message : "no address");
+      g_message ("cannot look up beacon \"%s\": %s", configured, error != NULL ? error->message : "no address");
     node->beacon_lost = TRUE;
+    set_trouble (node, g_strdup_printf ("the name of the beacon %s cannot be looked up", configured));
     look_again (node, BEACON_RETRY);
     return;
   }
   node->beacon_lost = FALSE;
-  set_beacon (node, choose_address (node, found));
+  next = choose_address (node, found);
+  if (!pilot_endpoint_equal (next, &node->beacon))
+    pilot_node_beacon_missed (node);
+  set_beacon (node, next);
   look_again (node, node->beacon_heard || found->len == 1 ? BEACON_REFRESH : BEACON_RETRY);
 }
 
@@ -113,6 +153,7 @@ look_up (PilotNode *node, const char *name)
     return;
   if (address == NULL) {
     g_warning ("beacon \"%s\" is not of the form HOST:PORT", name);
+    set_trouble (node, g_strdup_printf ("the beacon \"%s\" is not of the form HOST:PORT", name));
     return;
   }
   node->beacon_port = g_network_address_get_port (G_NETWORK_ADDRESS (address));
@@ -124,8 +165,7 @@ look_up (PilotNode *node, const char *name)
 void
 pilot_node_find_beacon (PilotNode *node)
 {
-  const char *text = pilot_config_get (node->config, "beacon");
-  g_auto (GStrv) list = NULL;
+  g_autofree char *configured = first_configured (node);
   PilotEndpoint endpoint;
 
   if (pilot_config_is_compat (node->config)) {
@@ -135,14 +175,21 @@ pilot_node_find_beacon (PilotNode *node)
       g_warning ("no transport leads to the compat beacon: see `pilotctl plugins`");
     return;
   }
-  if (text == NULL || *text == '\0')
+  if (*configured == '\0')
     return;
-  list = g_strsplit (text, ",", 2);
-  g_strstrip (list[0]);
-  if (pilot_endpoint_parse (list[0], &endpoint, NULL))
+  if (pilot_endpoint_parse (configured, &endpoint, NULL))
     set_beacon (node, &endpoint);
   else
-    look_up (node, list[0]);
+    look_up (node, configured);
+}
+
+void
+pilot_node_beacon_answered (PilotNode *node, const PilotEndpoint *outside)
+{
+  node->beacon_heard = TRUE;
+  set_trouble (node, NULL);
+  pilot_node_observed (node, outside);
+  pilot_netcheck_answered (node);
 }
 
 void
@@ -151,10 +198,13 @@ pilot_node_beacon_silent (PilotNode *node)
   gchar text[PILOT_ENDPOINT_TEXT_SIZE];
 
   /* One that never answered is being replaced already. */
-  if (!node->beacon_heard)
+  if (!node->beacon_heard) {
+    pilot_node_beacon_missed (node);
     return;
+  }
   node->beacon_heard = FALSE;
   g_message ("the beacon at %s does not answer any more", pilot_endpoint_format (&node->beacon, text));
+  pilot_node_beacon_missed (node);
   pilot_node_find_beacon (node);
   /* What silences the beacon may silence the registry, mostly the same host, too. */
   pilot_node_register (node, TRUE);

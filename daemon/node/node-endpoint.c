@@ -87,6 +87,7 @@ on_register (gpointer user_data)
   PilotNode *node = user_data;
 
   node->register_source = 0;
+  pilot_node_beacon_missed (node); /* the first time: it had its time to answer */
   pilot_node_update_profile (node);
   pilot_registry_session_register (node->session);
   return G_SOURCE_REMOVE;

@@ -394,8 +394,7 @@ pilot_node_on_event (const PilotEvent *event, gpointer user_data)
       user->ready (user, event->stream, event->ready);
     break;
   case PILOT_EVENT_OBSERVED_ENDPOINT:
-    node->beacon_heard = TRUE;
-    pilot_node_observed (node, &event->endpoint);
+    pilot_node_beacon_answered (node, &event->endpoint);
     break;
   case PILOT_EVENT_BEACON_SILENT:
     pilot_node_beacon_silent (node);

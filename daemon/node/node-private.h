@@ -55,7 +55,7 @@ struct _PilotNode {
   char *hostname;
   gboolean is_public;
   gboolean running;
-  gboolean checking_network; /* netcheck.c */
+  GTask *netcheck; /* (nullable): the check under way, netcheck.c */
   gint64 started;
 
   PilotOverlay *overlay;
@@ -77,6 +77,7 @@ struct _PilotNode {
   gboolean beacon_heard;  /* it has said where it sees us, and is not silent since */
   gboolean beacon_lookup; /* of its name is under way */
   gboolean beacon_lost;   /* its name cannot be looked up, and that has been said */
+  char *beacon_trouble;   /* (nullable): why it is of no use, as a sentence */
   guint16 beacon_port;    /* of the name that is being looked up */
   guint beacon_source, register_source;
   PilotNetworkWatch *network_watch; /* (nullable) where the system lets us */
@@ -106,8 +107,15 @@ PilotRegistryClient *pilot_node_make_registry_client (PilotConfig *config, char 
 
 /* node-beacon.c: which beacon, and at which of its addresses. Looks (again), and goes on looking. */
 void pilot_node_find_beacon (PilotNode *node);
-/* It does not answer any more: it is looked for as if it had never answered. */
+/* It answers: sees us at @outside. */
+void pilot_node_beacon_answered (PilotNode *node, const PilotEndpoint *outside);
+/* It does not answer, or not any more: it is looked for as if it had never answered. */
 void pilot_node_beacon_silent (PilotNode *node);
+/* That it has not answered yet is worth saying now. */
+void pilot_node_beacon_missed (PilotNode *node);
+
+/* netcheck.c: a discover was answered. */
+void pilot_netcheck_answered (PilotNode *node);
 
 /* node-endpoint.c: where we are */
 /* Nobody is to learn our address, or there is none. */

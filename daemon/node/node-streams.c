@@ -91,7 +91,8 @@ pilot_node_stream_error (PilotNode *node, guint32 peer, guint16 port, PilotStrea
   case PILOT_STREAM_ERROR_TIMEOUT:
     return g_error_new (PILOT_ERROR, PILOT_ERROR_TIMEOUT, "node %u did not answer on port %u", peer, port);
   case PILOT_STREAM_ERROR_NO_KEY_EXCHANGE:
-    return g_error_new (PILOT_ERROR, PILOT_ERROR_TIMEOUT, "node %u cannot be reached: it does not answer the key exchange", peer);
+    return g_error_new (PILOT_ERROR, PILOT_ERROR_TIMEOUT, "node %u cannot be reached: it does not answer the key exchange%s%s", peer,
+                        node->beacon_trouble != NULL ? ", and " : "", node->beacon_trouble != NULL ? node->beacon_trouble : "");
   case PILOT_STREAM_ERROR_UNRESOLVED:
     if (pilot_node_peer (node, peer)->unknown)
       return g_error_new (PILOT_ERROR, PILOT_ERROR_NOT_FOUND, "the registry knows no node %u", peer);

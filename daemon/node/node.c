@@ -418,7 +418,11 @@ pilot_node_get_state_detail (PilotNode *node)
   const char *detail = node->session != NULL ? pilot_registry_session_get_detail (node->session) : "";
   const char *trouble = get_trouble (node);
 
-  return *detail == '\0' && trouble != NULL ? trouble : detail;
+  if (*detail != '\0')
+    return detail;
+  if (trouble != NULL)
+    return trouble;
+  return node->beacon_trouble != NULL ? node->beacon_trouble : "";
 }
 
 gboolean
@@ -690,6 +694,7 @@ pilot_node_finalize (GObject *object)
   g_free (node->public_key);
   g_free (node->hostname);
   g_free (node->registry_address);
+  g_free (node->beacon_trouble);
   g_hash_table_unref (node->peers);
   g_hash_table_unref (node->services);
   g_hash_table_unref (node->datagram_ports);

@@ -37,7 +37,7 @@ const char *pilot_node_get_public_key (PilotNode *node); /* base64 */
 /* The registry in use: "host:port". */
 const char *pilot_node_get_registry_address (PilotNode *node);
 const char *pilot_node_get_state (PilotNode *node);        /* "connecting", "online" */
-const char *pilot_node_get_state_detail (PilotNode *node); /* why it is not online; "" = nothing to say */
+const char *pilot_node_get_state_detail (PilotNode *node); /* why it is not online, or of little use though it is; "" = nothing to say */
 gboolean pilot_node_get_public (PilotNode *node);
 gint64 pilot_node_get_started (PilotNode *node); /* unix seconds */
 PilotTrust *pilot_node_get_trust (PilotNode *node);

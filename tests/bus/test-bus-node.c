@@ -23,7 +23,7 @@ test_properties (Service *service, gconstpointer via)
   assert_property (service, "", "Node.Hostname", "''");
   assert_property (service, "", "Node.PublicKey", key);
   assert_property (service, "", "Node.State", "'online'");
-  assert_property (service, "", "Node.StateDetail", "''");
+  WAIT_PROPERTY (service, "", "Node.StateDetail", "''"); /* the beacon has answered */
   assert_property (service, "", "Node.Public", "false");
   assert_property (service, "", "Node.Registry", registry_text);
   assert_property (service, "", "Node.Beacon", beacon_text);

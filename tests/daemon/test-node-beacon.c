@@ -163,18 +163,54 @@ on_link_changed (PilotRegistryClient *registry, gpointer user_data)
   ++*(guint *) user_data;
 }
 
+/* Every state there is to see, so that one that lasts a moment only is seen too. */
+static void
+on_changed (PilotNode *node, gpointer user_data)
+{
+  *(gboolean *) user_data |= strstr (pilot_node_get_state_detail (node), "the beacon " NAME) != NULL;
+}
+
 /* Heard once is not heard for ever. And what silences the beacon may silence the registry, which is asked on a new connection. */
 static void
 test_silent (Fixture *fixture, gconstpointer data)
 {
   guint source = g_timeout_add (1000, on_ask, fixture->node), n_changes = 0;
+  gboolean told = FALSE;
   gulong handler = g_signal_connect (fixture->node->registry, "link-changed", G_CALLBACK (on_link_changed), &n_changes);
 
+  g_signal_connect (fixture->node, "changed", G_CALLBACK (on_changed), &told);
   fixture->other.answers = FALSE;
   WAIT (SECONDS, hears (fixture->node, 1));
   g_source_remove (source);
+  g_assert_true (told);
   WAIT (SECONDS, n_changes > 0 && pilot_registry_client_is_connected (fixture->node->registry));
   g_signal_handler_disconnect (fixture->node->registry, handler);
+  g_signal_handlers_disconnect_by_func (fixture->node, on_changed, &told);
+}
+
+/* A node that is registered, by TCP, and gets no UDP out says so; and no more when it does. */
+static void
+test_never (void)
+{
+  World world;
+  OtherBeacon other;
+  PilotNode *node;
+  guint source;
+
+  world_init (&world);
+  world.beacon_name = "127.0.0.2";
+  other_beacon_open (&other, world.beacon.port);
+  other.answers = FALSE;
+  host_start (&world, 0);
+  node = world.hosts[0].node;
+  WAIT (SECONDS, strstr (pilot_node_get_state_detail (node), "the beacon 127.0.0.2:") != NULL);
+  g_assert_cmpstr (pilot_node_get_state (node), ==, "online");
+  other.answers = TRUE;
+  source = g_timeout_add (200, on_ask, node);
+  WAIT (SECONDS, *pilot_node_get_state_detail (node) == '\0');
+  g_source_remove (source);
+  world_clear (&world);
+  other_beacon_close (&other);
 }
 
 /* Asked for twice in a moment, the next address gets its turn, and not the one after it, which is the first again. */
@@ -192,5 +228,6 @@ main (int argc, char **argv)
   g_test_init (&argc, &argv, NULL);
   g_test_add ("/daemon/node/beacon-silent", Fixture, NULL, set_up, test_silent, tear_down);
   g_test_add ("/daemon/node/beacon-asked-twice", Fixture, NULL, set_up, test_asked_twice, tear_down);
+  g_test_add_func ("/daemon/node/beacon-never", test_never);
   return g_test_run ();
 }

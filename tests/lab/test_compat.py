@@ -65,6 +65,10 @@ def auto(world):
         expect_equal((info["transport"], info["registry"]), (transport, registry), f"what {host} uses")
         expect_equal(pilotctl(world, host, "daemon", "status")["transport"], transport, "as daemon status has it")
     expect("pilotd" not in world.run("alpha", "ss", "-Hulpn", user="root").stdout, "alpha has a UDP socket")
+    facts = pilotctl(world, "alpha", "netcheck")
+    expect_equal([facts[key] for key in ("transport", "registry", "beacon", "udp", "relay", "problems", "advice")],
+                 ["compat", "net:443", URL, "not-used", "always", [], []], "netcheck of alpha")
+    expect(0 <= facts["beacon_rtt_ms"] < 3000 and 0 <= facts["registry_rtt_ms"] < 8000, f"round trips: {facts}")
     plugins = {plugin["name"]: plugin["state"] for plugin in pilotctl(world, "alpha", "plugins")["plugins"]}
     expect_equal((plugins["transport-udp"], plugins["transport-wss"]), ("disabled", "enabled"), "the transports of alpha")
 
@@ -124,6 +128,9 @@ def big(world):
 def restart(world):
     kill(world, "net", world.run("net", "pgrep", "-x", "pilot-rendezvou").stdout.strip())
     wait_until(lambda: world.info("alpha")["state"] == "connecting", 20, "alpha sees that the beacon is gone")
+    done = world.run("alpha", "pilotctl", "netcheck", check=False)
+    expect(done.returncode == 1 and "! the registry net:443 does not answer" in done.stdout and f"! the compat beacon does not answer: beacon {URL}: " in done.stdout,
+           f"netcheck without a rendezvous: exit {done.returncode}: {done.stdout}")
     start_rendezvous(world)
     world.in_parallel(lambda host: world.wait_online(host, 60), ("alpha", "beta", "gamma"))
     pilotctl(world, "gamma", "daemon", "stop")
@@ -150,6 +157,16 @@ def settings(world):
               "--compat-beacon", URL)
     detail = wait_until(lambda: world.info("alpha")["state_detail"], 20, "it says why it is not online")
     expect("ertificate" in detail, f"state detail {detail!r}")
+
+
+@suite.case("without compat mode the registry is reached and the beacon is not, and the node says so")
+def udp_blocked(world):
+    pilotctl(world, "alpha", "daemon", "stop")
+    started = world.run("alpha", "pilotctl", "daemon", "start", "--registry", "192.0.2.1:9000", "--beacon", "192.0.2.1:9001").stdout
+    expect("online — the beacon 192.0.2.1:9001 does not answer" in started, started)
+    expect("the beacon 192.0.2.1:9001 does not answer" in world.run("alpha", "pilotctl", "daemon", "status").stdout, "daemon status does not say it")
+    info = world.info("alpha")
+    expect_equal((info["state"], "UDP is blocked" in info["state_detail"]), ("online", True), str(info))
 
 
 suite.main()

@@ -189,7 +189,7 @@ def netcheck(world):
         expect_equal((facts["beacons_asked"], facts["mapping"]), (2, MAPPINGS[kind]), kind)
         expect_equal(facts["relay"], "some" if kind == "symmetric" else "no", f"{kind}: relay needed")
     facts = check(COLUMNS["udp-blocked"])
-    expect_equal((facts["transport"], facts["udp"], facts["relay"], facts["problems"]), ("compat", "not-tried", "always", []), "UDP blocked")
+    expect_equal((facts["transport"], facts["udp"], facts["relay"], facts["problems"]), ("compat", "not-used", "always", []), "UDP blocked")
     # Nothing gets out any more: exit status 1, and it says so.
     host = COLUMNS["port-restricted"]
     world.namespace(f"router-{host}").nft("table ip wall {\n chain wall {\n type filter hook forward priority 20;\n meta l4proto udp drop\n }\n}\n")
