@@ -292,6 +292,9 @@ update_min_rtt (PilotCongestion *self,
     bbr->min_rtt = sample->rtt;
     bbr->min_rtt_at = sample->now;
   }
+  /* Who begins while the batches of others stand at the far end of a short wire cannot see by himself that it is short. */
+  if (sample->way_rtt >= 0 && sample->way_rtt < MIN (SHORT_RTT, bbr->min_rtt))
+    bbr->min_rtt = sample->way_rtt;
   if (bbr->state == PROBE && (expired || (bbr->round_started && !sample->app_limited && in_doubt (self)))) {
     if (sample->app_limited && sample->rtt >= 0) {
       /* Too little is sent to make a queue: this round trip is the path's. */

@@ -10,6 +10,7 @@
 #include "protocol/session.h"
 #include "protocol/stream-private.h"
 #include "protocol/timer-heap.h"
+#include "protocol/turn-order.h"
 
 G_BEGIN_DECLS
 
@@ -124,9 +125,7 @@ typedef struct
 
   PilotStream *streams;
   guint n_streams;
-  gconstpointer speaker; /* the stream whose packet came last, only to be compared */
-  gint64 speaker_at;
-  gint64 shared_at; /* when two of them spoke closely after each other; 0 = never */
+  PilotSiblings siblings;
   guint port_cursor;
   gint64 *port_blocks; /* when a block of 64 ephemeral ports was last in use; made at the first dial */
   gint64 rtt_us;
@@ -191,7 +190,7 @@ struct _PilotOverlay {
   guint32 next_stream_id;
   guint32 hash_secret;
   PilotStream *all_streams;
-  PilotStream *active_head, *active_tail;
+  PilotTurnOrder turns;
   PilotStream *finished;
 
   PilotTimerHeap timers;
@@ -233,8 +232,6 @@ gboolean pilot_overlay_queue_packet (PilotPeer *peer, const PilotPacket *packet,
 void pilot_overlay_drain_stream (PilotStream *stream, gint64 now);
 /* Asks whether a packet with so much payload arrives along the path that is being measured. */
 void pilot_overlay_queue_mtu_probe (PilotPeer *peer, guint payload_length);
-void pilot_overlay_activate (PilotOverlay *self, PilotStream *stream);
-void pilot_overlay_deactivate (PilotOverlay *self, PilotStream *stream);
 
 /* overlay-datagram.c */
 void pilot_overlay_datagram_packet (PilotPeer *peer, const PilotPacket *packet, gint64 now);

@@ -245,7 +245,7 @@ accepted (PilotPeer *peer,
     if (pilot_path_received (&peer->path, from, now)) {
       pilot_peer_path_changed (peer, now);
       for (PilotStream *stream = peer->streams; stream != NULL; stream = pilot_stream_links (stream)->peer_next)
-        pilot_overlay_activate (self, stream);
+        pilot_turn_order_join (&self->turns, stream);
     }
     if (from != NULL)
       answer_direct (peer, &packet, on_relay, now);

@@ -141,7 +141,7 @@ free_stream (PilotOverlay *self,
 
   unlink_stream (self, stream);
   pilot_overlay_drop_stream_event (self, stream);
-  pilot_overlay_deactivate (self, stream);
+  pilot_turn_order_leave (&self->turns, stream);
   pilot_timer_heap_remove (&self->timers, &links->timer_index);
   if (links->incoming)
     self->n_incoming--;
@@ -187,7 +187,7 @@ on_changed (PilotStream *stream,
     links->incoming = FALSE;
     self->n_incoming--;
   }
-  pilot_overlay_activate (self, stream);
+  pilot_turn_order_join (&self->turns, stream);
 }
 
 /* It has no limit of SYNs, unlike what had to be expected: those that wait may go. */
@@ -202,7 +202,7 @@ is_of_own_kind (PilotPeer *peer)
   for (PilotStream *stream = peer->streams; stream != NULL; stream = pilot_stream_links (stream)->peer_next)
     if (pilot_stream_links (stream)->syn_slot > now) {
       pilot_stream_hold_syn (stream, now);
-      pilot_overlay_activate (peer->overlay, stream);
+      pilot_turn_order_join (&peer->overlay->turns, stream);
     }
 }
 
@@ -249,33 +249,16 @@ on_heard_asked (PilotStream *stream,
   return peer != NULL ? peer->last_receive : 0;
 }
 
-/* Streams share a peer while their packets come in turns, no more than so far apart. */
-#define TURNS_WITHIN (100 * PILOT_MS)
-
-static void
-note_speaker (PilotPeer *peer,
-              const PilotStream *stream,
-              gint64 now)
-{
-  if (peer->speaker != stream) {
-    if (now - peer->speaker_at < TURNS_WITHIN)
-      peer->shared_at = now;
-    peer->speaker = stream;
-  }
-  peer->speaker_at = now;
-}
-
-static gboolean
-on_shared_asked (PilotStream *stream,
-                 gpointer overlay,
-                 gint64 now)
+static PilotSiblings *
+on_siblings_asked (PilotStream *stream,
+                   gpointer overlay)
 {
   PilotPeer *peer = pilot_stream_links (stream)->peer;
 
-  return peer != NULL && peer->shared_at != 0 && now - peer->shared_at < TURNS_WITHIN;
+  return peer != NULL ? &peer->siblings : NULL;
 }
 
-static const PilotStreamHooks hooks = { on_changed, on_ready, on_finished, on_heard_asked, on_shared_asked };
+static const PilotStreamHooks hooks = { on_changed, on_ready, on_finished, on_heard_asked, on_siblings_asked };
 
 static PilotStream *
 make_stream (PilotPeer *peer,
@@ -433,7 +416,7 @@ pilot_overlay_connect (PilotOverlay *self,
     pilot_overlay_begin_dial (peer, now);
     if (pilot_peer_can_send (peer)) {
       pilot_stream_tunnel_ready (stream, now);
-      pilot_overlay_activate (self, stream);
+      pilot_turn_order_join (&self->turns, stream);
     }
   }
   return stream;
@@ -545,9 +528,9 @@ pilot_overlay_stream_packet (PilotPeer *peer,
       incoming (peer, packet, now);
     return;
   }
-  note_speaker (peer, stream, now);
+  pilot_siblings_spoke (&peer->siblings, stream, now);
   pilot_stream_input (stream, packet, now);
-  pilot_overlay_activate (self, stream);
+  pilot_turn_order_join (&self->turns, stream);
 }
 
 static void
@@ -632,7 +615,7 @@ pilot_overlay_tunnel_ready (PilotPeer *peer,
   peer->syn_deadline = pilot_overlay_expire_dials (peer, now);
   for (PilotStream *stream = peer->streams; stream != NULL; stream = pilot_stream_links (stream)->peer_next) {
     pilot_stream_tunnel_ready (stream, now);
-    pilot_overlay_activate (peer->overlay, stream);
+    pilot_turn_order_join (&peer->overlay->turns, stream);
   }
   pilot_overlay_flush_datagrams (peer, now);
 }

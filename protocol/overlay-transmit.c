@@ -4,8 +4,6 @@
 #include <string.h>
 
 #define MAX_SEGMENTS 64
-/* Segments a stream may send in its turn while others wait. */
-#define QUANTUM_SEGMENTS 16
 #define HEADROOM (PILOT_BEACON_RELAY_HEADER_SIZE + PILOT_FRAME_PILS_HEADER_SIZE + PILOT_PACKET_HEADER_SIZE)
 /* Room for any packet of a stream that may send so much payload in one. */
 #define SEGMENT_ROOM(payload) (HEADROOM + (payload) + PILOT_AEAD_TAG_SIZE + 64)
@@ -193,44 +191,6 @@ pilot_overlay_queue_mtu_probe (PilotPeer *peer,
     g_array_index (self->control, PilotControlDatagram, self->control->len - 1).whole = TRUE;
 }
 
-void
-pilot_overlay_activate (PilotOverlay *self,
-                        PilotStream *stream)
-{
-  PilotStreamLinks *links = pilot_stream_links (stream);
-
-  if (links->active)
-    return;
-  links->active = TRUE;
-  links->active_next = NULL;
-  links->active_prev = self->active_tail;
-  if (self->active_tail != NULL)
-    pilot_stream_links (self->active_tail)->active_next = stream;
-  else
-    self->active_head = stream;
-  self->active_tail = stream;
-}
-
-void
-pilot_overlay_deactivate (PilotOverlay *self,
-                          PilotStream *stream)
-{
-  PilotStreamLinks *links = pilot_stream_links (stream);
-
-  if (!links->active)
-    return;
-  links->active = FALSE;
-  if (links->active_prev != NULL)
-    pilot_stream_links (links->active_prev)->active_next = links->active_next;
-  else
-    self->active_head = links->active_next;
-  if (links->active_next != NULL)
-    pilot_stream_links (links->active_next)->active_prev = links->active_prev;
-  else
-    self->active_tail = links->active_prev;
-  links->active_next = links->active_prev = NULL;
-}
-
 /* What a short header leaves out, the peer knows from the session; but for the network, which is one of several (docs/extensions.md, type 8). */
 static gboolean
 has_short_headers (PilotStream *stream)
@@ -299,7 +259,7 @@ settle (PilotOverlay *self,
   PilotStreamLinks *links = pilot_stream_links (stream);
   gint64 deadline = pilot_stream_deadline (stream);
 
-  pilot_overlay_deactivate (self, stream);
+  pilot_turn_order_leave (&self->turns, stream);
   /* A deadline in the past right after asking for output would only spin. */
   if (deadline != G_MAXINT64)
     deadline = MAX (deadline, now + 1);
@@ -373,7 +333,8 @@ batch_take (PilotOverlay *self,
 {
   PilotPeer *peer = pilot_stream_links (stream)->peer;
   PilotTransmit *item = batch->item;
-  guint quantum = stream == self->active_tail ? MAX_SEGMENTS : QUANTUM_SEGMENTS;
+  const gsize left = (gsize) pilot_stream_links (stream)->turn_left;
+  gsize total = 0;
   guint n = 0, n_full = 0, limit;
   gboolean more = TRUE;
   PilotPath path;
@@ -392,7 +353,7 @@ batch_take (PilotOverlay *self,
   if (batch->n_segments > 0 && !pilot_endpoint_equal (to, &item->to))
     return FALSE;
   limit = segment_limit (peer, stream, path, now);
-  while (!batch->full && n < quantum) {
+  while (!batch->full && total < left) {
     PilotStreamSegment segment;
     gsize length;
 
@@ -410,6 +371,7 @@ batch_take (PilotOverlay *self,
       break;
     }
     batch_add (self, batch, to, length);
+    total += length;
     n++;
     n_full += segment.payload_length >= PILOT_SEGMENT_PAYLOAD;
   }
@@ -417,12 +379,8 @@ batch_take (PilotOverlay *self,
     pilot_peer_sent (peer, path, n, now);
   if (n_full > 0 && pilot_stream_answers_probes (stream) && pilot_path_mtu_used (&peer->mtu, to, path == PILOT_PATH_RELAY, n_full, now))
     pilot_peer_schedule (peer, now);
-  if (!more)
+  if (!pilot_turn_order_sent (&self->turns, stream, total, more, batch->full))
     settle (self, stream, now);
-  else if (n >= quantum) {
-    pilot_overlay_deactivate (self, stream);
-    pilot_overlay_activate (self, stream);
-  }
   return TRUE;
 }
 
@@ -431,8 +389,10 @@ fill_from_streams (PilotOverlay *self,
                    Batch *batch,
                    gint64 now)
 {
-  while (!batch->full && self->active_head != NULL)
-    if (!batch_take (self, batch, self->active_head, now))
+  PilotStream *stream;
+
+  while (!batch->full && (stream = pilot_turn_order_next (&self->turns)) != NULL)
+    if (!batch_take (self, batch, stream, now))
       break;
 }
 
@@ -498,7 +458,7 @@ pilot_overlay_transmit (PilotOverlay *self,
 gint64
 pilot_overlay_deadline (PilotOverlay *self)
 {
-  if (self->active_head != NULL || self->stash_length > 0 || self->control_next < self->control->len)
+  if (pilot_turn_order_next (&self->turns) != NULL || self->stash_length > 0 || self->control_next < self->control->len)
     return self->now;
   return pilot_timer_heap_deadline (&self->timers);
 }

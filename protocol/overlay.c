@@ -131,7 +131,7 @@ pilot_overlay_set_beacon (PilotOverlay *self,
   g_hash_table_iter_init (&iter, self->peers);
   while (g_hash_table_iter_next (&iter, NULL, (gpointer *) &peer)) {
     for (PilotStream *stream = peer->streams; stream != NULL; stream = pilot_stream_links (stream)->peer_next)
-      pilot_overlay_activate (self, stream);
+      pilot_turn_order_join (&self->turns, stream);
     pilot_peer_schedule (peer, now);
   }
 }
@@ -227,7 +227,7 @@ pilot_overlay_advance (PilotOverlay *self,
     case PILOT_TIMER_STREAM:
       pilot_stream_advance (owner, now);
       /* It may have something to say; its next deadline is taken when it was asked. */
-      pilot_overlay_activate (self, owner);
+      pilot_turn_order_join (&self->turns, owner);
       break;
     case PILOT_TIMER_DISCOVER:
       pilot_overlay_discover (self, now);

@@ -218,6 +218,7 @@ pilot_peer_path_changed (PilotPeer *peer,
   PilotOverlay *self = peer->overlay;
 
   pilot_overlay_emit_peer (peer, PILOT_EVENT_PEER_CHANGED);
+  pilot_siblings_moved (&peer->siblings, now);
   if (peer->session == NULL)
     return;
   /* What a dead path has swallowed need not wait for the end of its back-off. */

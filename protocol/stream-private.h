@@ -3,6 +3,7 @@
 
 #include "protocol/congestion.h"
 #include "protocol/packet.h"
+#include "protocol/siblings.h"
 #include "protocol/stream.h"
 
 G_BEGIN_DECLS
@@ -22,15 +23,16 @@ typedef struct {
   void (*finished) (PilotStream *stream, gpointer overlay);
   /* (nullable) When the peer was heard last, on whatever stream or none. */
   gint64 (*heard) (PilotStream *stream, gpointer overlay);
-  /* (nullable) Whether other streams to the same peer speak at this time, too. */
-  gboolean (*shared) (PilotStream *stream, gpointer overlay, gint64 now);
+  /* (nullable) What the streams to its peer know of each other, or NULL. */
+  PilotSiblings *(*siblings) (PilotStream *stream, gpointer overlay);
 } PilotStreamHooks;
 
 /* Room for the overlay's intrusive bookkeeping: no allocation per event, per timer, per packet. */
 typedef struct {
   PilotStream *hash_next;
-  PilotStream *active_prev, *active_next; /* may have output */
-  gboolean active;
+  PilotStream *turn_prev, *turn_next; /* may have output: see turn-order.h */
+  gpointer turn_queue;                /* NULL: has none */
+  gint turn_left;                     /* bytes it may send before others have their turn */
   PilotStream *event_next;
   gboolean event_queued;
   guint timer_index; /* place in the heap; 0 = not there */

@@ -256,6 +256,8 @@ static void
 report (PilotStream *self,
         Gathered *gathered)
 {
+  const PilotStreamHooks *hooks = self->config.hooks;
+  PilotSiblings *siblings = hooks->siblings != NULL ? hooks->siblings (self, self->config.overlay) : NULL;
   PilotCongestionSample sample = {
     .now = gathered->now,
     .delivered = self->delivered,
@@ -268,8 +270,17 @@ report (PilotStream *self,
     .min_rtt = self->min_rtt,
     .in_recovery = self->in_recovery,
     .app_limited = gathered->app_limited,
-    .shared = self->config.hooks->shared != NULL && self->config.hooks->shared (self, self->config.overlay, gathered->now),
+    .way_rtt = -1,
   };
+
+  if (siblings != NULL) {
+    if (gathered->rtt >= 0)
+      pilot_siblings_measured (siblings, gathered->rtt, gathered->now);
+    sample.shared = pilot_siblings_shared (siblings, gathered->now);
+    /* Who is alone sees for himself. */
+    if (sample.shared)
+      sample.way_rtt = pilot_siblings_shortest (siblings, gathered->now);
+  }
 
   if (gathered->sampled) {
     gint64 interval = MAX (gathered->send_elapsed, gathered->now - gathered->prior_at);

@@ -43,6 +43,7 @@ struct _Bottleneck {
   gint64 first_above_ns, drop_next_ns;
   guint drop_count, last_drop_count;
   gboolean dropping;
+  PilotSiblings siblings[2]; /* at either end */
   BottleneckCounters counters;
 };
 
@@ -338,7 +339,17 @@ on_hook (PilotStream *stream,
   /* Every turn asks for output, deadline and readiness by itself. */
 }
 
-static const PilotStreamHooks hooks = { on_hook, on_hook, on_hook };
+static PilotSiblings *
+on_siblings_asked (PilotStream *stream,
+                   gpointer overlay)
+{
+  BottleneckFlow *flow = overlay;
+
+  return &flow->line->siblings[stream == flow->streams[1]];
+}
+
+static const PilotStreamHooks hooks = { .changed = on_hook, .ready = on_hook, .finished = on_hook };
+static const PilotStreamHooks sibling_hooks = { .changed = on_hook, .ready = on_hook, .finished = on_hook, .siblings = on_siblings_asked };
 
 static void
 launch (Bottleneck *self,
@@ -442,8 +453,10 @@ receive (Bottleneck *self,
       pilot_stream_get_state (flow->streams[1]) == PILOT_STREAM_STATE_SYN_RECEIVED) {
     pilot_stream_input_syn (flow->streams[1], &packet->packet, now);
     pilot_stream_accept (flow->streams[1], now);
-  } else
+  } else {
+    pilot_siblings_spoke (&self->siblings[end], flow->streams[end], now);
     pilot_stream_input (flow->streams[end], &packet->packet, now);
+  }
   turn (self, flow, end);
 }
 
@@ -460,7 +473,7 @@ start_stream (Bottleneck *self,
       .remote = { 0, 2 - end },
       .initial_sequence = 0xfffff000u + end,
       .congestion = self->config.congestion,
-      .hooks = &hooks,
+      .hooks = self->config.siblings ? &sibling_hooks : &hooks,
       .overlay = flow,
     };
 
@@ -523,7 +536,7 @@ bottleneck_add (Bottleneck *self,
   BottleneckFlow *flow = &self->flows[self->n_flows++];
 
   g_assert_cmpuint (self->n_flows, <=, BOTTLENECK_MAX_FLOWS);
-  *flow = (BottleneckFlow) { .kind = kind, .start = start, .bytes = bytes, .finished_at = -1, .wake_at = { G_MAXINT64, G_MAXINT64 } };
+  *flow = (BottleneckFlow) { .line = self, .kind = kind, .start = start, .bytes = bytes, .finished_at = -1, .wake_at = { G_MAXINT64, G_MAXINT64 } };
   if (kind != BOTTLENECK_STREAM)
     bottleneck_tcp_start (self, flow);
   bottleneck_wake (self, flow, 0, start);

@@ -13,7 +13,7 @@ G_BEGIN_DECLS
 
 #define BOTTLENECK_MS G_GINT64_CONSTANT (1000)
 #define BOTTLENECK_SECOND G_GINT64_CONSTANT (1000000)
-#define BOTTLENECK_MAX_FLOWS 4
+#define BOTTLENECK_MAX_FLOWS 8
 #define BOTTLENECK_STEP (100 * BOTTLENECK_MS) /* deliveries are counted in steps of this */
 #define BOTTLENECK_STEPS 1200
 
@@ -37,6 +37,7 @@ typedef struct
   guint mss;                              /* payload of our segments; 0 = 1152 */
   const PilotCongestionClass *congestion; /* of our streams; NULL = the default */
   gboolean plain;                         /* our streams know nothing of our extensions: what goes to a Go peer */
+  gboolean siblings;                      /* our streams go to one peer and know of each other, not each to another */
 } BottleneckConfig;
 
 typedef enum {
@@ -49,6 +50,7 @@ typedef struct _Bottleneck Bottleneck;
 
 typedef struct
 {
+  Bottleneck *line;
   BottleneckKind kind;
   gint64 start;
   guint64 bytes; /* to send; 0 = without end */

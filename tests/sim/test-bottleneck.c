@@ -223,6 +223,32 @@ test_short (void)
   g_assert_cmpfloat (queued, <=, 300000);
 }
 
+/* Streams to one peer that begin one after another on a short wire: those that come later never see it without the batches of those before, and must have
+ * no more for it. */
+static void
+test_siblings (gconstpointer data)
+{
+  const BottleneckConfig config = { .delay = 100, .rate = 500000000, .queue = 8000000, .jitter = GPOINTER_TO_INT (data), .mss = 1402, .siblings = TRUE };
+  Bottleneck *line = bottleneck_new (&config, 13);
+  BottleneckFlow *flows[BOTTLENECK_MAX_FLOWS];
+  gdouble sum = 0, squares = 0, index;
+
+  for (guint i = 0; i < G_N_ELEMENTS (flows); i++)
+    flows[i] = bottleneck_add (line, BOTTLENECK_STREAM, i * 5 * BOTTLENECK_MS, 0);
+  bottleneck_run (line, BOTTLENECK_SECOND);
+  for (guint i = 0; i < G_N_ELEMENTS (flows); i++) {
+    gdouble rate = bottleneck_rate (flows[i], BOTTLENECK_SECOND / 2, BOTTLENECK_SECOND);
+
+    sum += rate;
+    squares += rate * rate;
+  }
+  index = sum * sum / squares / G_N_ELEMENTS (flows);
+  g_test_message ("eight of ours, 4 Gbit/s, 0.2 ms, lumps of %d us: fairness %.3f, together %.3f of the line", GPOINTER_TO_INT (data), index, sum / bottleneck_capacity (&config));
+  bottleneck_free (line);
+  g_assert_cmpfloat (index, >=, 0.95);
+  g_assert_cmpfloat (sum / bottleneck_capacity (&config), >=, 0.95);
+}
+
 /* The model itself: alone, it fills the line as its kind does. */
 static void
 test_model (gconstpointer data)
@@ -277,6 +303,8 @@ main (int argc,
   for (guint i = 0; i < G_N_ELEMENTS (shared); i++)
     add ("shared", shared[i].name, &shared[i], test_shared);
   g_test_add_func ("/bottleneck/short", test_short);
+  add ("siblings", "even", GINT_TO_POINTER (0), test_siblings);
+  add ("siblings", "in lumps", GINT_TO_POINTER (300), test_siblings);
   add ("cold", "30 ms", GINT_TO_POINTER (30), test_cold_start);
   add ("cold", "100 ms", GINT_TO_POINTER (100), test_cold_start);
   add ("model", "cubic", GINT_TO_POINTER (BOTTLENECK_CUBIC), test_model);

@@ -72,6 +72,62 @@ test_shared (void)
   pair_end (&w);
 }
 
+static guint64
+sent_by (const SimFlow *flow)
+{
+  PilotStreamInfo info;
+
+  pilot_stream_info (flow->client.stream, &info);
+  return info.bytes_sent;
+}
+
+static void
+write_zeros (SimFlow *flow,
+             gsize length)
+{
+  g_autofree guint8 *data = g_malloc0 (length);
+
+  g_assert_cmpuint (pilot_stream_write (flow->client.stream, data, length, flow->sim->now), ==, length);
+}
+
+/* Beside ten that have more to send than may go at once, one that was idle has its say in the next buffer that is filled, not behind all of them. */
+static void
+test_order (void)
+{
+  PilotTransmit item = { .capacity = PILOT_TRANSMIT_CAPACITY };
+  /* So that each has a window and may send a burst. */
+  const guint64 before = 300000;
+  SimFlow *bulk[10], *idle;
+  Pair w = pair_new (-1, -1);
+
+  w.alpha->link = w.beta->link = (SimLink) { .delay = 20, .rate = 1250000000, .queue = 8000000 };
+  pair_start (&w);
+  for (guint i = 0; i < G_N_ELEMENTS (bulk); i++)
+    bulk[i] = pair_dial (&w, SIM_FLOW_BOTH, before, 2);
+  idle = pair_dial (&w, SIM_FLOW_BOTH, before, 2);
+  /* Who waits for more than comes keeps the connection. */
+  for (guint i = 0; i < w.sim->n_flows; i++)
+    w.sim->flows[i].server.to_write = 1;
+  pair_run (&w, SIM_SECOND);
+
+  item.data = w.sim->buffers;
+  for (guint i = 0; i < G_N_ELEMENTS (bulk); i++)
+    write_zeros (bulk[i], 150000);
+  /* The first turn of each. */
+  for (guint i = 0; i < G_N_ELEMENTS (bulk); i++) {
+    g_assert_cmpuint (pilot_overlay_transmit (w.alpha->overlay, &item, 1, w.sim->now), ==, 1);
+    g_assert_cmpuint (sent_by (bulk[i]), >, before + 50000);
+    g_assert_cmpuint (i + 1 < G_N_ELEMENTS (bulk) ? sent_by (bulk[i + 1]) : 0, <, before + 20000);
+  }
+  write_zeros (idle, 64);
+  g_assert_cmpuint (pilot_overlay_transmit (w.alpha->overlay, &item, 1, w.sim->now), ==, 1);
+  g_assert_cmpuint (sent_by (idle), ==, before + 64);
+  /* Then those go on that are in the middle. */
+  g_assert_cmpuint (pilot_overlay_transmit (w.alpha->overlay, &item, 1, w.sim->now), ==, 1);
+  g_assert_cmpuint (sent_by (bulk[0]), >, before + PILOT_TRANSMIT_CAPACITY);
+  pair_end (&w);
+}
+
 /* A stream that is over before its host has heard of it: the host is told both, in order. */
 static void
 test_incoming_ends_at_once (void)
@@ -254,6 +310,7 @@ main (int argc,
   g_test_init (&argc, &argv, NULL);
   g_test_add_func ("/overlay/stream/transfer", test_transfer);
   g_test_add_func ("/overlay/stream/shared", test_shared);
+  g_test_add_func ("/overlay/stream/order", test_order);
   g_test_add_func ("/overlay/stream/incoming-ends-at-once", test_incoming_ends_at_once);
   g_test_add_func ("/overlay/stream/closed-port", test_closed_port);
   g_test_add_func ("/overlay/stream/dead-peer", test_dead_peer);
