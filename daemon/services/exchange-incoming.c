@@ -7,6 +7,7 @@
 
 /* FILESTREAM, the receiving side (services.md 3.7): files that come in pieces, can be continued, and are verified before they are put in place. */
 
+/* Of one peer, on all of its connections: each holds three descriptors. */
 #define MAX_OPEN 64
 /* Written at once. */
 #define MAX_BATCH (1024 * 1024)
@@ -379,6 +380,19 @@ base_name (const guint8 *data, gsize length)
   return g_strndup ((const char *) data + start, length - start);
 }
 
+static guint
+count_open (PilotExchange *exchange, guint32 peer)
+{
+  guint n = 0;
+
+  for (GList *item = exchange->sessions.head; item != NULL; item = item->next) {
+    const ExchangeSession *session = item->data;
+
+    n += session->peer == peer ? g_hash_table_size (session->incoming) : 0;
+  }
+  return n;
+}
+
 static void
 take_init (ExchangeSession *session, const PilotExchangeStreamMessage *message)
 {
@@ -395,7 +409,7 @@ take_init (ExchangeSession *session, const PilotExchangeStreamMessage *message)
     incoming_fail (incoming, PILOT_ERROR_CANCELLED, "the sender begins again");
     drop (incoming);
   }
-  if (g_hash_table_size (session->incoming) >= MAX_OPEN) {
+  if (count_open (exchange, session->peer) >= MAX_OPEN) {
     complete (session, message->id, "too many concurrent transfers");
     return;
   }

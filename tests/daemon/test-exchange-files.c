@@ -480,6 +480,45 @@ test_share (gconstpointer streamed)
   play_stop (&play);
 }
 
+/* However many connections a peer makes, its open files are counted together: they are descriptors of ours. */
+static void
+test_many_open (void)
+{
+  guint8 sha256[PILOT_SHA256_SIZE];
+  Raw *first, *second;
+  Play play;
+
+  play_start (&play);
+  first = raw_new (&play, 0);
+  for (guint i = 0; i < 64; i++) {
+    g_autofree guint8 *data = play_blob (1000, i);
+
+    raw_init (first, data, 1000, sha256);
+  }
+  exchange_link_flush (first->link);
+  raw_assert_stream_answer (first, 63, "5 0");
+  second = raw_new (&play, 0);
+  {
+    g_autofree guint8 *data = play_blob (1000, 64);
+
+    raw_init (second, data, 1000, sha256);
+    exchange_link_flush (second->link);
+    raw_assert_stream_answer (second, 0, "6 1 too many concurrent transfers");
+  }
+  /* The first connection is over: there is room. */
+  raw_free (first);
+  WAIT (10, play_is_over (play_transfer (&play, 1, 64)));
+  {
+    g_autofree guint8 *data = play_blob (1000, 64);
+
+    raw_init (second, data, 1000, sha256);
+    exchange_link_flush (second->link);
+    raw_assert_stream_answer (second, 1, "5 0");
+  }
+  raw_free (second);
+  play_stop (&play);
+}
+
 int
 main (int argc, char **argv)
 {
@@ -495,6 +534,7 @@ main (int argc, char **argv)
   g_test_add_func ("/daemon/exchange/receiver-restarts", test_receiver_restarts);
   g_test_add_func ("/daemon/exchange/cancel", test_cancel);
   g_test_add_func ("/daemon/exchange/quota", test_quota);
+  g_test_add_func ("/daemon/exchange/many-open", test_many_open);
   g_test_add_data_func ("/daemon/exchange/share/streamed", GINT_TO_POINTER (TRUE), test_share);
   g_test_add_data_func ("/daemon/exchange/share/whole", GINT_TO_POINTER (FALSE), test_share);
   return g_test_run ();
