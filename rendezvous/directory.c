@@ -4,22 +4,25 @@
 #include <string.h>
 
 #include "libpilot/pilot-error.h"
+#include "protocol/crypto.h"
 #include "rendezvous/hostname.h"
 
+/* Multilinear hashing with random factors (Lemire, Kaser 2014). Whoever registers chooses his key, and an unsigned one may be any bytes: without a
+ * secret he could fill the table with keys that all fall into one place. */
 static guint
 key_hash (gconstpointer key)
 {
-  guint hash;
+  static guint64 factors[1 + PILOT_KEY_SIZE / sizeof (guint32)];
+  guint32 words[PILOT_KEY_SIZE / sizeof (guint32)];
+  guint64 sum;
 
-  /* A public key is as good as random, but its owner chooses it: fold more than one word. */
-  memcpy (&hash, key, sizeof hash);
-  for (guint i = 1; i < PILOT_KEY_SIZE / sizeof hash; i++) {
-    guint word;
-
-    memcpy (&word, (const guint8 *) key + i * sizeof word, sizeof word);
-    hash = hash * 33 + word;
-  }
-  return hash;
+  if (factors[0] == 0)
+    pilot_crypto_random ((guint8 *) factors, sizeof factors);
+  memcpy (words, key, sizeof words);
+  sum = factors[0];
+  for (guint i = 0; i < G_N_ELEMENTS (words); i++)
+    sum += factors[1 + i] * words[i];
+  return (guint) (sum >> 32);
 }
 
 static gboolean
