@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""pilotctl without a daemon: table, help, completion, exit codes, configuration; with one: malformed addresses. Usage: test-pilotctl.py PILOTCTL PILOTD SOURCE_ROOT"""
+"""pilotctl without a daemon: table, help, completion, manuals, exit codes, configuration; with one: malformed addresses.
+
+Usage: test-pilotctl.py PILOTCTL PILOTD SOURCE_ROOT [PROGRAM…], each PROGRAM one with a manual of its own"""
 import json
 import os
 import pathlib
@@ -9,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 
-PILOTCTL, PILOTD, ROOT = sys.argv[1], sys.argv[2], pathlib.Path(sys.argv[3])
+PILOTCTL, PILOTD, ROOT, PROGRAMS = sys.argv[1], sys.argv[2], pathlib.Path(sys.argv[3]), sys.argv[4:]
 # What needs arguments to get as far as asking for the daemon.
 ARGUMENTS = {
     'handshake': ['0:0000.0000.0005'], 'approve': ['5'], 'reject': ['5'], 'untrust': ['5'], 'expose': ['5'], 'unexpose': ['5'],
@@ -19,6 +21,11 @@ ARGUMENTS = {
     'send-message': ['5', '--data', 'hello'], 'send-file': ['5', '/etc/hostname'],
     'subscribe': ['5', 'news'], 'publish': ['5', 'news', '--data', 'x'],
 }
+COMMON = {'--json', '--bus', '--help'}
+# What the manual says of several commands at once, or names in one that it does not belong to.
+SAID_TOGETHER = {'bench': {'--no-auto-handshake'}, 'connect': {'--no-auto-handshake'}, 'send': {'--no-auto-handshake', '--timeout'}, 'dgram': {'--no-auto-handshake'},
+                 'subscribe': {'--no-auto-handshake'}}
+NAMED_BESIDES = {'netcheck': {'--beacon'}}
 LOCAL = {'daemon start', 'daemon stop', 'daemon status', 'init', 'config', 'inbox', 'received'}
 results = []
 
@@ -52,18 +59,52 @@ def table(home):
     return re.findall(r'^  ((?:daemon|gateway) \w+|[a-z-]+) {2,}\S', text, re.M)
 
 
+def options_of_help(text):
+    return set(re.findall(r'^ .*?(--[a-z][a-z0-9-]*)', text, re.M))
+
+
+def options_of_manual(text):
+    return {'--' + name for name in re.findall(r'Fl (?:Fl |-)([a-z][a-z0-9-]*)', text)}
+
+
+def manual_entries():
+    """command → what the manual says of it."""
+    entries, current = {}, None
+    for line in (ROOT / 'data/man/pilotctl.1').read_text().split('.Ss Finding')[0].splitlines():
+        found = re.match(r'^\.It Cm (.+?)(?: (?:Ar|Op|Fl|Oo)\b.*)?$', line)
+        current = found[1] if found else current
+        if current:
+            entries[current] = entries.get(current, '') + line + '\n'
+    return entries
+
+
+def check_manuals(home):
+    """Every option of a program stands in its manual, and no other."""
+    for program in (PILOTD, *PROGRAMS):
+        name = os.path.basename(program)
+        process = subprocess.run([program, '--help'], env={**os.environ, 'HOME': home}, capture_output=True, text=True, timeout=60, check=False)
+        there, said = options_of_help(process.stdout) - {'--help'}, options_of_manual((ROOT / f'data/man/{name}.8').read_text()) - {'--help'}
+        check(f'{name}: its options and those of its manual', there and there == said, there ^ said)
+
+
 def check_documents(home, commands):
-    man = (ROOT / 'data/man/pilotctl.1').read_text()
-    headings = set(re.findall(r'^\.It Cm (.+?)(?: (?:Ar|Op|Fl|Oo)\b.*)?$', man, re.M))
+    entries = manual_entries()
+    headings = set(entries)
     for command in commands:
         check(f'{command}: in the manual', command in headings, sorted(headings))
     check('the manual has no command that is not there', not headings - set(commands), headings - set(commands))
     for command in commands:
         check(f'{command}: completed', completes(command.split()), command)
         process = run(home, *command.split(), '--help')
-        options = set(re.findall(r'^ .*?(--[a-z][a-z0-9-]*)', process.stdout + process.stderr, re.M)) - {'--json', '--bus', '--help'}
-        offered = set(complete(['pilotctl', *command.split(), '--']))
-        check(f'{command}: its options are completed', options <= offered, options - offered)
+        options = options_of_help(process.stdout + process.stderr) - COMMON
+        offered = set(complete(['pilotctl', *command.split(), '--'])) - COMMON
+        if command == 'daemon start':
+            # The help is pilotd's, whose options have a manual of their own.
+            options |= {'--foreground', '--wait'}
+        else:
+            said = (options_of_manual(entries.get(command, '')) | SAID_TOGETHER.get(command, set())) - NAMED_BESIDES.get(command, set()) - COMMON
+            check(f'{command}: its options and those of its manual', options == said, options ^ said)
+        check(f'{command}: its options are completed, and no others', options == offered, options ^ offered)
 
 
 def check_settings():
@@ -219,6 +260,7 @@ def main():
         check('the table is read', len(commands) > 20, commands)
         check_documents(home, commands)
         check_settings()
+        check_manuals(home)
         check_usage(home, commands)
         check_down(home, commands)
         check_daemon_start(home)
