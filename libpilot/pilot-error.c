@@ -211,11 +211,14 @@ pilot_error_quote (const gchar *text,
   g_autofree gchar *valid = g_utf8_make_valid (text, (gssize) MIN (size, limit));
   GString *quoted = g_string_sized_new (limit);
 
-  for (const gchar *p = valid; *p != '\0'; p++) {
-    if (g_ascii_iscntrl (*p))
-      g_string_append_printf (quoted, "\\x%02x", (guint) (guchar) *p);
+  for (const gchar *p = valid; *p != '\0'; p = g_utf8_next_char (p)) {
+    const gunichar c = g_utf8_get_char (p);
+
+    /* Not only ASCII's: U+009B begins a sequence like ESC [ does, U+202E turns what follows round. */
+    if (g_unichar_isprint (c))
+      g_string_append_unichar (quoted, c);
     else
-      g_string_append_c (quoted, *p);
+      g_string_append_printf (quoted, c < 0x100 ? "\\x%02x" : "\\u%04x", c);
   }
   if (size > limit)
     g_string_append (quoted, "…");

@@ -62,7 +62,7 @@ PILOT_API const gchar *pilot_error_get_hint (const GError *error);
 PILOT_API gchar *pilot_error_dup_message (const GError *error);
 
 /* (transfer full): an outside text made fit for a message: at most 80 bytes of `text` (`length` bytes, -1 when terminated),
- * valid UTF-8, control characters as \xNN, "…" where it was cut. Never pass outside text to a message without it. */
+ * valid UTF-8, what cannot be printed as \xNN or \uNNNN, "…" where it was cut. Never pass outside text to a message without it. */
 PILOT_API gchar *pilot_error_quote (const gchar *text,
                                     gssize length);
 

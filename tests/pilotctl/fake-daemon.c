@@ -30,16 +30,36 @@ next_answer (const char *interface, const char *member)
   return answers->pdata[0];
 }
 
+/* What "\\x00\\x04news" says. */
+static GByteArray *
+unescape (const char *text)
+{
+  GByteArray *bytes = g_byte_array_new ();
+
+  while (*text != '\0') {
+    guint8 byte = (guint8) *text;
+
+    if (g_str_has_prefix (text, "\\x") && g_ascii_isxdigit (text[2]) && g_ascii_isxdigit (text[3])) {
+      byte = (guint8) (g_ascii_xdigit_value (text[2]) << 4 | g_ascii_xdigit_value (text[3]));
+      text += 3;
+    }
+    g_byte_array_append (bytes, &byte, 1);
+    text++;
+  }
+  return bytes;
+}
+
 /* "! NotFound: message | hint" */
 static GError *
 parse_error (const char *text)
 {
   g_auto (GStrv) halves = g_strsplit (text + 1, ":", 2), message = g_strsplit (halves[1], "|", 2);
   g_autofree char *name = g_strconcat (PREFIX "Error.", g_strstrip (halves[0]), NULL);
+  g_autoptr (GByteArray) bytes = unescape (g_strstrip (message[0]));
   GError *error = g_dbus_error_new_for_dbus_error (name, "");
 
   g_free (error->message);
-  error->message = g_strdup (g_strstrip (message[0]));
+  error->message = g_strndup ((char *) bytes->data, bytes->len);
   if (message[1] != NULL)
     pilot_error_set_hint (error, "%s", g_strstrip (message[1]));
   return error;
@@ -77,25 +97,6 @@ emit_signals (GDBusConnection *connection, const char *interface)
       g_dbus_connection_emit_signal (connection, NULL, ROOT, interface, member, g_variant_parse (NULL, ((GPtrArray *) answers)->pdata[i], NULL, NULL, NULL), NULL);
     }
   }
-}
-
-/* What "\\x00\\x04news" says. */
-static GByteArray *
-unescape (const char *text)
-{
-  GByteArray *bytes = g_byte_array_new ();
-
-  while (*text != '\0') {
-    guint8 byte = (guint8) *text;
-
-    if (g_str_has_prefix (text, "\\x") && g_ascii_isxdigit (text[2]) && g_ascii_isxdigit (text[3])) {
-      byte = (guint8) (g_ascii_xdigit_value (text[2]) << 4 | g_ascii_xdigit_value (text[3]));
-      text += 3;
-    }
-    g_byte_array_append (bytes, &byte, 1);
-    text++;
-  }
-  return bytes;
 }
 
 /* "Interface.Member@" -> what can be read from descriptor 0 of the answer; this end stays open until the process ends. NULL: there is no such line. */

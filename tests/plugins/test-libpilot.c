@@ -289,7 +289,7 @@ test_error_words (void)
     message = pilot_error_dup_message (remote);
     g_assert_cmpstr (message, ==, "what went wrong");
   }
-  g_assert_false (pilot_error_code_from_string ("no_such_word", &(PilotError) { 0 }));
+  g_assert_false (pilot_error_code_from_string ("no_such_word", &(PilotError){ 0 }));
   g_assert_cmpstr (pilot_error_code_to_string ((PilotError) 999), ==, "internal");
 }
 
@@ -356,6 +356,37 @@ test_subnet (void)
   }
 }
 
+/* What comes from outside and goes to a terminal: nothing in it is obeyed there, whatever bytes it has and wherever it is cut. */
+static void
+test_error_quote (void)
+{
+  static const struct {
+    const gchar *text;
+    gssize length;
+    const gchar *quoted;
+  } cases[] = {
+    { "anna", -1, "anna" },
+    { "anna", 2, "an" },
+    { "w\303\244ter", -1, "w\303\244ter" },
+    { "\033[2J\007\037\177", -1, "\\x1b[2J\\x07\\x1f\\x7f" },
+    /* CSI in one character, and the override that turns text round. */
+    { "a\302\2332Jb", -1, "a\\x9b2Jb" },
+    { "a\342\200\256b", -1, "a\\u202eb" },
+    { "\377\376", -1, "\357\277\275\357\277\275" },
+    { "w\303\244", 2, "w\357\277\275" },
+    { "", -1, "" },
+  };
+  g_autofree gchar *many = g_strnfill (81, 'x'), *cut = pilot_error_quote (many, -1), *fits = pilot_error_quote (many, 80);
+
+  for (guint i = 0; i < G_N_ELEMENTS (cases); i++) {
+    g_autofree gchar *quoted = pilot_error_quote (cases[i].text, cases[i].length);
+
+    g_assert_cmpstr (quoted, ==, cases[i].quoted);
+  }
+  g_assert_true (g_str_has_suffix (cut, "x\342\200\246") && strlen (cut) == 83);
+  g_assert_cmpstr (fits, ==, many + 1);
+}
+
 int
 main (int argc,
       char *argv[])
@@ -372,6 +403,7 @@ main (int argc,
   g_test_add_func ("/error/words", test_error_words);
   g_test_add_func ("/error/hint", test_error_hint);
   g_test_add_func ("/error/fold", test_error_fold);
+  g_test_add_func ("/error/quote", test_error_quote);
   g_test_add_func ("/subnet", test_subnet);
   return g_test_run ();
 }
