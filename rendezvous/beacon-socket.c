@@ -92,8 +92,7 @@ prepare (PilotBeaconSocket *self)
 }
 
 gboolean
-pilot_beacon_socket_receive (PilotBeaconSocket *self,
-                             gboolean *more)
+pilot_beacon_socket_receive (PilotBeaconSocket *self)
 {
   const guint room = prepare (self);
   int n = recvmmsg (self->fd, self->in, room, MSG_DONTWAIT, NULL);
@@ -102,7 +101,6 @@ pilot_beacon_socket_receive (PilotBeaconSocket *self,
   self->n_in = n > 0 ? (guint) n : 0;
   self->position = 0;
   self->segment = 0;
-  *more = self->n_in == room;
   return self->n_in > 0;
 }
 
@@ -155,6 +153,29 @@ open_message (PilotBeaconSocket *self)
   return TRUE;
 }
 
+/* The datagram at `offset` of the open message; FALSE at its end. */
+static gboolean
+look_at_datagram (PilotBeaconSocket *self,
+                  guint8 **data,
+                  gsize *length)
+{
+  const gsize whole = self->in[self->position].msg_len;
+
+  if (self->offset >= whole)
+    return FALSE;
+  *data = self->buffers + (gsize) self->position * DATAGRAM_SIZE + self->offset;
+  *length = MIN (self->segment, whole - self->offset);
+  return TRUE;
+}
+
+static void
+take_datagram (PilotBeaconSocket *self,
+               gsize length)
+{
+  self->offset += length;
+  self->statistics.received++;
+}
+
 gboolean
 pilot_beacon_socket_next (PilotBeaconSocket *self,
                           PilotEndpoint *from,
@@ -163,21 +184,28 @@ pilot_beacon_socket_next (PilotBeaconSocket *self,
                           gsize *length)
 {
   for (; self->position < self->n_in; self->position++, self->segment = 0) {
-    gsize whole = self->in[self->position].msg_len;
-
-    if (self->segment == 0 && !open_message (self))
-      continue;
-    if (self->offset >= whole)
+    if ((self->segment == 0 && !open_message (self)) || !look_at_datagram (self, data, length))
       continue;
     *from = self->from;
     *local = self->local;
-    *data = self->buffers + (gsize) self->position * DATAGRAM_SIZE + self->offset;
-    *length = MIN (self->segment, whole - self->offset);
-    self->offset += *length;
-    self->statistics.received++;
+    take_datagram (self, *length);
     return TRUE;
   }
   return FALSE;
+}
+
+gboolean
+pilot_beacon_socket_next_alike (PilotBeaconSocket *self,
+                                const guint8 *head,
+                                gsize head_length,
+                                guint8 **data,
+                                gsize *length)
+{
+  if (self->position >= self->n_in || self->segment == 0 || !look_at_datagram (self, data, length) ||
+      *length < head_length || memcmp (*data, head, head_length) != 0)
+    return FALSE;
+  take_datagram (self, *length);
+  return TRUE;
 }
 
 gboolean

@@ -39,9 +39,8 @@ PilotBeaconSocket *pilot_beacon_socket_new (const PilotEndpoint *address,
                                             GError **error);
 void pilot_beacon_socket_free (PilotBeaconSocket *socket);
 int pilot_beacon_socket_get_fd (PilotBeaconSocket *socket);
-/* Reads a batch; only when the former one is used up and flushed. FALSE when there is none, `more` (out) when there may be another one. */
-gboolean pilot_beacon_socket_receive (PilotBeaconSocket *socket,
-                                      gboolean *more);
+/* Reads a batch; only when the former one is used up and flushed. FALSE when there is none. */
+gboolean pilot_beacon_socket_receive (PilotBeaconSocket *socket);
 /* The next datagram of the batch. `data` (out) may be changed, and stays until everything queued is flushed and the next batch is
  * received. `local` (out) is the address of ours it was sent to. FALSE at the end of the batch. */
 gboolean pilot_beacon_socket_next (PilotBeaconSocket *socket,
@@ -49,6 +48,12 @@ gboolean pilot_beacon_socket_next (PilotBeaconSocket *socket,
                                    PilotEndpoint *local,
                                    guint8 **data,
                                    gsize *length);
+/* The next datagram, if it came in one message with the last one, so from the same address to the same of ours, and begins with these bytes. */
+gboolean pilot_beacon_socket_next_alike (PilotBeaconSocket *socket,
+                                         const guint8 *head,
+                                         gsize head_length,
+                                         guint8 **data,
+                                         gsize *length);
 /* Whether pilot_beacon_socket_next() has something left. */
 gboolean pilot_beacon_socket_has_next (PilotBeaconSocket *socket);
 /* Whether PILOT_BEACON_SOCKET_ANSWERS datagrams more can be queued; if not, flush. */

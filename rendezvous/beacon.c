@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "rendezvous/beacon.h"
 
+#include <string.h>
+
 #include "protocol/beacon-message.h"
 #include "protocol/bytes.h"
 #include "protocol/rate-limit.h"
@@ -244,27 +246,13 @@ is_verified (PilotBeacon *self,
 }
 
 static void
-take_relay (PilotBeacon *self,
-            const Source *source,
-            guint8 *data,
-            gsize length)
+relay (PilotBeacon *self,
+       Registration *destination,
+       guint8 *data,
+       gsize length)
 {
-  Registration *sender = lookup (self, pilot_bytes_get_u32 (data + 1));
-  Registration *destination = lookup (self, pilot_bytes_get_u32 (data + 5));
   gsize deliver_length = length;
 
-  if (destination == NULL) {
-    self->statistics.dropped_unknown++;
-    return;
-  }
-  if (!is_verified (self, sender, source)) {
-    self->statistics.dropped_unverified++;
-    return;
-  }
-  if (sender != NULL && !within_relay_limit (self, sender)) {
-    self->statistics.dropped_limit++;
-    return;
-  }
   if (destination->wants_dest)
     data[0] = PILOT_BEACON_RELAY_DELIVER_DEST; /* the same layout as the request */
   else
@@ -276,6 +264,50 @@ take_relay (PilotBeacon *self,
     return;
   }
   self->statistics.relayed++;
+}
+
+/* A datagram behind the one just relayed, of the same sender (what came in one message is from one address) to the same destination. Links bring one by one, and to
+ * deliver by one may end it. */
+static gboolean
+next_alike (PilotBeacon *self,
+            const Source *source,
+            const Registration *destination,
+            const guint8 *header,
+            guint8 **data,
+            gsize *length)
+{
+  if (source->link != NULL || destination->link != NULL || !pilot_beacon_socket_has_room (self->socket) ||
+      !pilot_beacon_socket_next_alike (self->socket, header, PILOT_BEACON_RELAY_HEADER_SIZE, data, length))
+    return FALSE;
+  self->statistics.received++;
+  return TRUE;
+}
+
+static void
+take_relay (PilotBeacon *self,
+            const Source *source,
+            guint8 *data,
+            gsize length)
+{
+  Registration *sender = lookup (self, pilot_bytes_get_u32 (data + 1));
+  Registration *destination = lookup (self, pilot_bytes_get_u32 (data + 5));
+  guint8 header[PILOT_BEACON_RELAY_HEADER_SIZE];
+
+  if (destination == NULL) {
+    self->statistics.dropped_unknown++;
+    return;
+  }
+  if (!is_verified (self, sender, source)) {
+    self->statistics.dropped_unverified++;
+    return;
+  }
+  memcpy (header, data, sizeof header); /* relaying writes over it */
+  do {
+    if (sender != NULL && !within_relay_limit (self, sender))
+      self->statistics.dropped_limit++;
+    else
+      relay (self, destination, data, length);
+  } while (next_alike (self, source, destination, header, &data, &length));
 }
 
 /* Receiving */
@@ -328,11 +360,11 @@ beacon_ready (PilotReactorWatch *watch,
               guint32 events)
 {
   PilotBeacon *self = (PilotBeacon *) watch;
-  gboolean more = TRUE;
 
   if (!flush (self) || !take_batch (self))
     return;
-  for (guint i = 0; i < BATCHES_PER_TURN && more && pilot_beacon_socket_receive (self->socket, &more); i++) {
+  /* To look once more than needed takes less than to come back for what has arrived meanwhile. */
+  for (guint i = 0; i < BATCHES_PER_TURN && pilot_beacon_socket_receive (self->socket); i++) {
     self->now = g_get_monotonic_time ();
     if (!take_batch (self))
       return;

@@ -69,6 +69,9 @@ pilot_reactor_new (GError **error)
   self->source = g_source_new (&reactor_funcs, sizeof (ReactorSource));
   ((ReactorSource *) self->source)->reactor = self;
   g_source_set_name (self->source, "[pilot] reactor");
+  /* Else its descriptor is taken out of the poll around each dispatch and put back, which wakes the context twice: two writes, a read and a turn for nothing. No
+   * watch runs the context. */
+  g_source_set_can_recurse (self->source, TRUE);
   g_source_add_unix_fd (self->source, fd, G_IO_IN);
   g_source_attach (self->source, g_main_context_get_thread_default ());
   return self;

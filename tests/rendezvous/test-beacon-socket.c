@@ -181,10 +181,9 @@ static void
 receive (Fixture *fixture)
 {
   struct pollfd ready = { .fd = pilot_beacon_socket_get_fd (fixture->socket), .events = POLLIN };
-  gboolean more;
 
   g_assert_cmpint (poll (&ready, 1, 10000), ==, 1);
-  g_assert_true (pilot_beacon_socket_receive (fixture->socket, &more));
+  g_assert_true (pilot_beacon_socket_receive (fixture->socket));
 }
 
 /* What came in one message goes out as one, be the datagrams cut at their head, and in order. */
@@ -222,6 +221,55 @@ test_coalesced (gconstpointer offload)
   g_assert_cmpuint (statistics->send_calls, ==, 1);
   g_assert_cmpuint (n_messages, ==, on ? 1 : 40);
   g_assert_cmpuint (n_segmented, ==, on ? 1 : 0);
+  fixture_clear (&fixture);
+}
+
+/* Those of one message that begin alike are had without asking who sent them; not what begins otherwise, is too short to tell, or came in another message. */
+static void
+test_alike (gconstpointer offload)
+{
+  const gboolean on = GPOINTER_TO_INT (offload);
+  const PilotBeaconSocketStatistics *statistics;
+  static const guint8 head[] = { 1, 2, 3 };
+  Fixture fixture;
+  PilotEndpoint from, local;
+  guint8 sent[6][100] = { { 0 } }, *data;
+  gsize length;
+  int size = sizeof *sent;
+
+  fixture_init (&fixture, on);
+  statistics = pilot_beacon_socket_get_statistics (fixture.socket);
+  g_assert_false (pilot_beacon_socket_next_alike (fixture.socket, head, sizeof head, &data, &length)); /* nothing is here */
+  for (guint i = 0; i < G_N_ELEMENTS (sent); i++) {
+    memcpy (sent[i], head, sizeof head);
+    sent[i][3] = (guint8) i;
+  }
+  sent[3][2] = 4;
+  /* The last one has two bytes. */
+  if (setsockopt (fixture.senders[0], SOL_UDP, UDP_SEGMENT, &size, sizeof size) != 0) {
+    g_test_skip ("this kernel cannot cut");
+    fixture_clear (&fixture);
+    return;
+  }
+  g_assert_cmpint (send (fixture.senders[0], sent, sizeof sent - 98, 0), ==, sizeof sent - 98);
+  g_assert_cmpint (send (fixture.senders[1], sent, 100, 0), ==, 100);
+  receive (&fixture);
+  g_assert_false (pilot_beacon_socket_next_alike (fixture.socket, head, sizeof head, &data, &length)); /* of whom it is was not asked yet */
+  for (guint i = 0; i < G_N_ELEMENTS (sent); i++) {
+    const gboolean is_alike = on && i != 0 && i != 3 && i != 5;
+
+    g_assert_cmpint (pilot_beacon_socket_next_alike (fixture.socket, head, sizeof head, &data, &length), ==, is_alike);
+    if (!is_alike)
+      g_assert_true (pilot_beacon_socket_next (fixture.socket, &from, &local, &data, &length));
+    g_assert_cmpmem (data, length, sent[i], i == 5 ? 2 : 100);
+    g_assert_cmpuint (statistics->received, ==, i + 1);
+  }
+  g_assert_false (pilot_beacon_socket_next_alike (fixture.socket, head, sizeof head, &data, &length)); /* another sender */
+  g_assert_true (pilot_beacon_socket_next (fixture.socket, &from, &local, &data, &length));
+  g_assert_cmpmem (data, length, sent[0], 100);
+  g_assert_false (pilot_beacon_socket_next_alike (fixture.socket, head, 0, &data, &length));
+  g_assert_false (pilot_beacon_socket_next (fixture.socket, &from, &local, &data, &length));
+  g_assert_false (pilot_beacon_socket_next_alike (fixture.socket, head, 0, &data, &length));
   fixture_clear (&fixture);
 }
 
@@ -406,6 +454,8 @@ main (int argc,
   script = g_array_new (FALSE, FALSE, sizeof (Answer));
   g_test_add_data_func ("/rendezvous/beacon-socket/coalesced", GINT_TO_POINTER (TRUE), test_coalesced);
   g_test_add_data_func ("/rendezvous/beacon-socket/one-by-one", GINT_TO_POINTER (FALSE), test_coalesced);
+  g_test_add_data_func ("/rendezvous/beacon-socket/alike", GINT_TO_POINTER (TRUE), test_alike);
+  g_test_add_data_func ("/rendezvous/beacon-socket/alike/one-by-one", GINT_TO_POINTER (FALSE), test_alike);
   g_test_add_func ("/rendezvous/beacon-socket/groups", test_groups);
   g_test_add_data_func ("/rendezvous/beacon-socket/refused/EIO", GINT_TO_POINTER (EIO), test_refused);
   g_test_add_data_func ("/rendezvous/beacon-socket/refused/EINVAL", GINT_TO_POINTER (EINVAL), test_refused);

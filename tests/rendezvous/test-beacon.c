@@ -252,7 +252,7 @@ test_coalesced (void)
   static const struct
   {
     guint32 sender, destination;
-  } headers[] = { { 1, 2 }, { 2, 1 }, { 1, 3 }, { 3, 2 }, { 1, 2 }, { 1, 99 }, { 1, 1 }, { 1, 2 } };
+  } headers[] = { { 1, 2 }, { 1, 2 }, { 2, 1 }, { 1, 3 }, { 1, 3 }, { 3, 2 }, { 3, 2 }, { 1, 2 }, { 1, 99 }, { 1, 99 }, { 1, 1 }, { 1, 2 }, { 1, 2 } };
   enum { SIZE = 100,
          N = G_N_ELEMENTS (headers) };
   Fixture fixture;
