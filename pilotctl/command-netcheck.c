@@ -74,6 +74,16 @@ judge_relay (GVariant *facts)
 }
 
 static void
+judge_registry (GVariant *facts, Findings *findings)
+{
+  const char *registry = dict_string (facts, "registry"), *error = dict_string (facts, "registry_error");
+  g_autofree char *prefix = g_strdup_printf ("registry %s: ", registry);
+
+  /* Which one, most errors say themselves. */
+  add (findings->problems, _("the registry %s does not answer: %s"), registry, g_str_has_prefix (error, prefix) ? error + strlen (prefix) : error);
+}
+
+static void
 judge_compat_beacon (GVariant *facts, Findings *findings)
 {
   const char *error = dict_string (facts, "beacon_error");
@@ -92,7 +102,7 @@ judge_reachability (GVariant *facts, Findings *findings)
   const char *udp = dict_string (facts, "udp"), *mapping = dict_string (facts, "mapping");
 
   if (dict_double (facts, "registry_rtt_ms") < 0)
-    add (findings->problems, _("the registry %s does not answer: %s"), dict_string (facts, "registry"), dict_string (facts, "registry_error"));
+    judge_registry (facts, findings);
   if (is_compat (facts))
     judge_compat_beacon (facts, findings);
   else if (*dict_string (facts, "beacon") == '\0')

@@ -47,7 +47,7 @@ const Command commands[] = {
   { "received", "[--limit N] [--clear]", N_("List files that came"), command_received },
   { "subscribe", "NODE TOPIC [--count N] [--timeout D]", N_("Print the events of a topic at a node"), command_subscribe },
   { "publish", "NODE TOPIC --data TEXT", N_("Publish an event at a node"), command_publish },
-  { "plugins", "", N_("List plugins and their state"), command_plugins },
+  { "plugins", "[--set PLUGIN.KEY=VALUE]", N_("List plugins and their state"), command_plugins },
   { "gateway start", "[--ports LIST] [--subnet CIDR] [NODE…]", N_("Give nodes local IP addresses (with sudo)"), command_gateway_start },
   { "gateway stop", "", N_("Remove every address and rule, forget the mappings"), command_gateway_stop },
   { "gateway list", "", N_("List mappings"), command_gateway_list },
@@ -275,7 +275,9 @@ refuse_command (Invocation *invocation, char **words)
     return asked ? EXIT_OK : EXIT_USAGE;
   }
   exit_code = output_fail (invocation, PILOT_ERROR_INVALID_ARGUMENT, hint,
-                           names_one ? _("unknown command: %s") : _("\"%s\" needs a command behind it"), shown);
+                           words[0][0] == '-' ? _("unknown option %s") : names_one ? _("unknown command: %s")
+                                                                                    : _("\"%s\" needs a command behind it"),
+                           shown);
   return invocation->json ? exit_code : EXIT_USAGE;
 }
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "pilotctl/trust-check.h"
 
+#include <string.h>
+
 #include "pilotctl/output.h"
 
 #define APPROVAL_STEP_US (250 * 1000)
@@ -58,7 +60,9 @@ trust_check (Client *client, guint32 node, GError **error)
   if (reply == NULL) {
     g_autofree char *why = pilot_error_dup_message (local);
 
-    g_set_error (error, PILOT_ERROR, PILOT_ERROR_TRUST_REQUIRED, _("cannot look up peer %s (registry: %s); refusing tunnel to untrusted node"), text, why);
+    /* What comes from the registry itself says so. */
+    g_set_error (error, PILOT_ERROR, PILOT_ERROR_TRUST_REQUIRED, _("cannot look up peer %s (registry: %s); refusing tunnel to untrusted node"), text,
+                 g_str_has_prefix (why, "registry: ") ? why + strlen ("registry: ") : why);
     return FALSE;
   }
   g_variant_get (reply, "(&sb)", NULL, &is_public);

@@ -226,13 +226,18 @@ static gboolean
 check_hostname (const char *hostname, GError **error)
 {
   g_autofree char *quoted = NULL;
+  gboolean digits;
   GError *local;
 
-  if (hostname == NULL || *hostname == '\0' || pilot_node_is_hostname (hostname))
+  if (hostname == NULL || *hostname == '\0')
+    return TRUE;
+  /* Nobody would find it by that name: a number is a node id, wherever a node is named. */
+  digits = strspn (hostname, "0123456789") == strlen (hostname);
+  if (!digits && pilot_node_is_hostname (hostname))
     return TRUE;
   quoted = pilot_error_quote (hostname, -1);
   local = g_error_new (PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT, "\"%s\" is no host name", quoted);
-  pilot_error_set_hint (local, "a host name has at most 63 of a-z, 0-9 and -, and no - at either end");
+  pilot_error_set_hint (local, digits ? "a number is taken for a node id: put a letter into it" : "a host name has at most 63 of a-z, 0-9 and -, and no - at either end");
   g_propagate_error (error, local);
   return FALSE;
 }

@@ -107,6 +107,12 @@ test_names (void)
   g_assert_no_error (error);
   g_clear_object (&wait.result);
   g_assert_cmpstr (pilot_node_get_hostname (world.hosts[1].node), ==, "agent-beta");
+  pilot_node_set_hostname_async (world.hosts[1].node, "893", NULL, on_done, &wait);
+  WAIT (LANDS, wait.result != NULL);
+  g_assert_false (pilot_node_set_hostname_finish (world.hosts[1].node, wait.result, &error));
+  g_assert_error (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT);
+  g_clear_error (&error);
+  g_clear_object (&wait.result);
 
   /* A private node is found by those it trusts, and by nobody else. */
   g_assert_cmpuint (resolve (&world, 0, "agent-beta", &error), ==, 0);

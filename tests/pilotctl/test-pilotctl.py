@@ -141,6 +141,8 @@ def check_usage(home, commands):
             check(f'{command}: unknown option refused', process.returncode == 1 and error_of(process).get('code') == 'invalid_argument', process)
     process = run(home, 'nonsense')
     check('unknown command: exit 2', process.returncode == 2 and 'nonsense' in process.stderr, process)
+    process = run(home, '--nonsense')
+    check('unknown option before the command: exit 2', process.returncode == 2 and 'unknown option --nonsense' in process.stderr, process)
     process = run(home, 'nonsense', '--json')
     check('unknown command as JSON', process.returncode == 1 and error_of(process).get('code') == 'invalid_argument', process)
 
