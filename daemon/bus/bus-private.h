@@ -67,6 +67,10 @@ void pilot_object_faces_stop (PilotBus *bus);
 
 /* a{sv} of a mapping as ListMappings states it; floating. */
 GVariant *pilot_gateway_face_describe (PilotMapping *mapping);
+/* "redirected", "listening", "held" or "failed". */
+const char *pilot_gateway_face_port_state (PilotPortState state);
+/* Answers the call when it is done. */
+void pilot_gateway_face_unmap (PilotBus *bus, GDBusMethodInvocation *invocation, const char *local_ip);
 /* The only option of Handshake and Approve, "ports" s; NULL when absent. What opens ports is taken strictly: an empty list, another
  * type or an option that is not known is INVALID_ARGUMENT, never the default. */
 gboolean pilot_bus_read_ports (GVariant *options, const char **ports, GError **error);

@@ -44,8 +44,8 @@ call_new (PilotBus *bus, PilotDBusGateway *face, GDBusMethodInvocation *invocati
   return call;
 }
 
-static const char *
-port_state_name (PilotPortState state)
+const char *
+pilot_gateway_face_port_state (PilotPortState state)
 {
   switch (state) {
   case PILOT_PORT_REDIRECTED:
@@ -77,7 +77,7 @@ pilot_gateway_face_describe (PilotMapping *mapping)
 
     g_variant_dict_init (&one, NULL);
     g_variant_dict_insert (&one, "port", "q", port->port);
-    g_variant_dict_insert (&one, "state", "s", port_state_name (port->state));
+    g_variant_dict_insert (&one, "state", "s", pilot_gateway_face_port_state (port->state));
     g_variant_dict_insert (&one, "detail", "s", port->detail != NULL ? port->detail : "");
     g_variant_builder_add_value (&list, g_variant_dict_end (&one));
   }
@@ -221,10 +221,16 @@ on_unmapped (GObject *source, GAsyncResult *result, gpointer user_data)
     g_dbus_method_invocation_return_value (invocation, NULL);
 }
 
+void
+pilot_gateway_face_unmap (PilotBus *bus, GDBusMethodInvocation *invocation, const char *local_ip)
+{
+  pilot_gateway_unmap_async (bus->gateway, local_ip, NULL, on_unmapped, invocation);
+}
+
 static gboolean
 on_unmap (PilotDBusGateway *face, GDBusMethodInvocation *invocation, const char *local_ip, PilotBus *bus)
 {
-  pilot_gateway_unmap_async (bus->gateway, local_ip, NULL, on_unmapped, invocation);
+  pilot_gateway_face_unmap (bus, invocation, local_ip);
   return TRUE;
 }
 

@@ -27,31 +27,19 @@ mapping_path (PilotMapping *mapping)
 
 /* --- mappings --- */
 
-static void
-on_mapping_unmapped (GObject *source, GAsyncResult *result, gpointer user_data)
-{
-  GDBusMethodInvocation *invocation = user_data;
-  g_autoptr (GError) error = NULL;
-
-  if (!pilot_gateway_unmap_finish (PILOT_GATEWAY (source), result, &error))
-    g_dbus_method_invocation_take_error (invocation, g_steal_pointer (&error));
-  else
-    g_dbus_method_invocation_return_value (invocation, NULL);
-}
-
 static gboolean
 on_mapping_unmap (PilotDBusMapping *face, GDBusMethodInvocation *invocation, PilotBus *bus)
 {
+  /* The object may go before the text has been read. */
   g_autofree char *local = g_strdup (pilot_dbus_mapping_get_local_address (face));
 
-  pilot_gateway_unmap_async (bus->gateway, local, NULL, on_mapping_unmapped, invocation);
+  pilot_gateway_face_unmap (bus, invocation, local);
   return TRUE;
 }
 
 static GVariant *
 list_ports (PilotMapping *mapping)
 {
-  static const char *const states[] = { "redirected", "listening", "held", "failed" };
   const GPtrArray *ports = pilot_mapping_get_ports (mapping);
   GVariantBuilder list;
 
@@ -59,7 +47,7 @@ list_ports (PilotMapping *mapping)
   for (guint i = 0; ports != NULL && i < ports->len; i++) {
     const PilotMappingPort *port = ports->pdata[i];
 
-    g_variant_builder_add (&list, "(qss)", port->port, states[port->state], port->detail != NULL ? port->detail : "");
+    g_variant_builder_add (&list, "(qss)", port->port, pilot_gateway_face_port_state (port->state), port->detail != NULL ? port->detail : "");
   }
   return g_variant_builder_end (&list);
 }
