@@ -24,7 +24,7 @@ def built(command):
 
 failed = 0
 units = ('pilotd', 'pilot-helper', 'pilot-rendezvous')
-print(f'1..{len(units) + 2}')
+print(f'1..{len(units) + 3}')
 with tempfile.TemporaryDirectory(prefix='pilot-units-') as folder:
     def verify(name, text):
         path = f'{folder}/{name}.service'
@@ -62,4 +62,16 @@ with tempfile.TemporaryDirectory(prefix='pilot-units-') as folder:
     same = same and activation['SystemdService'] in installed
     failed += not same
     print(('' if same else 'not ') + f'ok {len(units) + 2} activation by the bus')
+    # A limit of starts that is never reached is none: so many of them, each after its pause, have to fit into the time they are counted in.
+    def setting(text, name, default=None):
+        return next((line.split('=', 1)[1] for line in text.splitlines() if line.startswith(name + '=')), default)
+
+    def seconds(text):
+        return float(text.removesuffix('min')) * 60 if text.endswith('min') else float(text.removesuffix('s'))
+
+    with open(f'{build}/pilot-rendezvous.service') as file:
+        text = file.read()
+    reached = int(setting(text, 'StartLimitBurst')) * seconds(setting(text, 'RestartSec')) < seconds(setting(text, 'StartLimitIntervalSec', '10s'))
+    failed += not reached
+    print(('' if reached else 'not ') + f'ok {len(units) + 3} the limit of starts is one')
 sys.exit(1 if failed else 0)
