@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <glib-unix.h>
+#include <locale.h>
 #include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
@@ -508,6 +509,7 @@ main (int argc, char **argv)
   umask (077);
   /* Under sudo the environment is the caller's: nothing in it may lead GLib to a module or a bus. */
   clearenv ();
+  setlocale (LC_CTYPE, "C.UTF-8");
   setenv ("PATH", "/usr/sbin:/usr/bin:/sbin:/bin", 1);
   setenv ("GIO_USE_VFS", "local", 1);
   setenv ("GIO_MODULE_DIR", "/nonexistent", 1);

@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -420,7 +419,7 @@ int
 pilot_broker_subscribe (PilotBroker *broker, const char *topic, GError **error)
 {
   Session *session;
-  int fds[2], one = 1;
+  int fds[2];
 
   if (!check_active (broker, error))
     return -1;
@@ -428,7 +427,8 @@ pilot_broker_subscribe (PilotBroker *broker, const char *topic, GError **error)
     g_set_error (error, PILOT_ERROR, PILOT_ERROR_EXHAUSTED, "the event stream has %d connections already", MAX_SESSIONS);
     return -1;
   }
-  if (socketpair (AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) != 0 || ioctl (fds[0], FIONBIO, &one) != 0) {
+  /* Ours is never waited for (MSG_DONTWAIT); the program's is for it to set. */
+  if (socketpair (AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) != 0) {
     g_set_error (error, PILOT_ERROR, PILOT_ERROR_IO, "cannot make a pair of sockets: %s", g_strerror (errno));
     return -1;
   }

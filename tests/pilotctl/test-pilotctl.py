@@ -85,6 +85,7 @@ def check_manuals(home):
         process = subprocess.run([program, '--help'], env={**os.environ, 'HOME': home}, capture_output=True, text=True, timeout=60, check=False)
         there, said = options_of_help(process.stdout) - {'--help'}, options_of_manual((ROOT / f'data/man/{name}.8').read_text()) - {'--help'}
         check(f'{name}: its options and those of its manual', there and there == said, there ^ said)
+        check(f'{name} --help: whole characters', '[OPTION…]' in process.stdout, process.stdout)
 
 
 def check_documents(home, commands):

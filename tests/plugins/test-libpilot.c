@@ -289,7 +289,7 @@ test_error_words (void)
     message = pilot_error_dup_message (remote);
     g_assert_cmpstr (message, ==, "what went wrong");
   }
-  g_assert_false (pilot_error_code_from_string ("no_such_word", &(PilotError){ 0 }));
+  g_assert_false (pilot_error_code_from_string ("no_such_word", &(PilotError) { 0 }));
   g_assert_cmpstr (pilot_error_code_to_string ((PilotError) 999), ==, "internal");
 }
 
