@@ -15,6 +15,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (Client, client_free)
 
 /* What nearly every command begins with: parses its options and finds the daemon. NULL: *exit_code says how to end. */
 Client *client_open (Invocation *invocation, const GOptionEntry *entries, int min, int max, int *exit_code);
+/* The same for a command whose first argument is a node: *@node is its id. */
+Client *client_open_node (Invocation *invocation, const GOptionEntry *entries, int min, int max, guint32 *node, int *exit_code);
 /* (nullable): where the daemon is, as the user said it with --bus or PILOT_BUS. */
 const char *client_get_given_place (Invocation *invocation);
 /* (nullable): the socket that such a place names; NULL for "session" and "system". Belongs to @place. */

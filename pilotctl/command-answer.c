@@ -18,11 +18,9 @@ command_approve (Invocation *invocation)
   guint32 node;
   int exit_code;
 
-  client = client_open (invocation, entries, 1, 1, &exit_code);
+  client = client_open_node (invocation, entries, 1, 1, &node, &exit_code);
   if (client == NULL)
     return exit_code;
-  if (!client_resolve (client, invocation->argv[1], &node, &error))
-    return output_error (invocation, error);
   g_variant_dict_init (&options, NULL);
   if (ports != NULL)
     g_variant_dict_insert (&options, "ports", "s", ports);
@@ -58,11 +56,9 @@ command_reject (Invocation *invocation)
   guint32 node;
   int exit_code;
 
-  client = client_open (invocation, NULL, 1, 2, &exit_code);
+  client = client_open_node (invocation, NULL, 1, 2, &node, &exit_code);
   if (client == NULL)
     return exit_code;
-  if (!client_resolve (client, invocation->argv[1], &node, &error))
-    return output_error (invocation, error);
   reply = client_call (client, "Node", "Reject", g_variant_new ("(us)", node, invocation->argc > 2 ? invocation->argv[2] : ""), &error);
   if (reply == NULL)
     return output_error (invocation, error);

@@ -19,11 +19,9 @@ change (Invocation *invocation, const char *method, const char *sentence)
   guint32 node;
   int exit_code;
 
-  client = client_open (invocation, entries, 1, 1, &exit_code);
+  client = client_open_node (invocation, entries, 1, 1, &node, &exit_code);
   if (client == NULL)
     return exit_code;
-  if (!client_resolve (client, invocation->argv[1], &node, &error))
-    return output_error (invocation, error);
   reply = client_call (client, "Node", method, g_variant_new ("(us)", node, ports != NULL ? ports : ""), &error);
   if (reply == NULL)
     return output_error (invocation, error);

@@ -54,11 +54,9 @@ command_handshake (Invocation *invocation)
   guint32 node;
   int exit_code;
 
-  client = client_open (invocation, entries, 1, 2, &exit_code);
+  client = client_open_node (invocation, entries, 1, 2, &node, &exit_code);
   if (client == NULL)
     return exit_code;
-  if (!client_resolve (client, invocation->argv[1], &node, &error))
-    return output_error (invocation, error);
   g_variant_dict_init (&options, NULL);
   if (ports != NULL)
     g_variant_dict_insert (&options, "ports", "s", ports);

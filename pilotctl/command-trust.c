@@ -34,11 +34,9 @@ command_untrust (Invocation *invocation)
   guint32 node;
   int exit_code;
 
-  client = client_open (invocation, NULL, 1, 1, &exit_code);
+  client = client_open_node (invocation, NULL, 1, 1, &node, &exit_code);
   if (client == NULL)
     return exit_code;
-  if (!client_resolve (client, invocation->argv[1], &node, &error))
-    return output_error (invocation, error);
   reply = client_call (client, "Node", "Untrust", g_variant_new ("(u)", node), &error);
   if (reply == NULL)
     return output_error (invocation, error);

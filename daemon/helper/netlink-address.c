@@ -141,29 +141,33 @@ address_received (const struct nlmsghdr *message, void *data)
   return MNL_CB_OK;
 }
 
+/* Calls @callback for everything of a kind that has to do with IPv4. @size: of the fixed part of such a message; the family comes first in each. */
 static gboolean
-dump_addresses (AddressFunc func, gpointer user_data, GError **error)
+dump (guint16 type, gsize size, mnl_cb_t callback, gpointer user_data, const char *what, GError **error)
 {
   g_autoptr (PilotNetlink) netlink = netlink_open (error);
-  char buffer[MNL_NLMSG_HDRLEN + MNL_ALIGN (sizeof (struct ifaddrmsg))];
-  AddressDump dump = { func, user_data };
+  char buffer[128];
   struct nlmsghdr *message;
-  struct ifaddrmsg *body;
   int code;
 
   if (netlink == NULL)
     return FALSE;
   message = mnl_nlmsg_put_header (buffer);
-  message->nlmsg_type = RTM_GETADDR;
+  message->nlmsg_type = type;
   message->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
-  body = mnl_nlmsg_put_extra_header (message, sizeof *body);
-  body->ifa_family = AF_INET;
-  code = netlink_exchange (netlink, message, address_received, &dump);
-  if (code != 0) {
-    set_errno_error (error, code, "list the addresses of this machine");
-    return FALSE;
-  }
-  return TRUE;
+  *(guint8 *) mnl_nlmsg_put_extra_header (message, size) = AF_INET;
+  code = netlink_exchange (netlink, message, callback, user_data);
+  if (code != 0)
+    set_errno_error (error, code, what);
+  return code == 0;
+}
+
+static gboolean
+dump_addresses (AddressFunc func, gpointer user_data, GError **error)
+{
+  AddressDump addresses = { func, user_data };
+
+  return dump (RTM_GETADDR, sizeof (struct ifaddrmsg), address_received, &addresses, "list the addresses of this machine", error);
 }
 
 typedef struct {
@@ -315,25 +319,7 @@ route_received (const struct nlmsghdr *message, void *data)
 static gboolean
 dump_routes (RouteSearch *search, GError **error)
 {
-  g_autoptr (PilotNetlink) netlink = netlink_open (error);
-  char buffer[MNL_NLMSG_HDRLEN + MNL_ALIGN (sizeof (struct rtmsg))];
-  struct nlmsghdr *message;
-  struct rtmsg *body;
-  int code;
-
-  if (netlink == NULL)
-    return FALSE;
-  message = mnl_nlmsg_put_header (buffer);
-  message->nlmsg_type = RTM_GETROUTE;
-  message->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
-  body = mnl_nlmsg_put_extra_header (message, sizeof *body);
-  body->rtm_family = AF_INET;
-  code = netlink_exchange (netlink, message, route_received, search);
-  if (code != 0) {
-    set_errno_error (error, code, "list the routes of this machine");
-    return FALSE;
-  }
-  return TRUE;
+  return dump (RTM_GETROUTE, sizeof (struct rtmsg), route_received, search, "list the routes of this machine", error);
 }
 
 gboolean
