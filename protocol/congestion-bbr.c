@@ -26,6 +26,9 @@
  * more than these batches stands in the socket of a receiver that has no more processor time, in front of everybody else's packets. */
 #define SHORT_RTT 1000
 #define SHORT_WINDOW (256 * 1024)
+/* Below this the shortest round trip that any stream to the peer has seen counts for all; twice as much as is short, because even that of an empty wire
+ * holds what hosts without processor time add to it. Longer ways show themselves to each: there it is jitter that makes some round trips short. */
+#define SIBLINGS_RTT (2 * SHORT_RTT)
 /* Who has the peer for himself fills it with as much as that takes in a millisecond: with less, both ends sleep by turns. */
 #define SHORT_WINDOW_ALONE (1024 * 1024)
 /* Below this random loss is taken as such: only a queue that overflows loses more of a whole round. */
@@ -292,8 +295,8 @@ update_min_rtt (PilotCongestion *self,
     bbr->min_rtt = sample->rtt;
     bbr->min_rtt_at = sample->now;
   }
-  /* Who begins while the batches of others stand at the far end of a short wire cannot see by himself that it is short. */
-  if (sample->way_rtt >= 0 && sample->way_rtt < MIN (SHORT_RTT, bbr->min_rtt))
+  /* Who begins while the batches of others stand at the far end of a short wire cannot see by himself how short it is. */
+  if (sample->way_rtt >= 0 && sample->way_rtt < MIN (SIBLINGS_RTT, bbr->min_rtt))
     bbr->min_rtt = sample->way_rtt;
   if (bbr->state == PROBE && (expired || (bbr->round_started && !sample->app_limited && in_doubt (self)))) {
     if (sample->app_limited && sample->rtt >= 0) {

@@ -305,6 +305,7 @@ main (int argc,
   g_test_add_func ("/bottleneck/short", test_short);
   add ("siblings", "even", GINT_TO_POINTER (0), test_siblings);
   add ("siblings", "in lumps", GINT_TO_POINTER (300), test_siblings);
+  add ("siblings", "between busy hosts", GINT_TO_POINTER (1000), test_siblings);
   add ("cold", "30 ms", GINT_TO_POINTER (30), test_cold_start);
   add ("cold", "100 ms", GINT_TO_POINTER (100), test_cold_start);
   add ("model", "cubic", GINT_TO_POINTER (BOTTLENECK_CUBIC), test_model);
