@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The figures of tools/bench. Each is measured through Pilot, through `ssh -L` and over TCP alone, in one run, between the same hosts."""
 
+import contextlib
 import json
 import os
 import statistics
@@ -134,6 +135,15 @@ class Bench:
         pilot = "10.4.0.1" if host == "beta" else "10.4.0.3"
         return {"pilot": (pilot, port), "ssh -L": ("127.0.0.1", tunnelled), "tcp": (self.direct(host), port)}
 
+    @contextlib.contextmanager
+    def cable(self):
+        """One veth pair between alpha and beta, and the tunnel on it: daemons that have just started are on the relay for a second or two."""
+        def is_direct(host, peer):
+            return any(one["node_id"] == peer and one["path"] == "direct" for one in pilotctl(self.world, host, "peers")["peers"])
+        with self.world.cable("alpha", "beta"):
+            wait_until(lambda: is_direct("alpha", 2) and is_direct("beta", 1), 30, "the tunnel is direct")
+            yield
+
     def start_loopback(self):
         """A second node on alpha itself, of its other user."""
         if self.loopback_ready:
@@ -161,7 +171,7 @@ class Bench:
 
     def bulk_veth(self):
         """Over one veth pair, and then through the routers, where every packet passes two switches, two routers and their connection tracking."""
-        with self.world.cable("alpha", "beta"):
+        with self.cable():
             for line in self._bulk("bulk-veth", "beta"):
                 self.one_stream = line["value"]
                 yield line

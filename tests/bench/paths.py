@@ -227,7 +227,7 @@ class Paths:
                 raise LabError("install ethtool")
             for host in ("alpha", "beta"):
                 self.world.run(host, "ethtool", "-K", device, *features, user="root")
-        with self.world.cable("alpha", "beta"):
+        with self.bench.cable():
             ethtool("cable0", "tx-udp-segmentation", "off", "gro", "on")
             yield self._beside_ssh("bulk-segmentation-off")
             ethtool("cable0", "rx-udp-gro-forwarding", "on")

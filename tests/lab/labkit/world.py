@@ -71,7 +71,9 @@ def find_build(build=None):
     build = build or os.environ.get("PILOT_BUILD") or os.path.join(SOURCE, "_build")
     build = os.path.abspath(build)
     if not os.path.exists(os.path.join(build, "build.ninja")):
-        raise LabError(f"“{build}” is not a build folder: run “meson setup {build} {SOURCE} && ninja -C {build}”, or name one with --build")
+        demo = os.path.join(SOURCE, "_build", "demo")
+        there = f": that of tools/demo is “{demo}”" if os.path.exists(os.path.join(demo, "build.ninja")) else ""
+        raise LabError(f"“{build}” is not a build folder: run “meson setup {build} {SOURCE} && ninja -C {build}”, or name one with --build{there}")
     return build
 
 
@@ -316,6 +318,9 @@ class World:
         try:
             for end, own, far in zip(ends, addresses, reversed(addresses)):
                 end.ip(f"link set cable0 up\nroute add {far}/32 dev cable0 src {own}\n")
+            # Both ends are up a moment later, and the first packet waits for ARP: a port that refuses has answered over the cable.
+            wait_until(lambda: self.run(one, "python3", "-c", _REFUSED, addresses[1], check=False).returncode == 0, 10,
+                       f"{other} answers {one} over the cable")
             before = count("eth0")
             yield
             if count("cable0") < 10 * (count("eth0") - before):
@@ -508,6 +513,15 @@ _NO_IPV6_LINKS = "if [ -e /proc/sys/net/ipv6/conf/default/disable_ipv6 ]; then e
 
 # Where the module is loaded the rules of the router would also see what its switch carries, and do its translation in the switch.
 _NO_BRIDGE_FILTER = "if [ -e /proc/sys/net/bridge/bridge-nf-call-iptables ]; then echo 0 >/proc/sys/net/bridge/bridge-nf-call-iptables; fi\n"
+
+# Whether somebody at this address refuses a connection: nobody listens on port 9.
+_REFUSED = r"""
+import socket, sys
+try: socket.create_connection((sys.argv[1], 9), 1)
+except ConnectionRefusedError: sys.exit(0)
+except OSError: pass
+sys.exit(1)
+"""
 
 _HOST_SETUP = """hostname {name}
 {no_ipv6}echo '0 2147483647' >/proc/sys/net/ipv4/ping_group_range
