@@ -109,9 +109,9 @@ candidate_sockets (void)
 static GError *
 not_running (const char *tried)
 {
-  GError *error = g_error_new_literal (PILOT_ERROR, PILOT_ERROR_NOT_RUNNING, _ ("daemon is not running"));
+  GError *error = g_error_new_literal (PILOT_ERROR, PILOT_ERROR_NOT_RUNNING, _("daemon is not running"));
 
-  pilot_error_set_hint (error, _ ("start the daemon with: pilotctl daemon start  (tried %s)"), tried);
+  pilot_error_set_hint (error, _("start the daemon with: pilotctl daemon start  (tried %s)"), tried);
   return error;
 }
 
@@ -131,8 +131,8 @@ find_socket (GPtrArray *paths, GError **error)
       found = g_steal_pointer (&client);
       found_pid = pid;
     } else if (pid != found_pid) {
-      g_set_error (error, PILOT_ERROR, PILOT_ERROR_CONFLICT, _ ("two daemons answer: on \"%s\" and on \"%s\""), found->place, client->place);
-      pilot_error_set_hint (*error, _ ("say which one is meant with --bus PATH"));
+      g_set_error (error, PILOT_ERROR, PILOT_ERROR_CONFLICT, _("two daemons answer: on \"%s\" and on \"%s\""), found->place, client->place);
+      pilot_error_set_hint (*error, _("say which one is meant with --bus PATH"));
       return NULL;
     }
   }
@@ -301,7 +301,7 @@ client_call_fd (Client *client, const char *interface, const char *method, GVari
   if (reply == NULL)
     return NULL;
   if (fds == NULL || g_unix_fd_list_get_length (fds) == 0) {
-    g_set_error (error, PILOT_ERROR, PILOT_ERROR_FAILED, _ ("the daemon answered without a descriptor"));
+    g_set_error (error, PILOT_ERROR, PILOT_ERROR_FAILED, _("the daemon answered without a descriptor"));
     return NULL;
   }
   *fd = g_unix_fd_list_get (fds, 0, error);
@@ -375,7 +375,7 @@ client_resolve (Client *client, const char *name, guint32 *node_id, GError **err
 
   if (pilot_address_parse_cli (name, &parsed, &local)) {
     if (parsed.node == 0) {
-      g_set_error (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT, _ ("\"%s\" is no node's address: no node has the id 0"), name);
+      g_set_error (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT, _("\"%s\" is no node's address: no node has the id 0"), name);
       return FALSE;
     }
     *node_id = parsed.node;
@@ -391,7 +391,7 @@ client_resolve (Client *client, const char *name, guint32 *node_id, GError **err
     return FALSE;
   g_variant_get (reply, "(u&s&sb)", node_id, &address, NULL, NULL);
   if (!client->quiet)
-    g_printerr (_ ("resolved \"%s\" → %s\n"), name, address);
+    g_printerr (_("resolved \"%s\" → %s\n"), name, address);
   return TRUE;
 }
 

@@ -98,9 +98,9 @@ output_error (Invocation *invocation, GError *error)
     /* The daemon quotes what others have said; a terminal is not obeyed by what it forgot. */
     g_autofree char *clean = output_clean (message), *clean_hint = output_clean (hint != NULL ? hint : "");
 
-    g_printerr (_ ("error: %s\n"), clean);
+    g_printerr (_("error: %s\n"), clean);
     if (hint != NULL)
-      g_printerr (_ ("hint:  %s\n"), clean_hint);
+      g_printerr (_("hint:  %s\n"), clean_hint);
   }
   return EXIT_FAILED;
 }
