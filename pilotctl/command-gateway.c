@@ -2,6 +2,7 @@
 #include "pilotctl/client.h"
 #include "pilotctl/output.h"
 
+#include <gio/gunixsocketaddress.h>
 #include <glib-unix.h>
 #include <pwd.h>
 #include <sys/wait.h>
@@ -28,21 +29,14 @@ helper_error_code (int wait_status)
   return code >= 0 && code < PILOT_ERROR_N_CODES ? (PilotError) code : PILOT_ERROR_FAILED;
 }
 
-/* Runs the helper program for the daemon's user; nothing when we are not root, or the daemon is. @value may be NULL. */
+/* Runs the helper program for the daemon's user. @value may be NULL. */
 static gboolean
-run_helper (Client *client, const char *option, const char *value, GError **error)
+run_helper (guint32 uid, const char *option, const char *value, GError **error)
 {
-  g_autofree char *helper = find_helper ();
-  g_autofree char *uid_text = NULL, *output = NULL;
-  const char *argv[] = { helper, "--uid", NULL, option, value, NULL };
-  guint32 uid;
+  g_autofree char *helper = find_helper (), *uid_text = g_strdup_printf ("%u", uid), *output = NULL;
+  const char *argv[] = { helper, "--uid", uid_text, option, value, NULL };
   int status;
 
-  if (!client_get_uid (client, &uid, error))
-    return FALSE;
-  if (geteuid () != 0 || uid == 0)
-    return TRUE;
-  argv[2] = uid_text = g_strdup_printf ("%u", uid);
   if (!g_spawn_sync (NULL, (char **) argv, NULL, G_SPAWN_DEFAULT, NULL, NULL, NULL, &output, &status, error)) {
     g_prefix_error (error, "cannot start \"%s\": ", helper);
     return FALSE;
@@ -56,11 +50,45 @@ run_helper (Client *client, const char *option, const char *value, GError **erro
   return TRUE;
 }
 
-/* The helper does what needs privileges for a daemon that has none. Root starts it here; it outlives this command and the daemon. */
+/* A helper is for a daemon that has no privileges, and root alone can start one. */
 static gboolean
-start_helper (Client *client, const char *subnet, GError **error)
+needs_helper (guint32 uid)
 {
-  return run_helper (client, "--subnet", subnet, error);
+  return geteuid () == 0 && uid != 0;
+}
+
+/* Root has started one before: the folder is root's. */
+static gboolean
+has_helper (guint32 uid)
+{
+  g_autofree char *path = g_strdup_printf ("/run/pilot-helper/%u.sock", uid);
+  g_autoptr (GSocketClient) client = g_socket_client_new ();
+  g_autoptr (GSocketAddress) address = g_unix_socket_address_new (path);
+  g_autoptr (GSocketConnection) connection = g_socket_client_connect (client, G_SOCKET_CONNECTABLE (address), NULL, NULL);
+
+  return connection != NULL;
+}
+
+/* The helper does what needs privileges; it outlives this command and the daemon. Root lets it have the subnet that was typed, or the default. Another one
+ * that the daemon says it is in is the word of whoever runs as its user, who could so come by any address, for everybody on this machine: it holds when
+ * root has let it before. */
+static gboolean
+start_helper (Client *client, const char *subnet, gboolean typed, GError **error)
+{
+  guint32 uid;
+
+  if (!client_get_uid (client, &uid, error))
+    return FALSE;
+  if (!needs_helper (uid))
+    return TRUE;
+  if (typed || g_str_equal (subnet, DEFAULT_SUBNET))
+    return run_helper (uid, "--subnet", subnet, error);
+  if (has_helper (uid))
+    return TRUE;
+  g_set_error (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT, _("the daemon says that its gateway is in \"%s\""), subnet);
+  if (error != NULL)
+    pilot_error_set_hint (*error, _("if it shall be: sudo pilotctl gateway start --subnet %s"), subnet);
+  return FALSE;
 }
 
 /* A start that came to nothing leaves no helper behind, or whoever may use the daemon could start the gateway without root ever after. */
@@ -69,8 +97,10 @@ drop_idle_helper (Client *client)
 {
   g_autoptr (GVariant) active = client_get_property (client, "Gateway", "Active", NULL);
   g_autoptr (GError) error = NULL;
+  guint32 uid;
 
-  if (active != NULL && !g_variant_get_boolean (active) && !run_helper (client, "--stop", NULL, &error))
+  if (active != NULL && !g_variant_get_boolean (active) &&
+      (!client_get_uid (client, &uid, &error) || (needs_helper (uid) && !run_helper (uid, "--stop", NULL, &error))))
     g_printerr (_("warning: %s\n"), error->message);
 }
 
@@ -247,7 +277,7 @@ command_gateway_start (Invocation *invocation)
     return EXIT_FAILED;
   }
   chosen = choose_subnet (client, subnet);
-  if (!start_helper (client, chosen, &error)) {
+  if (!start_helper (client, chosen, subnet != NULL, &error)) {
     g_variant_dict_clear (&options);
     return output_error (invocation, error);
   }

@@ -11,7 +11,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import json  # noqa: E402
 
 from labkit import tap  # noqa: E402
-from labkit.player import (ALPHA, BETA, address, connect_refused, curl, gateway_start, make_trust, mappings, network_state, pilotctl,  # noqa: E402
+from labkit.player import (ALPHA, BETA, address, connect_refused, curl, gateway_start, kill, make_trust, mappings, network_state, pilotctl,  # noqa: E402
                            refused, restart_daemon, serve, write_file)
 from labkit.tap import expect, expect_equal  # noqa: E402
 from labkit.world import wait_until  # noqa: E402
@@ -91,8 +91,16 @@ def idempotent(world):
     pilotctl(world, "alpha", *GATEWAY, "stop", sudo=True)
 
 
-@suite.case("subnet full: exhausted")
+@suite.case("a subnet is said by who types sudo; subnet full: exhausted")
 def exhausted(world):
+    gateway_start(world, "--subnet", "10.77.0.0/30", "--ports", "8080", address(BETA))
+    # Root takes a subnet from who types it, not from the daemon, but for one that a helper of root's has already.
+    gateway_start(world, "--ports", "8080", address(BETA))
+    helper = world.run("alpha", "pgrep", "-x", "pilot-helper", user="root").stdout.strip()
+    kill(world, "alpha", helper, "KILL")
+    message = refused(world, "alpha", "invalid_argument", *GATEWAY, "start", "--ports", "8080", address(BETA), sudo=True)
+    expect("10.77.0.0/30" in message, message)
+    expect_equal(world.run("alpha", "pgrep", "-x", "pilot-helper", user="root", check=False).stdout, "", "helpers after a start that was refused")
     gateway_start(world, "--subnet", "10.77.0.0/30", "--ports", "8080", address(BETA))
     for number in range(3, 12):
         done = world.run("alpha", "pilotctl", "--json", *GATEWAY, "map", address(number), check=False)
