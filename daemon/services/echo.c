@@ -5,6 +5,7 @@
 
 #define ECHO_PORT 7
 #define MAX_SESSIONS 1024
+#define MAX_SESSIONS_OF_PEER 256
 /* A reader slower than this loses its connection (services.md section 2), in seconds. */
 #define STALL_LIMIT 30
 #define TRACE_SIZE 12
@@ -14,6 +15,7 @@ typedef struct {
   PilotStreamUser user; /* first */
   PilotEcho *echo;
   PilotStream *stream;
+  guint32 peer;
   GList link;
   gboolean eof;
   gint64 moved_at;
@@ -116,6 +118,16 @@ on_sweep (gpointer user_data)
   return G_SOURCE_REMOVE;
 }
 
+static guint
+count_of_peer (PilotEcho *echo, guint32 peer)
+{
+  guint n = 0;
+
+  for (GList *item = echo->sessions.head; item != NULL; item = item->next)
+    n += ((Session *) item->data)->peer == peer;
+  return n;
+}
+
 static void
 on_stream (PilotNode *node, PilotStream *stream, guint32 peer, gpointer user_data)
 {
@@ -123,7 +135,7 @@ on_stream (PilotNode *node, PilotStream *stream, guint32 peer, gpointer user_dat
   gint64 now = g_get_monotonic_time ();
   Session *session;
 
-  if (echo->sessions.length >= MAX_SESSIONS) {
+  if (echo->sessions.length >= MAX_SESSIONS || count_of_peer (echo, peer) >= MAX_SESSIONS_OF_PEER) {
     pilot_stream_refuse (stream, now);
     return;
   }
@@ -131,6 +143,7 @@ on_stream (PilotNode *node, PilotStream *stream, guint32 peer, gpointer user_dat
   session->user.ready = session_ready;
   session->echo = echo;
   session->stream = stream;
+  session->peer = peer;
   session->moved_at = now;
   session->link.data = session;
   g_queue_push_tail_link (&echo->sessions, &session->link);

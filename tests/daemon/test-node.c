@@ -191,6 +191,55 @@ test_strangers (void)
   world_clear (&world);
 }
 
+typedef struct {
+  PilotStreamUser user; /* first */
+  PilotStream *stream;
+  guint *opened;
+} Echo;
+
+static void
+echo_ready (PilotStreamUser *user, PilotStream *stream, guint ready)
+{
+  *((Echo *) user)->opened += (ready & PILOT_STREAM_READY_OPEN) != 0;
+}
+
+static gboolean
+echoes (World *world, guint from, guint to)
+{
+  g_autofree char *outcome = host_ping (&world->hosts[from], id (world, to), 6000);
+
+  return *outcome == '\0';
+}
+
+/* One peer has not all of what there is: others still ping. */
+static void
+test_echo_shares (void)
+{
+  static Echo streams[256];
+  World world;
+  guint opened = 0;
+
+  start_two (&world);
+  befriend (&world);
+  for (guint i = 0; i < G_N_ELEMENTS (streams); i++) {
+    streams[i] = (Echo) { .user.ready = echo_ready, .opened = &opened };
+    streams[i].stream = pilot_node_connect (world.hosts[0].node, id (&world, 1), 7, &streams[i].user, NULL);
+    g_assert_nonnull (streams[i].stream);
+  }
+  WAIT (LANDS, opened == G_N_ELEMENTS (streams));
+  assert_ping (&world, 0, 1, "refused");
+  /* The other way is somebody else's share; and what is given back is free. */
+  assert_ping (&world, 1, 0, "");
+  for (guint i = 0; i < G_N_ELEMENTS (streams); i++) {
+    pilot_stream_set_user_data (streams[i].stream, NULL);
+    pilot_stream_reset (streams[i].stream, g_get_monotonic_time ());
+    pilot_stream_release (streams[i].stream, g_get_monotonic_time ());
+  }
+  pilot_node_kick (world.hosts[0].node);
+  WAIT (LANDS, echoes (&world, 0, 1));
+  world_clear (&world);
+}
+
 /* Somebody names node ids that are not his: all that is left of it is a count. */
 static void
 test_strangers_leave_nothing (void)
@@ -304,6 +353,7 @@ main (int argc, char **argv)
   g_test_add_func ("/daemon/node/names", test_names);
   g_test_add_func ("/daemon/node/name-kept", test_name_kept);
   g_test_add_func ("/daemon/node/strangers", test_strangers);
+  g_test_add_func ("/daemon/node/echo-shares", test_echo_shares);
   g_test_add_func ("/daemon/node/strangers-leave-nothing", test_strangers_leave_nothing);
   return g_test_run ();
 }
