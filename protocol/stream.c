@@ -17,6 +17,8 @@
 #define KEEPALIVES 3
 #define IDLE_GO (240 * STREAM_SECOND)
 #define MEMORY_IDLE (1 * STREAM_SECOND)
+/* Nobody waits for the end of TIME_WAIT: of thousands of streams many end in one turn of the host's loop, instead of waking it once each. */
+#define TIME_WAIT_GRAIN (100 * STREAM_MS)
 
 PilotStream *
 pilot_stream_new (const PilotStreamConfig *config,
@@ -150,12 +152,19 @@ stream_enter_time_wait (PilotStream *self,
                         gint64 now)
 {
   gint64 wait = self->half_close ? CLAMP (4 * self->rto, TIME_WAIT_MIN, TIME_WAIT_GO) : TIME_WAIT_GO;
+  gint64 over = (now + wait + TIME_WAIT_GRAIN - 1) / TIME_WAIT_GRAIN * TIME_WAIT_GRAIN;
 
   self->state = PILOT_STREAM_STATE_TIME_WAIT;
   stream_drop_send_side (self);
+  if (self->readable == 0) {
+    /* Nothing can come any more, so there is no ring left to look after. */
+    pilot_ring_clear (&self->receive_ring);
+    pilot_stream_intervals_clear (&self->held);
+    stream_timer_clear (self, STREAM_TIMER_MEMORY);
+  }
   stream_timer_clear (self, STREAM_TIMER_FIN_HOLD);
   stream_timer_clear (self, STREAM_TIMER_IDLE);
-  stream_timer_set (self, STREAM_TIMER_CLOSE, now + wait);
+  stream_timer_set (self, STREAM_TIMER_CLOSE, over);
   stream_signal (self, PILOT_STREAM_READY_CLOSED);
 }
 

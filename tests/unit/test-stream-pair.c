@@ -335,6 +335,7 @@ test_brief (void)
   Wire *wire = wire_new (&config, 9);
   PilotStream *a = wire_open (wire, 0, TRUE, BUFFER), *b = wire_open (wire, 1, TRUE, BUFFER);
   PilotStreamInfo info;
+  gint64 over;
 
   g_assert_cmpuint (pilot_stream_write (a, "x", 1, wire->now), ==, 1);
   wire_run (wire, wire->now + 1000, NULL, NULL);
@@ -356,6 +357,15 @@ test_brief (void)
   /* SYN-ACK, answer, FIN: the last two acknowledge what they answer. */
   pilot_stream_info (b, &info);
   g_assert_cmpuint (info.segments_sent, ==, 3);
+  /* What is left waits for one thing, and for that with all others of the same tenth of a second. */
+  pilot_stream_release (a, wire->now);
+  g_assert_false (wire->ends[0].finished);
+  over = pilot_stream_deadline (a);
+  g_assert_cmpint (over - wire->now, >=, G_USEC_PER_SEC - 1000);
+  g_assert_cmpint (over - wire->now, <=, G_USEC_PER_SEC + 100000);
+  g_assert_cmpint (over % 100000, ==, 0);
+  pilot_stream_advance (a, over);
+  g_assert_true (wire->ends[0].finished);
   wire_free (wire);
 }
 
