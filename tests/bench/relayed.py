@@ -12,7 +12,8 @@ PAIRS, SEGMENT, SEGMENTS = 100, 1222, 40
 REGISTRY, BEACON = "192.0.2.1:9100", "192.0.2.1:9101"
 
 # Both ends of the pairs speak the beacon's messages over plain UDP, without a node: 1 "here I am", 5 "for him", 6 "from her". Each pair has four messages of 40 datagrams
-# on the way; the kernel cuts and joins them. What has arrived is told to the sender past the beacon, by how many bytes of it came.
+# on the way; the kernel cuts and joins them. The receiver tells the sender, past the beacon, the number of the last message that came: what was sent before it came too or is
+# lost, as any transport finds out within a round trip. Together they want more under way than the beacon's socket holds.
 COMMON = r"""
 import json, selectors, socket, struct, sys, time
 PAIRS, SEGMENT, SEGMENTS = map(int, sys.argv[1:4]); beacon = (sys.argv[4].split(":")[0], int(sys.argv[4].split(":")[1]))
@@ -23,42 +24,46 @@ def open_at(node):
     s.setblocking(False); return s
 """
 
+# What comes in the first second is not counted: not all have begun.
 RECEIVER = COMMON + r"""
-wait = selectors.DefaultSelector(); seconds = float(sys.argv[5]); counts = [0] * PAIRS; buffer = bytearray(65536)
+wait = selectors.DefaultSelector(); seconds = float(sys.argv[5]); counts = [0] * PAIRS; buffer = bytearray(65536); started = counted = None
 for i in range(PAIRS):
     s = open_at(2 * i + 2); s.setsockopt(17, 104, 1); wait.register(s, selectors.EVENT_READ, i)  # UDP_GRO
-print("ready", flush=True); started = None
-while started is None or time.monotonic() - started < seconds:
+print("ready", flush=True)
+while counted is None or time.monotonic() - counted < seconds:
     for key, _ in wait.select(5):
-        if started is None: started = time.monotonic()
         try: n = key.fileobj.recv_into(buffer)
         except OSError: continue
-        counts[key.data] += n
-        key.fileobj.sendto(struct.pack(">I", n // (SEGMENT - 4) * SEGMENT), (socket.inet_ntoa(bytes(buffer[5:9])), buffer[9] * 256 + buffer[10]))
-print(json.dumps({"counts": counts, "seconds": time.monotonic() - started}), flush=True)
+        if started is None: started = time.monotonic()
+        counts[key.data] += n; last = (n - 1) // (SEGMENT - 4) * (SEGMENT - 4)
+        host, port, number = struct.unpack(">4sH4s", buffer[last + 5:last + 15])
+        key.fileobj.sendto(number, (socket.inet_ntoa(host), port))
+    if counted is None and started is not None and time.monotonic() - started >= 1: counts, counted = [0] * PAIRS, time.monotonic()
+print(json.dumps({"counts": counts, "seconds": time.monotonic() - counted}), flush=True)
 """
 
 SENDER = COMMON + r"""
-wait = selectors.DefaultSelector(); mine = socket.inet_aton(sys.argv[5]); seconds = float(sys.argv[6]); whole = SEGMENT * SEGMENTS; pairs = []
+wait = selectors.DefaultSelector(); mine = socket.inet_aton(sys.argv[5]); seconds = float(sys.argv[6]); body = bytes(SEGMENT - 19)
+class Pair: next = first = 0; sent = 0.0  # numbers of the next message, and of the first that is on the way
+pairs = []
 for i in range(PAIRS):
-    s = open_at(2 * i + 1); s.setsockopt(17, 103, SEGMENT)  # UDP_SEGMENT
-    head = struct.pack(">BII", 5, 2 * i + 1, 2 * i + 2) + mine + struct.pack(">H", s.getsockname()[1])
-    pairs.append([s, (head + bytes(SEGMENT - len(head))) * SEGMENTS, 0, 0.0]); wait.register(s, selectors.EVENT_READ, pairs[-1])
-started = now = time.monotonic()
+    pair = Pair(); s = pair.socket = open_at(2 * i + 1); s.setsockopt(17, 103, SEGMENT)  # UDP_SEGMENT
+    pair.head = struct.pack(">BII", 5, 2 * i + 1, 2 * i + 2) + mine + struct.pack(">H", s.getsockname()[1])
+    pairs.append(pair); wait.register(s, selectors.EVENT_READ, pair)
 def fill(pair):
-    while pair[2] + whole <= 4 * whole:
-        try: pair[0].sendto(pair[1], beacon)
+    while pair.next - pair.first < 4:
+        try: pair.socket.sendmsg([pair.head + struct.pack(">I", pair.next), body] * SEGMENTS, [], 0, beacon)
         except OSError: return
-        pair[2] += whole; pair[3] = now
-turn = 0
+        pair.next += 1; pair.sent = now
+started = time.monotonic(); turn = 0
 while (now := time.monotonic()) - started < seconds:
     turn = (turn + 37) % PAIRS  # not from the same one each time: that one would always be ahead
     for pair in pairs[turn:] + pairs[:turn]:
-        if now - pair[3] > 0.2: pair[2] = 0  # lost
-        if pair[2] + whole <= 4 * whole: fill(pair)
+        if now - pair.sent > 0.2: pair.first = pair.next  # all of them lost
+        fill(pair)
     for key, _ in wait.select(0.05):
         try:
-            while True: key.data[2] = max(0, key.data[2] - struct.unpack(">I", key.fileobj.recv(64)[:4])[0])
+            while True: key.data.first = max(key.data.first, struct.unpack(">I", key.fileobj.recv(64))[0] + 1)
         except OSError: pass
 """
 
@@ -100,7 +105,7 @@ def pairs(paths, seconds=4):
             if receiver.stdout.readline() != b"ready\n":
                 raise LabError("the receivers of the pairs do not come up")
             own = world.run("alpha", "hostname", "-I").stdout.split()[0]
-            world.run("alpha", "python3", "-c", SENDER, *words, own, str(seconds + 1), user="root", timeout=60)
+            world.run("alpha", "python3", "-c", SENDER, *words, own, str(seconds + 2), user="root", timeout=60)
             found = json.loads(receiver.communicate(timeout=30)[0])
     finally:
         world.run("net", "kill", str(pid), check=False)
