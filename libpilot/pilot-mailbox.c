@@ -45,13 +45,33 @@ newest_first (gconstpointer a, gconstpointer b)
   return x->modified != y->modified ? (x->modified > y->modified ? -1 : 1) : -strcmp (x->name, y->name);
 }
 
+/* A folder may be a link of its owner's, to a larger disk. But when root looks after somebody else's, under sudo, it must not be led to what is not his: what
+ * is in there may be deleted. */
+static gboolean
+is_led_astray (int state, int folder)
+{
+  struct stat above, there;
+
+  return geteuid () == 0 && (fstat (state, &above) != 0 || fstat (folder, &there) != 0 || above.st_uid != there.st_uid || (above.st_mode & 022) != 0);
+}
+
 /* -1: it cannot be opened, errno says why. */
 static int
 open_folder (const char *state, PilotMailbox mailbox)
 {
-  g_autofree char *path = pilot_mailbox_folder (state, mailbox);
+  int above = open (state, O_PATH | O_DIRECTORY | O_CLOEXEC);
+  int folder = above >= 0 ? openat (above, folder_name (mailbox), O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+  int saved = errno;
 
-  return open (path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (folder >= 0 && is_led_astray (above, folder)) {
+    close (folder);
+    folder = -1;
+    saved = EPERM;
+  }
+  if (above >= 0)
+    close (above);
+  errno = saved;
+  return folder;
 }
 
 static gboolean
