@@ -36,10 +36,6 @@ typedef struct {
   void (*restart) (PilotCongestion *self, gint64 idle_since, gint64 now);
 } PilotCongestionClass;
 
-typedef struct {
-  guint64 threshold; /* ssthresh */
-} PilotCongestionReno;
-
 /* The window of RFC 9438 after a reduction. Bytes and microseconds. */
 typedef struct {
   guint64 origin; /* window before the last reduction: W_max */
@@ -119,21 +115,18 @@ struct _PilotCongestion {
   guint64 pacing_rate; /* bytes a second; 0 = not paced */
   guint64 quantum;     /* bytes of one burst */
   union {
-    PilotCongestionReno reno;
     PilotCongestionBbr bbr;
     PilotCongestionCubic cubic;
   };
 };
 
-/* Toward the reference (streams.md section 4.5). */
-extern const PilotCongestionClass pilot_congestion_reno;
 /* Model-based, after draft-ietf-ccwg-bbr: delivery rate and shortest round trip set rate and window, random loss does not; loss while a queue
  * stands bounds the window as it does CUBIC's. */
 extern const PilotCongestionClass pilot_congestion_bbr;
 /* RFC 9438 with HyStart++ (RFC 9406). */
 extern const PilotCongestionClass pilot_congestion_cubic;
 
-/* The one of that name for peers of our own kind ("bbr", "cubic"), or NULL. */
+/* The one of that name ("bbr", "cubic"), or NULL. */
 const PilotCongestionClass *pilot_congestion_by_name (const char *name);
 
 /* Bytes: where the window grows slowly from, or the bound that loss has taught; 0 = none yet. */

@@ -58,7 +58,7 @@ typedef struct {
  * @ed25519_seed: the identity's seed, copied, wiped on free
  * @extensions: FALSE behaves like a Go node of v1.18 (tests, interoperability)
  * @relay_only: nothing is ever sent to anybody but the beacon, so that no peer learns our address
- * @congestion: congestion control toward our own kind, "bbr" (also when NULL) or "cubic"; a Go peer always gets Reno
+ * @congestion: congestion control, "bbr" (also when NULL) or "cubic"
  * @receive_window: most bytes one stream may buffer on receipt; 0 = default
  * @send_buffer: most bytes one stream may buffer for sending; 0 = default
  */

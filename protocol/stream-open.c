@@ -31,8 +31,7 @@ stream_encode_extensions (PilotStream *self,
 /* What the peer's SYN or SYN-ACK says of it. */
 static void
 learn (PilotStream *self,
-       const PilotPacket *packet,
-       gint64 now)
+       const PilotPacket *packet)
 {
   PilotStreamExtensions theirs;
 
@@ -50,8 +49,6 @@ learn (PilotStream *self,
   self->mtu_probes = theirs.mtu_probes;
   self->unsummed = theirs.unsummed;
   self->short_headers = theirs.short_headers;
-  pilot_congestion_init (&self->congestion, self->config.congestion != NULL ? self->config.congestion : &pilot_congestion_bbr,
-                         STREAM_SEGMENT_SIZE, now);
 }
 
 void
@@ -80,7 +77,7 @@ pilot_stream_input_syn (PilotStream *self,
                         gint64 now)
 {
   self->segments_received++;
-  learn (self, syn, now);
+  learn (self, syn);
   stream_flush (self);
 }
 
@@ -137,7 +134,7 @@ stream_input_syn_ack (PilotStream *self,
 {
   if (self->state != PILOT_STREAM_STATE_SYN_SENT || self->syn_transmissions == 0 || packet->ack != self->iss + 1)
     return;
-  learn (self, packet, now);
+  learn (self, packet);
   stream_established (self, now);
   if (self->syn_transmissions == 1)
     stream_rtt_sample (self, MAX (now - self->syn_sent, 1));

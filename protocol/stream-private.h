@@ -58,7 +58,7 @@ typedef struct {
   guint32 initial_sequence;
   gboolean extensions; /* offer (initiator) or answer (responder) the TLV exchange of docs/extensions.md */
   gsize receive_window_max, send_buffer_max;
-  const PilotCongestionClass *congestion; /* toward our own kind; NULL = pilot_congestion_bbr */
+  const PilotCongestionClass *congestion; /* NULL = pilot_congestion_bbr */
   const PilotStreamHooks *hooks;
   gpointer overlay;
 } PilotStreamConfig;

@@ -50,7 +50,7 @@ pilot_stream_new (const PilotStreamConfig *config,
   while (self->receive_scale < 14 && self->config.receive_window_max >> self->receive_scale > 65535)
     self->receive_scale++;
   pilot_stream_records_init (&self->records);
-  pilot_congestion_init (&self->congestion, &pilot_congestion_reno, STREAM_SEGMENT_SIZE, now);
+  pilot_congestion_init (&self->congestion, config->congestion != NULL ? config->congestion : &pilot_congestion_bbr, STREAM_SEGMENT_SIZE, now);
   return self;
 }
 
@@ -203,8 +203,8 @@ close_expired (PilotStream *self,
     return;
   }
   if (!self->fin_sent && !self->fin_forced && self->fin_wanted && !self->half_close) {
-    /* A slow peer that goes on taking data gets all of it; one that stands still has had its time: the FIN goes anyway. */
-    if (self->records.n_records > 0 && now - moved < FIN_DELAY_GO) {
+    /* A slow peer that goes on taking data gets all of it, also what still waits for its turn; one that stands still has had its time: the FIN goes anyway. */
+    if (now - moved < FIN_DELAY_GO) {
       stream_timer_set (self, STREAM_TIMER_CLOSE, moved + FIN_DELAY_GO);
       return;
     }

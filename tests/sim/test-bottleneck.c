@@ -10,6 +10,7 @@
 
 #define LINE 50000000u     /* 400 Mbit/s */
 #define LONG_LINE 6250000u /* 50 Mbit/s: long runs with other flows cost less at this rate, and only the product counts */
+#define GO_LINE 2500000u   /* 20 Mbit/s: less of a product than may be on the way to a Go peer */
 
 typedef struct
 {
@@ -48,6 +49,9 @@ static const Single singles[] = {
   /* As much as a policer drops, but at any rate. */
   { "50 Mbit/s, 30 ms, loss 6 %", { .delay = 15 * BOTTLENECK_MS, .rate = LONG_LINE, .queue = 187500, .loss = 0.06 }, 20 * BOTTLENECK_SECOND, 0.95, 0.5 },
   { "400 Mbit/s, 30 ms, CUBIC", { .delay = 15 * BOTTLENECK_MS, .rate = LINE, .queue = 1500000, .congestion = &pilot_congestion_cubic }, 5 * BOTTLENECK_SECOND, 0.95, 1 },
+  /* Segments of 1152 bytes, and at most 120 of them on the way. */
+  { "to a Go peer, 20 Mbit/s, 30 ms", { .delay = 15 * BOTTLENECK_MS, .rate = GO_LINE, .queue = 75000, .plain = TRUE }, 20 * BOTTLENECK_SECOND, 0.9, 1.1 },
+  { "to a Go peer, 20 Mbit/s, 30 ms, loss 2 %", { .delay = 15 * BOTTLENECK_MS, .rate = GO_LINE, .queue = 75000, .loss = 0.02, .plain = TRUE }, 20 * BOTTLENECK_SECOND, 0.9, 1.1 },
   { "1 Mbit/s, 200 ms, long queue", { .delay = 100 * BOTTLENECK_MS, .rate = 125000, .queue = 500000 }, 40 * BOTTLENECK_SECOND, 0.9, 0.5 },
 };
 
@@ -102,6 +106,7 @@ typedef struct
   const PilotCongestionClass *congestion; /* of ours; NULL = the default */
   gint64 lab;                             /* we start so much later than the other, and it is over after 18 s, as tools/bench has it; 0 = a longer run */
   gint64 jitter;
+  gboolean plain; /* ours speaks as to a Go peer, on a line whose product is less than what may be on the way to one */
 } Shared;
 
 static const Shared shared[] = {
@@ -121,6 +126,9 @@ static const Shared shared[] = {
   { "beside Reno, queue 0.5 BDP", BOTTLENECK_RENO, 0.5, FALSE, NULL },
   { "beside Reno, queue 1 BDP", BOTTLENECK_RENO, 1, FALSE, NULL },
   { "beside Reno, queue 4 BDP", BOTTLENECK_RENO, 4, FALSE, NULL },
+  { "to a Go peer, beside Reno, 1 BDP", BOTTLENECK_RENO, 1, FALSE, NULL, .plain = TRUE },
+  { "to a Go peer, beside CUBIC, 1 BDP", BOTTLENECK_CUBIC, 1, FALSE, NULL, .plain = TRUE },
+  { "two of ours to Go peers, 1 BDP", BOTTLENECK_STREAM, 1, FALSE, NULL, .plain = TRUE },
   { "our CUBIC beside CUBIC, 0.5 BDP", BOTTLENECK_CUBIC, 0.5, FALSE, &pilot_congestion_cubic },
   { "our CUBIC beside CUBIC, 1 BDP", BOTTLENECK_CUBIC, 1, FALSE, &pilot_congestion_cubic },
   { "our CUBIC beside CUBIC, 4 BDP", BOTTLENECK_CUBIC, 4, FALSE, &pilot_congestion_cubic },
@@ -130,7 +138,7 @@ static void
 test_shared (gconstpointer data)
 {
   const Shared *world = data;
-  BottleneckConfig config = { .delay = 15 * BOTTLENECK_MS, .rate = LONG_LINE, .codel = world->codel, .congestion = world->congestion, .mss = world->lab > 0 ? 1402 : 0, .jitter = world->jitter };
+  BottleneckConfig config = { .delay = 15 * BOTTLENECK_MS, .rate = world->plain ? GO_LINE : LONG_LINE, .codel = world->codel, .congestion = world->congestion, .mss = world->lab > 0 ? 1402 : 0, .jitter = world->jitter, .plain = world->plain };
   /* CUBIC gives way to a newcomer only at its losses, which a long queue puts far apart. */
   const gboolean slow = world->congestion == &pilot_congestion_cubic && world->queue >= 4;
   const gint64 settled = (world->lab > 0 ? 6 : slow ? 60

@@ -334,6 +334,7 @@ test_reserve (void)
 {
   Fixture f;
   guint32 sent = 0;
+  guint n = 0;
   WirePacket *packet;
 
   connect_go (&f);
@@ -343,13 +344,14 @@ test_reserve (void)
   for (guint round = 0; round < 100; round++) {
     while ((packet = wire_take (f.wire, 0)) != NULL) {
       sent += packet->packet.payload_length;
+      n++;
       g_free (packet);
     }
     f.wire->now += MS;
-    ack (&f, sent, (guint16) (512 - sent / 1152));
+    ack (&f, sent, (guint16) (512 - n));
     pilot_stream_write (f.stream, zeros, sizeof zeros, f.wire->now);
   }
-  g_assert_cmpuint (sent, ==, 504 * 1152);
+  g_assert_cmpuint (n, ==, 504);
   for (guint slots = 8; slots > 0; slots--) {
     packet = wait_packet (&f);
     g_assert_cmpuint (packet->packet.payload_length, ==, 1152);
