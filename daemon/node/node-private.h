@@ -102,6 +102,10 @@ void pilot_node_datagram (PilotNode *node, const PilotEvent *event);
 /* node-resolve.c */
 gboolean pilot_node_is_hostname (const char *text);
 
+/* node-settings.c: INVALID_ARGUMENT. @hostname: NULL and "": none is wanted. */
+gboolean pilot_node_check_hostname (const char *hostname, GError **error);
+gboolean pilot_node_check_settings (PilotConfig *config, GError **error);
+
 /* node-registry.c: which registry, and how. @address (out) (transfer full): where it is. */
 PilotRegistryClient *pilot_node_make_registry_client (PilotConfig *config, char **address, GError **error);
 

@@ -8,7 +8,6 @@
 #include "daemon/core/plugin/call.h"
 #include "daemon/node/identity-file.h"
 #include "libpilot/pilot-error.h"
-#include "protocol/congestion.h"
 
 /* How long a stop waits for what the registry has been asked, in microseconds. */
 #define STOP_GRACE (5 * G_USEC_PER_SEC)
@@ -122,7 +121,7 @@ make_registry (PilotNode *node, GError **error)
   node->registry = pilot_node_make_registry_client (node->config, &node->registry_address, error);
   if (node->registry == NULL)
     return FALSE;
-  node->session = pilot_registry_session_new (node->registry, &node->identity, (keepalive > 0 ? CLAMP (keepalive, 1, 3600) : 60) * 1000);
+  node->session = pilot_registry_session_new (node->registry, &node->identity, (guint) keepalive * 1000);
   g_signal_connect_object (node->registry, "link-changed", G_CALLBACK (on_link_changed), node, 0);
   g_signal_connect_object (node->session, "registered", G_CALLBACK (on_registered), node, 0);
   g_signal_connect_object (node->session, "state-changed", G_CALLBACK (on_state_changed), node, 0);
@@ -221,40 +220,6 @@ make_trust (PilotNode *node, GError **error)
   return TRUE;
 }
 
-/* NULL and "": none is wanted. */
-static gboolean
-check_hostname (const char *hostname, GError **error)
-{
-  g_autofree char *quoted = NULL;
-  gboolean digits;
-  GError *local;
-
-  if (hostname == NULL || *hostname == '\0')
-    return TRUE;
-  /* Nobody would find it by that name: a number is a node id, wherever a node is named. */
-  digits = strspn (hostname, "0123456789") == strlen (hostname);
-  if (!digits && pilot_node_is_hostname (hostname))
-    return TRUE;
-  quoted = pilot_error_quote (hostname, -1);
-  local = g_error_new (PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT, "\"%s\" is no host name", quoted);
-  pilot_error_set_hint (local, digits ? "a number is taken for a node id: put a letter into it" : "a host name has at most 63 of a-z, 0-9 and -, and no - at either end");
-  g_propagate_error (error, local);
-  return FALSE;
-}
-
-static gboolean
-check_congestion (PilotNode *node, GError **error)
-{
-  const char *name = pilot_config_get (node->config, "congestion");
-  g_autofree char *quoted = NULL;
-
-  if (pilot_congestion_by_name (name) != NULL)
-    return TRUE;
-  quoted = pilot_error_quote (name, -1);
-  g_set_error (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT, "congestion is \"%s\" (expected bbr or cubic)", quoted);
-  return FALSE;
-}
-
 static void
 make_engine (PilotNode *node)
 {
@@ -276,7 +241,7 @@ start (PilotNode *node, GError **error)
 {
   const char *hostname = pilot_config_get (node->config, "hostname");
 
-  if (!check_hostname (hostname, error) || !check_congestion (node, error) || !open_state (node, error) || !make_registry (node, error) || !make_trust (node, error))
+  if (!pilot_node_check_settings (node->config, error) || !open_state (node, error) || !make_registry (node, error) || !make_trust (node, error))
     return FALSE;
   node->hostname = g_strdup (hostname != NULL ? hostname : "");
   node->is_public = pilot_config_get_boolean (node->config, "public");
@@ -553,7 +518,7 @@ pilot_node_set_hostname_async (PilotNode *node, const char *hostname, GCancellab
   GTask *task = change_task (node, hostname, FALSE, cancellable, callback, user_data);
   GError *error = NULL;
 
-  if (!check_hostname (hostname, &error)) {
+  if (!pilot_node_check_hostname (hostname, &error)) {
     g_task_return_error (task, error);
     g_object_unref (task);
   } else if (!refuse_unregistered (node, task))

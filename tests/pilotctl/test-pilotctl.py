@@ -164,6 +164,10 @@ def check_daemon_start(home):
           '--no-such-option' in error_of(process).get('message', ''), process)
     process = run(home, '--json', 'daemon', 'start', '--registry', '127.0.0.1:1', '--beacon', '127.0.0.1:2', '--hostname', 'Bad_Name')
     check('daemon start: a malformed host name is refused', process.returncode == 1 and '"Bad_Name"' in error_of(process).get('message', ''), process)
+    for option, value in (('--keepalive', 'often'), ('--keepalive', '-5'), ('--keepalive', '0'), ('--expose-default', 'some'), ('--endpoint', 'here'), ('--registry-trust', 'blind'),
+                          ('--hostname', '893')):
+        process = run(home, '--json', 'daemon', 'start', '--registry', '127.0.0.1:1', f'{option}={value}')
+        check(f'daemon start: {option}={value} is refused', process.returncode == 1 and f'"{value}"' in error_of(process).get('message', ''), process)
     # What the daemon would be told, by one that says it and ends.
     told = pathlib.Path(home, 'pilotd')
     told.write_text('#!/bin/sh\necho "told: $* ${PILOT_BUS-none}"\n')
