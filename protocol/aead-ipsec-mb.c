@@ -8,8 +8,9 @@
 #define WANTED (IMB_CPUFLAGS_AVX512 | IMB_FEATURE_VAES | IMB_FEATURE_VPCLMULQDQ)
 
 struct _AeadIpsecMb {
-  struct gcm_key_data key;
+  struct gcm_key_data key;         /* first: it wants to be aligned */
   struct gcm_context_data context; /* of one call; here, so that it can be wiped with the key */
+  IMB_MGR *manager;                /* the process's */
 };
 
 /* One for the process: of it only pointers to functions are used, which do not change. Made late, as its own tests touch 3 MB of the library. */
@@ -43,6 +44,7 @@ aead_ipsec_mb_new (const guint8 key[PILOT_AEAD_KEY_SIZE])
   if (shared == NULL)
     return NULL;
   aead = g_aligned_alloc0 (1, sizeof *aead, 64);
+  aead->manager = shared;
   IMB_AES256_GCM_PRE (shared, key, &aead->key);
   return aead;
 }
@@ -59,13 +61,13 @@ aead_ipsec_mb_free (AeadIpsecMb *aead)
 void
 aead_ipsec_mb_seal (AeadIpsecMb *aead, const guint8 *nonce, const guint8 *aad, guint8 *data, gsize length)
 {
-  IMB_AES256_GCM_ENC (manager (), &aead->key, &aead->context, data, data, length, nonce, aad, PILOT_AEAD_AAD_SIZE, data + length, PILOT_AEAD_TAG_SIZE);
+  IMB_AES256_GCM_ENC (aead->manager, &aead->key, &aead->context, data, data, length, nonce, aad, PILOT_AEAD_AAD_SIZE, data + length, PILOT_AEAD_TAG_SIZE);
 }
 
 void
 aead_ipsec_mb_seal_gathered (AeadIpsecMb *aead, const guint8 *nonce, const guint8 *aad, guint8 *data, gsize head, const struct iovec *vectors, guint n_vectors)
 {
-  IMB_MGR *shared = manager ();
+  IMB_MGR *shared = aead->manager;
 
   IMB_AES256_GCM_INIT (shared, &aead->key, &aead->context, nonce, aad, PILOT_AEAD_AAD_SIZE);
   IMB_AES256_GCM_ENC_UPDATE (shared, &aead->key, &aead->context, data, data, head);
@@ -94,10 +96,31 @@ aead_ipsec_mb_open (AeadIpsecMb *aead, const guint8 *nonce, const guint8 *aad, g
 {
   guint8 tag[PILOT_AEAD_TAG_SIZE];
 
-  IMB_AES256_GCM_DEC (manager (), &aead->key, &aead->context, data, data, length, nonce, aad, PILOT_AEAD_AAD_SIZE, tag, sizeof tag);
+  IMB_AES256_GCM_DEC (aead->manager, &aead->key, &aead->context, data, data, length, nonce, aad, PILOT_AEAD_AAD_SIZE, tag, sizeof tag);
   if (same_tag (tag, data + length))
     return TRUE;
   /* Deciphered before it was known to be right: nobody may see it. */
   pilot_crypto_wipe (data, length);
+  return FALSE;
+}
+
+gboolean
+aead_ipsec_mb_open_placed (AeadIpsecMb *aead, const guint8 *nonce, const guint8 *aad, guint8 *data, gsize length, PilotAeadPlacement *placement)
+{
+  IMB_MGR *shared = aead->manager;
+  const gsize rest = length - placement->head;
+  guint8 tag[PILOT_AEAD_TAG_SIZE], *sealed = data + placement->head, *place;
+
+  IMB_AES256_GCM_INIT (shared, &aead->key, &aead->context, nonce, aad, PILOT_AEAD_AAD_SIZE);
+  IMB_AES256_GCM_DEC_UPDATE (shared, &aead->key, &aead->context, data, data, placement->head);
+  placement->placed = placement->place (data, rest, placement->user_data);
+  place = placement->placed != NULL ? placement->placed : sealed;
+  IMB_AES256_GCM_DEC_UPDATE (shared, &aead->key, &aead->context, place, sealed, rest);
+  IMB_AES256_GCM_DEC_FINALIZE (shared, &aead->key, &aead->context, tag, sizeof tag);
+  if (same_tag (tag, data + length))
+    return TRUE;
+  pilot_crypto_wipe (data, placement->head);
+  pilot_crypto_wipe (place, rest);
+  placement->placed = NULL;
   return FALSE;
 }

@@ -16,7 +16,9 @@ void aead_ipsec_mb_free (AeadIpsecMb *aead);
 /* As pilot_aead_seal() and the like. */
 void aead_ipsec_mb_seal (AeadIpsecMb *aead, const guint8 *nonce, const guint8 *aad, guint8 *data, gsize length);
 void aead_ipsec_mb_seal_gathered (AeadIpsecMb *aead, const guint8 *nonce, const guint8 *aad, guint8 *data, gsize head, const struct iovec *vectors, guint n_vectors);
+/* Of these, @length does not count the tag. */
 gboolean aead_ipsec_mb_open (AeadIpsecMb *aead, const guint8 *nonce, const guint8 *aad, guint8 *data, gsize length);
+gboolean aead_ipsec_mb_open_placed (AeadIpsecMb *aead, const guint8 *nonce, const guint8 *aad, guint8 *data, gsize length, PilotAeadPlacement *placement);
 
 #else
 
@@ -45,6 +47,12 @@ aead_ipsec_mb_seal_gathered (AeadIpsecMb *aead, const guint8 *nonce, const guint
 
 static inline gboolean
 aead_ipsec_mb_open (AeadIpsecMb *aead, const guint8 *nonce, const guint8 *aad, guint8 *data, gsize length)
+{
+  g_assert_not_reached ();
+}
+
+static inline gboolean
+aead_ipsec_mb_open_placed (AeadIpsecMb *aead, const guint8 *nonce, const guint8 *aad, guint8 *data, gsize length, PilotAeadPlacement *placement)
 {
   g_assert_not_reached ();
 }

@@ -136,3 +136,17 @@ pilot_aead_open (PilotAead *aead,
   count (aead, length);
   return TRUE;
 }
+
+gboolean
+pilot_aead_open_placed (PilotAead *aead,
+                        const guint8 nonce[PILOT_AEAD_NONCE_SIZE],
+                        const guint8 aad[PILOT_AEAD_AAD_SIZE],
+                        guint8 *data,
+                        gsize length,
+                        PilotAeadPlacement *placement)
+{
+  placement->placed = NULL;
+  if (aead->fast == NULL || length < placement->head + PILOT_AEAD_GATHER_LEAST + PILOT_AEAD_TAG_SIZE)
+    return pilot_aead_open (aead, nonce, aad, data, length);
+  return aead_ipsec_mb_open_placed (aead->fast, nonce, aad, data, length - PILOT_AEAD_TAG_SIZE, placement);
+}

@@ -79,6 +79,27 @@ gboolean pilot_aead_open (PilotAead *aead,
                           const guint8 aad[PILOT_AEAD_AAD_SIZE],
                           guint8 *data,
                           gsize length);
+/* Where the plaintext behind the first `head` bytes is to be put, `length` bytes of it, told by those `head`; NULL: behind them. Nothing is authenticated yet:
+ * it may look, but not change anything that somebody would see, and the place must hold nothing that counts. */
+typedef guint8 *(*PilotAeadPlaceFunc) (const guint8 *head,
+                                       gsize length,
+                                       gpointer user_data);
+typedef struct
+{
+  gsize head;
+  PilotAeadPlaceFunc place;
+  gpointer user_data;
+  guint8 *placed; /* out: where what follows the head is, if not behind it */
+} PilotAeadPlacement;
+
+/* The same for a plaintext of at least `placement->head` bytes, whose rest is deciphered on its way to where it belongs: this saves the copy. Where the
+ * implementation cannot, or it does not pay, everything stays in place. After FALSE both places are wiped. */
+gboolean pilot_aead_open_placed (PilotAead *aead,
+                                 const guint8 nonce[PILOT_AEAD_NONCE_SIZE],
+                                 const guint8 aad[PILOT_AEAD_AAD_SIZE],
+                                 guint8 *data,
+                                 gsize length,
+                                 PilotAeadPlacement *placement);
 
 /* Ed25519 (RFC 8032, pure). */
 void pilot_ed25519_public (const guint8 seed[PILOT_ED25519_SEED_SIZE],

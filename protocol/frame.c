@@ -121,6 +121,7 @@ pilot_frame_parse_pils (PilotSealedFrame *sealed, guint8 *data, gsize length)
   sealed->counter = pilot_bytes_get_u64 (data + OFFSET_COUNTER);
   sealed->sealed = data + PILOT_FRAME_PILS_HEADER_SIZE;
   sealed->sealed_length = length - PILOT_FRAME_PILS_HEADER_SIZE;
+  sealed->placement = NULL;
   return TRUE;
 }
 
@@ -129,7 +130,8 @@ pilot_frame_open_pils (const PilotSealedFrame *sealed, PilotAead *aead, gsize *p
 {
   const guint8 *frame = sealed->sealed - PILOT_FRAME_PILS_HEADER_SIZE;
 
-  if (!pilot_aead_open (aead, frame + OFFSET_NONCE, frame + OFFSET_NODE, sealed->sealed, sealed->sealed_length))
+  if (sealed->placement != NULL ? !pilot_aead_open_placed (aead, frame + OFFSET_NONCE, frame + OFFSET_NODE, sealed->sealed, sealed->sealed_length, sealed->placement)
+                                : !pilot_aead_open (aead, frame + OFFSET_NONCE, frame + OFFSET_NODE, sealed->sealed, sealed->sealed_length))
     return FALSE;
   *plaintext_length = sealed->sealed_length - PILOT_AEAD_TAG_SIZE;
   return TRUE;

@@ -65,17 +65,18 @@ void pilot_frame_build_pilp (guint8 frame[PILOT_FRAME_PILP_SIZE]);
 typedef struct
 {
   guint32 node;
-  guint32 prefix;      /* first 4 bytes of the nonce: the receive epoch */
-  guint64 counter;     /* the other 8 */
-  guint8 *sealed;      /* ciphertext and tag, inside the frame */
-  gsize sealed_length; /* with the tag; at least PILOT_AEAD_TAG_SIZE */
+  guint32 prefix;                /* first 4 bytes of the nonce: the receive epoch */
+  guint64 counter;               /* the other 8 */
+  guint8 *sealed;                /* ciphertext and tag, inside the frame */
+  gsize sealed_length;           /* with the tag; at least PILOT_AEAD_TAG_SIZE */
+  PilotAeadPlacement *placement; /* NULL, or for the opener to fill in: where the rest of the plaintext may go instead */
 } PilotSealedFrame;
 
 /* FALSE if too short or not a PILS. `data` is not written to, but pilot_frame_open() will. */
 gboolean pilot_frame_parse_pils (PilotSealedFrame *sealed,
                                  guint8 *data,
                                  gsize length);
-/* Opens in place: on success the plaintext stands at sealed->sealed, `plaintext_length` bytes. FALSE: not authentic, frame spoiled. */
+/* Opens in place: on success the plaintext stands at sealed->sealed, `plaintext_length` bytes, but for what sealed->placement says is elsewhere. FALSE: not authentic, frame spoiled. */
 gboolean pilot_frame_open_pils (const PilotSealedFrame *sealed,
                                 PilotAead *aead,
                                 gsize *plaintext_length);

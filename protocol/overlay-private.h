@@ -242,6 +242,8 @@ void pilot_overlay_datagram_taken (PilotOverlay *self, const PilotEvent *event);
 /* overlay-stream.c */
 /* A session is wanted: what waits for it is told by pilot_overlay_tunnel_ready(), or fails. */
 void pilot_overlay_begin_dial (PilotPeer *peer, gint64 now);
+/* A PilotAeadPlaceFunc of a peer, for packets with a short header: the place in the ring of the stream they say they belong to. */
+guint8 *pilot_overlay_place (const guint8 *head, gsize length, gpointer peer);
 void pilot_overlay_stream_packet (PilotPeer *peer, const PilotPacket *packet, gint64 now);
 void pilot_overlay_streams_init (PilotOverlay *self);
 void pilot_overlay_streams_clear (PilotOverlay *self);

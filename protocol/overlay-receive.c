@@ -227,6 +227,8 @@ accepted (PilotPeer *peer,
   if (packet.short_header) {
     packet.source.node = peer->node;
     packet.destination.node = self->node;
+    if (sealed->placement != NULL && sealed->placement->placed != NULL)
+      packet.payload = sealed->placement->placed;
   }
   if (!source_is_bound (peer, &packet)) {
     self->stats.dropped_spoofed++;
@@ -303,6 +305,7 @@ receive_pils (PilotOverlay *self,
               gboolean relayed,
               gint64 now)
 {
+  PilotAeadPlacement placement = { .head = PILOT_PACKET_SHORT_HEADER_SIZE, .place = pilot_overlay_place };
   PilotSealedFrame sealed;
   PilotPeer *peer;
   PilotEpoch epoch = PILOT_EPOCH_NEWEST;
@@ -319,6 +322,7 @@ receive_pils (PilotOverlay *self,
     return;
   }
   peer = pilot_peer_lookup (self, sealed.node);
+  placement.user_data = peer;
   if (peer == NULL || peer->session == NULL) {
     self->stats.dropped_unauthenticated++;
     pilot_key_exchange_unopened (self, sealed.node, from, now);
@@ -326,8 +330,10 @@ receive_pils (PilotOverlay *self,
   }
   if (peer->previous != NULL)
     verdict = open_with_two (peer, &sealed, &packet_length, &epoch, &previous);
-  else
+  else {
+    sealed.placement = &placement;
     verdict = pilot_session_open (peer->session, &sealed, &packet_length, &epoch);
+  }
   if (verdict == PILOT_SESSION_REPLAY)
     self->stats.dropped_replay++;
   else if (verdict == PILOT_SESSION_FORGED)

@@ -533,6 +533,23 @@ pilot_overlay_stream_packet (PilotPeer *peer,
   pilot_turn_order_join (&self->turns, stream);
 }
 
+guint8 *
+pilot_overlay_place (const guint8 *head,
+                     gsize length,
+                     gpointer user_data)
+{
+  PilotPeer *peer = user_data;
+  const PilotAddress remote = { .node = peer->node };
+  PilotPacket packet;
+  PilotStream *stream;
+
+  if (pilot_packet_decode_sealed (&packet, head, PILOT_PACKET_SHORT_HEADER_SIZE) != PILOT_PACKET_OK ||
+      (packet.flags & (PILOT_PACKET_ACK | PILOT_PACKET_FIN | PILOT_PACKET_RST)) != PILOT_PACKET_ACK)
+    return NULL;
+  stream = lookup (peer->overlay, packet.destination_port, remote, packet.source_port);
+  return stream != NULL ? pilot_stream_place (stream, packet.seq, length) : NULL;
+}
+
 static void
 fail_where (PilotPeer *peer,
             PilotStreamError error,

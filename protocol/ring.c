@@ -62,7 +62,9 @@ pilot_ring_write (PilotRing *ring,
   guint n_spans = pilot_ring_spans (ring, offset, length, spans);
 
   for (guint i = 0; i < n_spans; i++) {
-    memcpy (spans[i].iov_base, data, spans[i].iov_len);
+    /* It may stand there already: it was deciphered into its place. */
+    if (spans[i].iov_base != data)
+      memmove (spans[i].iov_base, data, spans[i].iov_len);
     data += spans[i].iov_len;
   }
 }

@@ -104,6 +104,9 @@ void pilot_stream_hold_syn (PilotStream *stream, gint64 until);
 gboolean pilot_stream_answers_probes (PilotStream *stream);
 /* Does the peer take packets without a checksum (type 7)? */
 gboolean pilot_stream_takes_unsummed (PilotStream *stream);
+/* Where the payload of a segment will stand once it is received, if that is known and there is room: @length bytes that hold nothing yet. NULL else. What is written
+ * there counts for nothing until pilot_stream_input() is given the segment with its payload at this place. */
+guint8 *pilot_stream_place (PilotStream *stream, guint32 seq, gsize length);
 /* Does it take packets with a short header (type 8)? */
 gboolean pilot_stream_takes_short_headers (PilotStream *stream);
 

@@ -203,6 +203,22 @@ data_after_release (PilotStream *self,
   stream_close (self, PILOT_STREAM_ERROR_NONE, now);
 }
 
+guint8 *
+pilot_stream_place (PilotStream *self,
+                    guint32 seq,
+                    gsize length)
+{
+  const gsize size = self->readable + length;
+  struct iovec spans[2];
+
+  if (seq != self->rcv_nxt || self->held.n_items > 0 || self->fin_held || self->released || !stream_can_receive (self) ||
+      size > self->receive_limit || size > self->receive_ring.capacity)
+    return NULL;
+  if (self->readable == 0)
+    pilot_ring_rewind (&self->receive_ring, self->read_offset);
+  return pilot_ring_spans (&self->receive_ring, self->read_offset + self->readable, length, spans) == 1 ? spans[0].iov_base : NULL;
+}
+
 void
 stream_receive_data (PilotStream *self,
                      const PilotPacket *packet,

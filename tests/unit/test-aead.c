@@ -155,6 +155,64 @@ test_gathered (gconstpointer kind)
   g_assert_cmpmem (plain, MOST, want, MOST);
 }
 
+typedef struct
+{
+  guint8 head[16], *place;
+  gsize length;
+  guint asked;
+} Place;
+
+static guint8 *
+place (const guint8 *head, gsize length, gpointer user_data)
+{
+  Place *self = user_data;
+
+  self->asked++;
+  g_assert_cmpuint (length, ==, self->length);
+  g_assert_cmpmem (head, sizeof self->head, self->head, sizeof self->head);
+  return self->place;
+}
+
+/* The rest of what is long goes where its beginning says, or stays; of what is forged nothing is left in either place. */
+static void
+test_placed (gconstpointer kind)
+{
+  static const gsize lengths[] = { 0, 1, 1404, 4095, 4096, 4097, 8868, 65000 };
+  g_autoptr (PilotAead) aead = new_of (kind);
+  g_autofree guint8 *plain = g_malloc (MOST), *data = g_malloc (MOST + 32), *elsewhere = g_malloc (MOST);
+  guint8 aad[4] = { 9 };
+
+  if (aead == NULL)
+    return;
+  fill (plain, MOST);
+  for (guint i = 0; i < G_N_ELEMENTS (lengths) * 4; i++) {
+    const gsize head = 16, length = lengths[i / 4], whole = head + length + PILOT_AEAD_TAG_SIZE;
+    const gboolean stays = (i & 1) != 0, forged = (i & 2) != 0;
+    const gboolean asks = *(const PilotAeadKind *) kind == PILOT_AEAD_IPSEC_MB && length >= PILOT_AEAD_GATHER_LEAST;
+    Place self = { .place = stays ? NULL : elsewhere, .length = length };
+    PilotAeadPlacement placement = { .head = head, .place = place, .user_data = &self, .placed = plain };
+    guint same = 0;
+
+    memcpy (self.head, plain, head);
+    memcpy (data, plain, head + length);
+    memset (elsewhere, 0, MOST);
+    g_assert_true (pilot_aead_seal (aead, nonce, aad, data, head + length));
+    data[whole - 1] ^= forged;
+    g_assert_cmpint (pilot_aead_open_placed (aead, nonce, aad, data, whole, &placement), ==, !forged);
+    g_assert_cmpuint (self.asked, ==, asks);
+    g_assert_true (placement.placed == (asks && !stays && !forged ? elsewhere : NULL));
+    if (!forged) {
+      g_assert_cmpmem (data, head, plain, head);
+      g_assert_cmpmem (placement.placed != NULL ? elsewhere : data + head, length, plain + head, length);
+      continue;
+    }
+    for (gsize k = 0; k < length; k++)
+      same += (data[head + k] == plain[head + k]) + (elsewhere[k] == plain[head + k] && elsewhere[k] != 0);
+    g_assert_cmpuint (same, <=, 8 + length / 64);
+    g_assert_false (pilot_aead_open_placed (aead, nonce, aad, data, PILOT_AEAD_TAG_SIZE - 1, &placement));
+  }
+}
+
 /* The key of a busy session changes over without a break, as soon as it has carried much and not for what is forged. */
 static void
 test_auto (void)
@@ -187,12 +245,13 @@ main (int argc, char **argv)
   g_test_init (&argc, &argv, NULL);
   for (guint i = 0; i < (processor_suits_ipsec_mb () ? 2 : 1); i++) {
     g_autofree gchar *vector = g_strdup_printf ("/aead/%s/vector", names[i]), *ends = g_strdup_printf ("/aead/%s/ends", names[i]),
-                     *forged = g_strdup_printf ("/aead/%s/forged", names[i]), *gathered = g_strdup_printf ("/aead/%s/gathered", names[i]);
+                     *forged = g_strdup_printf ("/aead/%s/forged", names[i]), *gathered = g_strdup_printf ("/aead/%s/gathered", names[i]), *placed = g_strdup_printf ("/aead/%s/placed", names[i]);
 
     g_test_add_data_func (vector, &kinds[i], test_vector);
     g_test_add_data_func (ends, &kinds[i], test_ends);
     g_test_add_data_func (forged, &kinds[i], test_forged);
     g_test_add_data_func (gathered, &kinds[i], test_gathered);
+    g_test_add_data_func (placed, &kinds[i], test_placed);
   }
   if (processor_suits_ipsec_mb ())
     g_test_add_func ("/aead/agree", test_agree);
