@@ -478,8 +478,11 @@ pilot_exchange_session_pump (ExchangeSession *session)
 
   while (!session->busy) {
     flush (session);
-    if (session->out->len > MAX_BACKLOG && !session->closed)
-      break; /* WRITE will be signalled; what is not read closes the peer's window */
+    if (session->out->len > MAX_BACKLOG && !session->closed) {
+      /* WRITE will be signalled; what is not read closes the peer's window. What has come is written: it counts for who takes over. */
+      pilot_exchange_incoming_flush (session);
+      break;
+    }
     if (!pilot_trust_is_trusted (pilot_node_get_trust (exchange->node), session->peer) && !pilot_node_awaits_answer (exchange->node, session->peer)) {
       pilot_exchange_session_end (session, TRUE);
       return;
