@@ -119,7 +119,8 @@ next_wide (PilotPathMtu *self,
     }
     self->next = 0;
     self->tries--;
-    self->due = now + patience (rtt);
+    self->wait = patience (rtt);
+    self->due = now + self->wait;
     return 0;
   }
   if (self->size > 0) {
@@ -147,7 +148,8 @@ next_narrow (PilotPathMtu *self,
     return 0;
   }
   self->tries--;
-  self->due = now + patience (rtt);
+  self->wait = patience (rtt);
+  self->due = now + self->wait;
   return payload_of (self, narrow[self->next]);
 }
 
@@ -198,7 +200,8 @@ gboolean
 pilot_path_mtu_too_large (PilotPathMtu *self,
                           gint64 now)
 {
-  if (self->phase != PILOT_MTU_DONE || self->size == 0 || now - self->settled_at < WAIT_MAX)
+  /* What is said of a segment or a probe from before the search ended says nothing of its result. */
+  if (self->phase != PILOT_MTU_DONE || self->size == 0 || now - self->settled_at < self->wait)
     return FALSE;
   pilot_path_mtu_black_hole (self, now);
   return TRUE;

@@ -33,6 +33,7 @@ typedef struct
   gint64 due;        /* of the next probe, or of the end of waiting */
   guint32 number;    /* of the search; an answer to an older one tells nothing */
   gint64 settled_at; /* when the last search ended */
+  gint64 wait;       /* for an answer, in that search: what was on the way when it ended is in by then */
   guint sent;        /* full segments since the path is in use: a search is only worth its bytes in bulk */
 } PilotPathMtu;
 

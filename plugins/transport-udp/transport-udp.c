@@ -362,6 +362,7 @@ advance (PilotTransportUdp *self,
 
 typedef enum {
   REFUSAL_AGAIN, /* make the messages again from the same place */
+  REFUSAL_CUT,   /* the same, and let IP cut this item's */
   REFUSAL_SKIP,  /* this message is lost */
   REFUSAL_WAIT,  /* the buffer is full */
   REFUSAL_FATAL, /* errno says why */
@@ -385,7 +386,7 @@ judge_refusal (PilotTransportUdp *self,
    * MTU). The same data goes again, in pieces. */
   /* What was sized for a larger path, or met one that carries less than the least anybody counts on, arrives all the same: IP has to cut. */
   if (number == EMSGSIZE && !segmented && self->socket.whole && need_of (item) != NEED_WHOLE)
-    return udp_socket_set_whole (&self->socket, FALSE) ? REFUSAL_AGAIN : REFUSAL_SKIP;
+    return REFUSAL_CUT;
   if (segmented && (number == EIO || number == EINVAL || number == EMSGSIZE)) {
     if (number == EIO)
       self->socket.gso = FALSE;
@@ -427,7 +428,7 @@ pilot_transport_udp_send (PilotTransport *transport,
 {
   PilotTransportUdp *self = PILOT_TRANSPORT_UDP (transport);
   Cursor cursor = { 0, 0 };
-  gboolean retried = FALSE;
+  gboolean retried = FALSE, cut = FALSE;
 
   *n_sent = 0;
   while (cursor.item < n_items) {
@@ -438,7 +439,10 @@ pilot_transport_udp_send (PilotTransport *transport,
 
     if (self->socket.fd < 0)
       return fail_not_running (error);
-    n = fill_messages (self, items, n_items, cursor, &need);
+    /* What has to be cut goes without the others, or one of them that must not be would undo the setting, for ever. */
+    n = fill_messages (self, items, cut ? cursor.item + 1 : n_items, cursor, &need);
+    if (cut)
+      need = NEED_CUT;
     if (need != NEED_NOTHING && self->socket.whole != (need == NEED_WHOLE) &&
         !udp_socket_set_whole (&self->socket, need == NEED_WHOLE))
       g_debug ("cannot tell IP whether to cut datagrams: %s", g_strerror (errno));
@@ -449,10 +453,13 @@ pilot_transport_udp_send (PilotTransport *transport,
       count_sent (self, items, (guint) taken);
       advance (self, items, (guint) taken - 1, &cursor);
       *n_sent = cursor.item;
-      retried = FALSE;
+      retried = cut = FALSE;
       continue;
     }
     switch (judge_refusal (self, number, &items[cursor.item], &retried)) {
+    case REFUSAL_CUT:
+      cut = TRUE;
+      G_GNUC_FALLTHROUGH;
     case REFUSAL_AGAIN:
       /* It goes on in pieces, but whoever made it should make smaller ones. */
       if (number == EMSGSIZE && !retried)
@@ -462,7 +469,7 @@ pilot_transport_udp_send (PilotTransport *transport,
       self->dropped++;
       advance (self, items, 0, &cursor);
       *n_sent = cursor.item;
-      retried = FALSE;
+      retried = cut = FALSE;
       /* Last: who hears of it may send, which makes the messages anew. Full queues are loss like any other on the way. */
       if (number != ENOBUFS && number != ENOMEM) {
         self->failures++;

@@ -155,9 +155,12 @@ def path_mtu(world):
         expect(7000 < size <= 8972, f"with jumbo frames datagrams have {size:.0f} bytes in the mean")
         # Only a router's far side shrinks: beta's own devices go on taking large ones.
         set_mtu(world, 1500, ["router-beta"])
-        expect_equal(fetch(), wanted, "the digest")
-        got, size = mean_datagram(world, fetch)
-        expect_equal(got, wanted, "the digest")
+        for _ in range(6):
+            # Who has just measured a path does not believe every word against it, and a fetch may be over before the next one comes.
+            got, size = mean_datagram(world, fetch)
+            expect_equal(got, wanted, "the digest")
+            if size <= 1472:
+                break
         expect(1100 < size <= 1472, f"after the path shrank datagrams have {size:.0f} bytes in the mean")
     finally:
         set_mtu(world, 1500)
