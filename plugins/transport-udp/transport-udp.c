@@ -382,11 +382,11 @@ judge_refusal (PilotTransportUdp *self,
     return REFUSAL_AGAIN;
   if (number == EAGAIN || number == EWOULDBLOCK)
     return REFUSAL_WAIT;
-  /* Segmentation may be broken anywhere: EIO is the device (no checksum offload), the others this path (segment larger than its
-   * MTU). The same data goes again, in pieces. */
   /* What was sized for a larger path, or met one that carries less than the least anybody counts on, arrives all the same: IP has to cut. */
   if (number == EMSGSIZE && !segmented && self->socket.whole && need_of (item) != NEED_WHOLE)
     return REFUSAL_CUT;
+  /* Segmentation may be broken anywhere: EIO is the device (no checksum offload), the others this path (segment larger than its
+   * MTU). The same data goes again, in pieces. */
   if (segmented && (number == EIO || number == EINVAL || number == EMSGSIZE)) {
     if (number == EIO)
       self->socket.gso = FALSE;
