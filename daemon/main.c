@@ -119,6 +119,14 @@ load_config (PilotConfig *config, GError **error)
   const char *given = pilot_config_get (config, "config");
   g_autofree char *path = NULL;
 
+  /* The usual place may be empty; one that was named is a promise, and what it would have said is not to be guessed. */
+  if (given != NULL && access (given, F_OK) != 0) {
+    g_autofree char *quoted = pilot_error_quote (given, -1);
+
+    g_set_error (error, PILOT_ERROR, PILOT_ERROR_NOT_FOUND, "cannot read the configuration \"%s\": %s", quoted, g_strerror (errno));
+    pilot_error_set_hint (*error, "an empty one is {}, and without --config it is config.json in the state directory");
+    return FALSE;
+  }
   if (given != NULL)
     path = g_strdup (given);
   else if (pilot_config_get_boolean (config, "system"))

@@ -36,9 +36,13 @@ listing_run (Invocation *invocation, const Listing *listing)
   guint total = 0, counted = 0;
   int exit_code;
 
-  client = client_open (invocation, entries + !listing->has_all, 0, 0, &exit_code);
-  if (client == NULL)
+  if (!command_parse (invocation, entries + !listing->has_all, 0, 0, &exit_code))
     return exit_code;
+  if (limit < -1)
+    return output_fail (invocation, PILOT_ERROR_INVALID_ARGUMENT, NULL, _("--limit needs a number from 0 up"));
+  client = client_new (invocation, &error);
+  if (client == NULL)
+    return output_error (invocation, error);
   list = client_list (client, "Node", listing->method, &error);
   if (list == NULL)
     return output_error (invocation, error);

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "pilotctl/output.h"
+#include "pilotctl/suggestion.h"
 
 /* The one table of commands: it selects, and it writes the help. Man page and completion are checked against it (tests/pilotctl). */
 const Command commands[] = {
@@ -83,20 +84,32 @@ print_usage (const char *group, FILE *out)
   for (const Command *command = commands; command->name != NULL; command++)
     if (group == NULL || in_group (command, group))
       g_string_append_printf (text, "  %-16s %s\n", command->name, _(command->summary));
-  g_string_append (text, _("\n\"extras\" may stand before any command. pilotctl COMMAND --help says more; so does pilotctl(1).\n"));
+  g_string_append (text, _("\n\"extras\" may stand before any command. pilotctl help COMMAND says more; so does pilotctl(1).\n"));
   if (out == stdout)
     g_print ("%s", text->str);
   else
     g_printerr ("%s", text->str);
 }
 
-/* GLib's messages begin with a capital letter, ours do not. */
+/* GLib's messages begin with a capital letter, ours do not. @entries: (nullable): the command's own, beside @common. */
 static int
-refuse_options (Invocation *invocation, const char *message)
+refuse_options (Invocation *invocation, const GError *error, const GOptionEntry *entries, const GOptionEntry *common)
 {
-  g_autofree char *hint = g_strdup_printf (_("pilotctl %s --help lists the options"), invocation->command->name);
+  const char *message = error->message, *name = strstr (message, "--");
   gboolean word = g_ascii_isupper (message[0]) && g_ascii_islower (message[1]);
+  g_autofree char *hint = NULL;
+  Suggestion option;
 
+  suggestion_init (&option, name != NULL && g_error_matches (error, G_OPTION_ERROR, G_OPTION_ERROR_UNKNOWN_OPTION) ? name + strlen ("--") : "");
+  for (const GOptionEntry *entry = entries; entry != NULL && entry->long_name != NULL; entry++)
+    if (!(entry->flags & G_OPTION_FLAG_HIDDEN))
+      suggestion_consider (&option, entry->long_name);
+  for (const GOptionEntry *entry = common; entry->long_name != NULL; entry++)
+    suggestion_consider (&option, entry->long_name);
+  if (option.nearest != NULL)
+    hint = g_strdup_printf (_("did you mean --%s? pilotctl %s --help lists the options"), option.nearest, invocation->command->name);
+  else
+    hint = g_strdup_printf (_("pilotctl %s --help lists the options"), invocation->command->name);
   return output_fail (invocation, PILOT_ERROR_INVALID_ARGUMENT, hint, "%c%s", word ? g_ascii_tolower (message[0]) : message[0], message + 1);
 }
 
@@ -150,7 +163,7 @@ command_parse (Invocation *invocation, const GOptionEntry *entries, int min, int
       return FALSE;
     }
   if (!g_option_context_parse (context, &invocation->argc, &invocation->argv, &error)) {
-    *exit_code = refuse_options (invocation, error->message);
+    *exit_code = refuse_options (invocation, error, entries, common);
     return FALSE;
   }
   if (help) {
@@ -210,47 +223,24 @@ take_global_options (Invocation *invocation, char **argv, int argc)
   return i;
 }
 
-/* How many letters have to be put in, taken out or changed to make @b of @a. */
-static guint
-edit_distance (const char *a, const char *b)
-{
-  gsize length = strlen (b);
-  g_autofree guint *row = g_new (guint, length + 1);
-
-  for (gsize j = 0; j <= length; j++)
-    row[j] = j;
-  for (gsize i = 0; a[i] != '\0'; i++) {
-    guint diagonal = row[0];
-
-    row[0] = i + 1;
-    for (gsize j = 1; j <= length; j++) {
-      guint changed = diagonal + (a[i] == b[j - 1] ? 0 : 1);
-
-      diagonal = row[j];
-      row[j] = MIN (MIN (row[j], row[j - 1]) + 1, changed);
-    }
-  }
-  return row[length];
-}
-
-/* The command somebody who wrote @name most likely meant; NULL: none is near enough. A third of the letters may be wrong. */
+/* The command that @words most likely mean, one of them or two; NULL: none is near enough. */
 static const char *
-nearest_command (const char *name)
+nearest_command (char **words)
 {
-  guint best = strlen (name) / 3 + 1;
-  const char *nearest = NULL;
+  g_autofree char *two = words[1] != NULL && words[1][0] != '-' ? g_strconcat (words[0], " ", words[1], NULL) : NULL;
+  Suggestion of_one, of_two;
 
-  if (strlen (name) > 64)
-    return NULL;
+  suggestion_init (&of_one, is_group (words[0]) ? "" : words[0]);
+  suggestion_init (&of_two, two != NULL ? two : "");
   for (const Command *command = commands; command->name != NULL; command++) {
-    guint distance = edit_distance (name, command->name);
+    const char *space = strchr (command->name, ' ');
+    g_autofree char *group = space != NULL ? g_strndup (command->name, (gsize) (space - command->name)) : NULL;
 
-    if (distance < best) {
-      best = distance;
-      nearest = command->name;
-    }
+    suggestion_consider (space != NULL ? &of_two : &of_one, command->name);
+    if (group != NULL)
+      suggestion_consider (&of_one, g_intern_string (group));
   }
-  return nearest;
+  return of_two.nearest != NULL && (of_one.nearest == NULL || of_two.distance <= of_one.distance) ? of_two.nearest : of_one.nearest;
 }
 
 /* No command has this name; @words ends with NULL. */
@@ -261,7 +251,7 @@ refuse_command (Invocation *invocation, char **words)
   gboolean names_one = group == NULL || (words[1] != NULL && words[1][0] != '-');
   g_autofree char *name = group != NULL && names_one ? g_strconcat (group, " ", words[1], NULL) : g_strdup (words[0]);
   g_autofree char *shown = g_utf8_make_valid (name, -1);
-  const char *nearest = names_one ? nearest_command (name) : NULL;
+  const char *nearest = names_one ? nearest_command (words) : NULL;
   g_autofree char *hint = nearest != NULL ? g_strdup_printf (_("did you mean \"%s\"? pilotctl --help lists the commands"), nearest)
                                           : g_strdup (_("pilotctl --help lists the commands"));
   int exit_code;
@@ -281,30 +271,47 @@ refuse_command (Invocation *invocation, char **words)
   return invocation->json ? exit_code : EXIT_USAGE;
 }
 
+/* "help gateway map" is "gateway map --help". (transfer container); ends with NULL. */
+static char **
+help_words (char **words)
+{
+  GPtrArray *asked = g_ptr_array_new ();
+
+  for (char **word = words + (g_strcmp0 (words[1], "extras") == 0 ? 2 : 1); *word != NULL; word++)
+    g_ptr_array_add (asked, *word);
+  g_ptr_array_add (asked, (char *) "--help");
+  g_ptr_array_add (asked, NULL);
+  return (char **) g_ptr_array_free (asked, FALSE);
+}
+
 static int
 run (Invocation *invocation, int argc, char **argv)
 {
-  int used = 0, first = take_global_options (invocation, argv, argc);
+  char **words = argv + take_global_options (invocation, argv, argc);
+  g_autofree char **asked = NULL;
+  int used = 0;
 
-  if (first < argc && (g_str_equal (argv[first], "--version") || g_str_equal (argv[first], "version"))) {
+  if (words[0] != NULL && (g_str_equal (words[0], "--version") || g_str_equal (words[0], "version"))) {
     g_print ("pilotctl %s\n", PILOT_VERSION);
     return EXIT_OK;
   }
-  if (first < argc && g_str_equal (argv[first], "extras"))
-    first++;
-  if (first >= argc) {
+  if (g_strcmp0 (words[0], "extras") == 0)
+    words++;
+  if (words[0] == NULL) {
     print_usage (NULL, stderr);
     return EXIT_USAGE;
   }
-  if (g_str_equal (argv[first], "-h") || g_str_equal (argv[first], "--help")) {
+  if (g_str_equal (words[0], "help"))
+    words = asked = help_words (words);
+  if (g_str_equal (words[0], "-h") || g_str_equal (words[0], "--help")) {
     print_usage (NULL, stdout);
     return EXIT_OK;
   }
-  invocation->command = find_command (argv + first, argc - first, &used);
+  invocation->command = find_command (words, (int) g_strv_length (words), &used);
   if (invocation->command == NULL)
-    return refuse_command (invocation, argv + first);
-  invocation->argv = argv + first + used - 1;
-  invocation->argc = argc - first - used + 1;
+    return refuse_command (invocation, words);
+  invocation->argv = words + used - 1;
+  invocation->argc = (int) g_strv_length (invocation->argv);
   return invocation->command->run (invocation);
 }
 
@@ -317,6 +324,15 @@ keep_sigpipe (void)
   sigaction (SIGPIPE, NULL, &before);
   g_type_class_ref (G_TYPE_SOCKET); /* never unreferenced: its initialisation is what counts */
   sigaction (SIGPIPE, &before, NULL);
+}
+
+/* What did not get there is no success, whatever else was done. */
+static int
+check_output (Invocation *invocation, int exit_code)
+{
+  if (fflush (stdout) == 0 && !ferror (stdout))
+    return exit_code;
+  return output_fail (invocation, PILOT_ERROR_IO, _("is the disk full?"), _("not all of the output could be written"));
 }
 
 int
@@ -335,7 +351,7 @@ main (int argc, char **argv)
 
   /* Debug messages are not part of the answer. */
   g_log_writer_default_set_use_stderr (TRUE);
-  exit_code = run (&invocation, argc, argv);
+  exit_code = check_output (&invocation, run (&invocation, argc, argv));
   g_free (invocation.bus);
   return exit_code;
 }

@@ -76,6 +76,15 @@ write_log (GLogLevelFlags level, const GLogField *fields, gsize n_fields, gpoint
   return G_LOG_WRITER_HANDLED;
 }
 
+static gboolean
+refuse (const char *key, const char *value, const char *expected, GError **error)
+{
+  g_autofree char *quoted = pilot_error_quote (value, -1);
+
+  g_set_error (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT, "%s is \"%s\" (expected %s)", key, quoted, expected);
+  return FALSE;
+}
+
 gboolean
 pilot_log_init (const char *level, const char *format, GError **error)
 {
@@ -97,11 +106,10 @@ pilot_log_init (const char *level, const char *format, GError **error)
     found = TRUE;
   }
   as_json = strcmp (format, "json") == 0;
-  if (!found || (!as_json && strcmp (format, "text") != 0)) {
-    g_set_error (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT, "log level \"%s\" or format \"%s\" is none of debug, info, warn, error; text, json", level,
-                 format);
-    return FALSE;
-  }
+  if (!found)
+    return refuse ("log_level", level, "debug, info, warn or error", error);
+  if (!as_json && strcmp (format, "text") != 0)
+    return refuse ("log_format", format, "text or json", error);
   g_log_set_writer_func (write_log, NULL, NULL);
   return TRUE;
 }

@@ -363,12 +363,20 @@ find_beacon (GTask *task)
 /* --- what is configured --- */
 
 static gboolean
-fail_invalid (GTask *task, const char *what, const char *hint)
+refuse (GTask *task, const char *key, const char *value, const char *expected)
 {
-  GError *error = g_error_new_literal (PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT, what);
+  g_autofree char *quoted = pilot_error_quote (value, -1);
 
-  if (hint != NULL)
-    pilot_error_set_hint (error, "%s", hint);
+  g_task_return_new_error (task, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT, "%s is \"%s\" (expected %s)", key, quoted, expected);
+  return FALSE;
+}
+
+static gboolean
+refuse_no_beacon (GTask *task)
+{
+  GError *error = g_error_new_literal (PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT, "compat mode needs the address of a beacon");
+
+  pilot_error_set_hint (error, "say where it is: --compat-beacon wss://HOST/v1/compat");
   g_task_return_error (task, error);
   return FALSE;
 }
@@ -381,9 +389,9 @@ check (GTask *task, PilotConfig *config, const char *transport, GUri **url)
   GError *error = NULL;
 
   if (!g_str_equal (transport, "udp") && !g_str_equal (transport, "compat") && !g_str_equal (transport, "auto"))
-    return fail_invalid (task, "the transport is not udp, compat or auto", NULL);
+    return refuse (task, "transport", transport, "udp, compat or auto");
   if (trust != NULL && *trust != '\0' && !g_str_equal (trust, "system") && !g_str_equal (trust, "pinned"))
-    return fail_invalid (task, "tls_trust is not system or pinned", NULL);
+    return refuse (task, "tls_trust", trust, "system or pinned");
   if (!pilot_proxy_check (config, &error)) {
     g_task_return_error (task, error);
     return FALSE;
@@ -391,10 +399,10 @@ check (GTask *task, PilotConfig *config, const char *transport, GUri **url)
   if (compat_beacon != NULL && *compat_beacon != '\0') {
     *url = g_uri_parse (compat_beacon, G_URI_FLAGS_NONE, NULL);
     if (*url == NULL || !g_str_equal (g_uri_get_scheme (*url), "wss") || g_uri_get_host (*url) == NULL || *g_uri_get_host (*url) == '\0')
-      return fail_invalid (task, "the compat beacon is not of the form wss://HOST[:PORT]/v1/compat", NULL);
+      return refuse (task, "compat_beacon", compat_beacon, "wss://HOST[:PORT]/v1/compat");
   }
   if (*url == NULL && g_str_equal (transport, "compat"))
-    return fail_invalid (task, "compat mode needs the address of a beacon", "say where it is: --compat-beacon wss://HOST/v1/compat");
+    return refuse_no_beacon (task);
   return TRUE;
 }
 

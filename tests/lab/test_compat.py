@@ -146,9 +146,9 @@ def restart(world):
 @suite.case("auto without a compat beacon is UDP; one that is wrong stops the start")
 def settings(world):
     pilotctl(world, "alpha", "daemon", "stop")
-    for flags, text in ((("--transport", "compat"), "compat mode needs the address of a beacon"), (("--transport", "tcp"), "the transport is not"),
-                        (("--compat-beacon", "https://net/"), "the compat beacon is not of the form"), (("--proxy", "user:hidden@x"), "the proxy is not"),
-                        (("--transport", "compat", "--compat-beacon", URL, "--tls-trust", "none"), "tls_trust is not")):
+    for flags, text in ((("--transport", "compat"), "compat mode needs the address of a beacon"), (("--transport", "tcp"), 'transport is "tcp"'),
+                        (("--compat-beacon", "https://net/"), 'compat_beacon is "https://net/"'), (("--proxy", "user:hidden@x"), "the proxy is not"),
+                        (("--transport", "compat", "--compat-beacon", URL, "--tls-trust", "none"), 'tls_trust is "none"')):
         done = world.run("alpha", "pilotctl", "--json", "daemon", "start", "--registry", "192.0.2.1:9000", *flags, check=False)
         message = json.loads(done.stderr.strip().splitlines()[-1])["message"]
         expect(done.returncode == 1 and text in message and "hidden" not in message, f"{flags}: {message}")

@@ -146,6 +146,22 @@ def check_usage(home, commands):
     check('unknown option before the command: exit 2', process.returncode == 2 and 'unknown option --nonsense' in process.stderr, process)
     process = run(home, 'nonsense', '--json')
     check('unknown command as JSON', process.returncode == 1 and error_of(process).get('code') == 'invalid_argument', process)
+    for words, meant in (('gatway list', '"gateway list"'), ('gateway lits', '"gateway list"'), ('deamon', '"daemon"'), ('handshak 5', '"handshake"'),
+                         ('peers --limt 3', '--limit?'), ('gateway start --prots 80', '--ports?'), ('peers --jsno', '--json?')):
+        process = run(home, *words.split())
+        check(f'{words}: what was meant', process.returncode != 0 and f'did you mean {meant}' in process.stderr, process)
+    for words in ('unrelated', 'peers --unrelated', 'x' * 100):
+        process = run(home, *words.split())
+        check(f'{words[:20]}: nothing near', process.returncode != 0 and 'did you mean' not in process.stderr and '--help lists the' in process.stderr, process)
+    for words in ('help gateway map', 'extras help gateway map', 'help extras gateway map'):
+        process = run(home, *words.split())
+        check(words, process.returncode == 0 and process.stdout == run(home, 'gateway', 'map', '--help').stdout, process)
+    for words in ('help', 'extras help'):
+        check(words, run(home, *words.split()).stdout == run(home, '--help').stdout)
+    check('peers --limit -3: refused', 'a number from 0' in run(home, 'peers', '--limit', '-3').stderr)
+    with open('/dev/full', 'w') as full:
+        process = subprocess.run([PILOTCTL, '--help'], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    check('a full disk is a failure', process.returncode == 1 and 'could be written' in process.stderr, process)
 
 
 def check_down(home, commands):
@@ -165,7 +181,8 @@ def check_daemon_start(home):
     process = run(home, '--json', 'daemon', 'start', '--registry', '127.0.0.1:1', '--beacon', '127.0.0.1:2', '--hostname', 'Bad_Name')
     check('daemon start: a malformed host name is refused', process.returncode == 1 and '"Bad_Name"' in error_of(process).get('message', ''), process)
     for option, value in (('--keepalive', 'often'), ('--keepalive', '-5'), ('--keepalive', '0'), ('--expose-default', 'some'), ('--endpoint', 'here'), ('--registry-trust', 'blind'),
-                          ('--hostname', '893')):
+                          ('--hostname', '893'), ('--transport', 'tcp'), ('--tls-trust', 'blind'), ('--log-level', 'loud'), ('--log-format', 'xml'),
+                          ('--compat-beacon', 'https://net/'), ('--config', os.path.join(home, 'no-such-file'))):
         process = run(home, '--json', 'daemon', 'start', '--registry', '127.0.0.1:1', f'{option}={value}')
         check(f'daemon start: {option}={value} is refused', process.returncode == 1 and f'"{value}"' in error_of(process).get('message', ''), process)
     # What the daemon would be told, by one that says it and ends.

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <glib.h>
+
+G_BEGIN_DECLS
+
+/**
+ * Suggestion:
+ * @word: what was written
+ * @nearest: (nullable): the candidate it most likely meant; NULL while none is near enough. A third of the letters may be wrong
+ * @distance: only a candidate that is nearer takes its place
+ */
+typedef struct {
+  const char *word, *nearest;
+  guint distance;
+} Suggestion;
+
+void suggestion_init (Suggestion *suggestion, const char *word);
+/* @candidate has to outlive @suggestion. */
+void suggestion_consider (Suggestion *suggestion, const char *candidate);
+
+G_END_DECLS
