@@ -22,7 +22,9 @@ G_BEGIN_DECLS
 /* Largest payload of a stream packet: header, tunnel and relay overhead still fit the IPv6 minimum MTU. */
 #define PILOT_SEGMENT_PAYLOAD 1152
 #define PILOT_MAX_STREAMS 65536
-#define PILOT_MAX_INCOMING 1024 /* SYNs that wait for the host's answer */
+/* SYNs that wait for the host's answer: of all, and of one peer, who may call a server that hangs. */
+#define PILOT_MAX_INCOMING 4096
+#define PILOT_MAX_INCOMING_OF_PEER 1024
 #define PILOT_MAX_UNTRUSTED_PEERS 4096
 #define PILOT_MAX_STRANGERS 64 /* nodes whose first PILA waits for the registry */
 #define PILOT_MAX_PENDING 64   /* packets of one peer that wait for a session */
@@ -124,7 +126,7 @@ typedef struct
   gint64 syn_deadline;  /* for streams that had to wait and whose SYN is not answered yet; 0 = none */
 
   PilotStream *streams;
-  guint n_streams;
+  guint n_streams, n_incoming;
   PilotSiblings siblings;
   guint port_cursor;
   gint64 *port_blocks; /* when a block of 64 ephemeral ports was last in use; made at the first dial */

@@ -102,6 +102,20 @@ pilot_overlay_streams_init (PilotOverlay *self)
   resize (self, MIN_BUCKETS);
 }
 
+/* The host has answered, or there is nothing left to answer. */
+static void
+leave_incoming (PilotOverlay *self,
+                PilotStreamLinks *links)
+{
+  PilotPeer *peer = links->peer;
+
+  if (!links->incoming)
+    return;
+  links->incoming = FALSE;
+  self->n_incoming--;
+  peer->n_incoming--;
+}
+
 /* From here on no packet finds it. Its user may hold it on. */
 static void
 unlink_stream (PilotOverlay *self,
@@ -121,6 +135,7 @@ unlink_stream (PilotOverlay *self,
   }
   if (peer == NULL)
     return;
+  leave_incoming (self, links);
   if (links->peer_prev != NULL)
     pilot_stream_links (links->peer_prev)->peer_next = links->peer_next;
   else
@@ -143,8 +158,6 @@ free_stream (PilotOverlay *self,
   pilot_overlay_drop_stream_event (self, stream);
   pilot_turn_order_leave (&self->turns, stream);
   pilot_timer_heap_remove (&self->timers, &links->timer_index);
-  if (links->incoming)
-    self->n_incoming--;
   if (links->all_prev != NULL)
     pilot_stream_links (links->all_prev)->all_next = links->all_next;
   else
@@ -183,10 +196,8 @@ on_changed (PilotStream *stream,
   PilotOverlay *self = overlay;
   PilotStreamLinks *links = pilot_stream_links (stream);
 
-  if (links->incoming && pilot_stream_get_state (stream) != PILOT_STREAM_STATE_SYN_RECEIVED) {
-    links->incoming = FALSE;
-    self->n_incoming--;
-  }
+  if (pilot_stream_get_state (stream) != PILOT_STREAM_STATE_SYN_RECEIVED)
+    leave_incoming (self, links);
   pilot_turn_order_join (&self->turns, stream);
 }
 
@@ -462,7 +473,7 @@ syn_is_allowed (PilotPeer *peer,
 {
   PilotOverlay *self = peer->overlay;
 
-  if (self->n_streams >= PILOT_MAX_STREAMS || self->n_incoming >= PILOT_MAX_INCOMING)
+  if (self->n_streams >= PILOT_MAX_STREAMS || self->n_incoming >= PILOT_MAX_INCOMING || peer->n_incoming >= PILOT_MAX_INCOMING_OF_PEER)
     return FALSE;
   if (peer->trusted && (syn->payload_length > 0 || peer->own_kind))
     return TRUE;
@@ -495,6 +506,7 @@ incoming (PilotPeer *peer,
   stream = make_stream (peer, syn->destination, syn->destination_port, syn->source, syn->source_port, FALSE, now);
   pilot_stream_links (stream)->incoming = TRUE;
   self->n_incoming++;
+  peer->n_incoming++;
   pilot_overlay_emit_stream (stream, PILOT_EVENT_STREAM_INCOMING);
   pilot_stream_input_syn (stream, syn, now);
 }

@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "daemon/core/shares.h"
 #include "daemon/gateway/bridge.h"
 
 /* A local server with a full queue drops the SYN; the peer's own dial gives up about then. */
@@ -50,8 +51,9 @@ struct _PilotInbound {
   PilotInboundSource source;
   PilotInboundForbidden forbidden;
   gpointer user_data;
-  GQueue dials;   /* the oldest first: all have the same time */
-  GSource *timer; /* one for all dials; not set anew when the first of them ends before its time */
+  PilotShares *shares; /* of the dials */
+  GQueue dials;        /* the oldest first: all have the same time */
+  GSource *timer;      /* one for all dials; not set anew when the first of them ends before its time */
   PilotBridgeGroup group;
 };
 
@@ -72,6 +74,7 @@ static void
 dial_free (Dial *dial)
 {
   g_queue_unlink (&dial->inbound->dials, &dial->link);
+  pilot_shares_give_back (dial->inbound->shares, dial->node);
   g_clear_pointer (&dial->watch, pilot_poller_remove);
   if (dial->fd >= 0)
     close (dial->fd);
@@ -304,19 +307,6 @@ check_access (PilotInbound *inbound, guint32 peer, guint16 port)
   return pilot_access_check (pilot_node_get_access (inbound->node), peer, info.key, port);
 }
 
-static gboolean
-has_room (PilotInbound *inbound, guint32 peer)
-{
-  guint n = 0;
-
-  /* Counted only when it can be too many. */
-  if (inbound->dials.length < DIALS_OF_PEER)
-    return TRUE;
-  for (GList *item = inbound->dials.head; item != NULL; item = item->next)
-    n += ((Dial *) item->data)->node == peer;
-  return n < DIALS_OF_PEER && inbound->dials.length < DIALS_MAX;
-}
-
 static void
 stream_incoming (PilotNode *node, PilotStream *stream, guint32 peer, gpointer user_data)
 {
@@ -329,8 +319,8 @@ stream_incoming (PilotNode *node, PilotStream *stream, guint32 peer, gpointer us
   pilot_stream_info (stream, &info);
   /* Asked again here: what lets a peer in to this machine is decided next to what connects it. */
   verdict = check_access (inbound, peer, info.local_port);
-  if (verdict == PILOT_ACCESS_DENIED || info.local_port == 0 || !has_room (inbound, peer) ||
-      (inbound->forbidden != NULL && inbound->forbidden (info.local_port, inbound->user_data))) {
+  if (verdict == PILOT_ACCESS_DENIED || info.local_port == 0 || (inbound->forbidden != NULL && inbound->forbidden (info.local_port, inbound->user_data)) ||
+      !pilot_shares_take (inbound->shares, peer)) {
     pilot_stream_refuse (stream, g_get_monotonic_time ());
     return;
   }
@@ -365,6 +355,7 @@ pilot_inbound_new (PilotNode *node, PilotInboundSource source, PilotInboundForbi
   inbound->source = source;
   inbound->forbidden = forbidden;
   inbound->user_data = user_data;
+  inbound->shares = pilot_shares_new (DIALS_MAX, DIALS_OF_PEER);
   g_queue_init (&inbound->dials);
   inbound->timer = g_source_new (&timer_funcs, sizeof (GSource));
   g_source_set_callback (inbound->timer, dials_due, inbound, NULL);
@@ -395,6 +386,7 @@ pilot_inbound_free (PilotInbound *inbound)
   pilot_node_set_bridge (inbound->node, NULL, NULL);
   while (inbound->dials.head != NULL)
     dial_refuse (inbound->dials.head->data);
+  pilot_shares_free (inbound->shares);
   g_source_destroy (inbound->timer);
   g_source_unref (inbound->timer);
   pilot_bridge_group_reset (&inbound->group);

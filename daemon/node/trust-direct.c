@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "daemon/core/shares.h"
 #include "daemon/node/trust-seen.h"
 #include "libpilot/pilot-error.h"
 
@@ -12,7 +13,7 @@
 /* Milliseconds after which a message that was written and met no error counts as sent: toward a Go peer no FIN is acknowledged. */
 #define SENT_AFTER 3000
 #define MAX_RECEIVING 256
-#define MAX_RECEIVING_PER_PEER 4
+#define MAX_RECEIVING_OF_PEER 4
 /* Seconds; more than a message is fresh. */
 #define SEEN_LIFETIME 600
 #define MAX_SEEN 4096
@@ -42,8 +43,9 @@ typedef struct {
 
 struct _PilotTrustDirect {
   PilotTrust *trust;
-  GQueue sends;    /* Send, oldest first; at most one of each peer has a stream */
-  GQueue receives; /* Receive */
+  GQueue sends;        /* Send, oldest first; at most one of each peer has a stream */
+  GQueue receives;     /* Receive */
+  PilotShares *shares; /* of them */
   PilotTrustSeen *seen;
   GHashTable *stamps; /* node -> the last timestamp sent: no two of our messages are the same bytes */
   gboolean bound;
@@ -241,6 +243,7 @@ receive_free (Receive *receive)
   pilot_stream_set_user_data (receive->stream, NULL);
   pilot_stream_release (receive->stream, g_get_monotonic_time ());
   pilot_node_kick (receive->direct->trust->node);
+  pilot_shares_give_back (receive->direct->shares, receive->peer);
   pilot_trust_reader_free (receive->reader);
   g_free (receive);
 }
@@ -355,16 +358,6 @@ receive_ready (PilotStreamUser *user, PilotStream *stream, guint ready)
     receive_end (receive);
 }
 
-static guint
-count_receiving (PilotTrustDirect *direct, guint32 peer)
-{
-  guint n = 0;
-
-  for (GList *item = direct->receives.head; item != NULL; item = item->next)
-    n += ((Receive *) item->data)->peer == peer ? 1 : 0;
-  return n;
-}
-
 static void
 on_stream (PilotNode *node, PilotStream *stream, guint32 peer, gpointer user_data)
 {
@@ -372,7 +365,7 @@ on_stream (PilotNode *node, PilotStream *stream, guint32 peer, gpointer user_dat
   gint64 now = g_get_monotonic_time ();
   Receive *receive;
 
-  if (direct->receives.length >= MAX_RECEIVING || count_receiving (direct, peer) >= MAX_RECEIVING_PER_PEER) {
+  if (!pilot_shares_take (direct->shares, peer)) {
     pilot_stream_refuse (stream, now);
     return;
   }
@@ -420,6 +413,7 @@ pilot_trust_direct_new (PilotTrust *trust)
   direct->trust = trust;
   g_queue_init (&direct->sends);
   g_queue_init (&direct->receives);
+  direct->shares = pilot_shares_new (MAX_RECEIVING, MAX_RECEIVING_OF_PEER);
   direct->seen = pilot_trust_seen_new (MAX_SEEN, SEEN_LIFETIME);
   direct->stamps = g_hash_table_new_full (NULL, NULL, NULL, g_free);
   return direct;
@@ -429,6 +423,7 @@ void
 pilot_trust_direct_free (PilotTrustDirect *direct)
 {
   pilot_trust_direct_stop (direct);
+  pilot_shares_free (direct->shares);
   pilot_trust_seen_free (direct->seen);
   g_hash_table_unref (direct->stamps);
   g_free (direct);

@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "daemon/core/shares.h"
 #include "daemon/services/hoarder.h"
 #include "libpilot/pilot-error.h"
 #include "protocol/rate-limit.h"
@@ -51,6 +52,7 @@ typedef struct {
 struct _PilotBroker {
   PilotNode *node;
   GQueue sessions;
+  PilotShares *shares;
   GHashTable *topics; /* topic -> GPtrArray of Session */
   gsize assembling;
   gboolean active;
@@ -80,6 +82,7 @@ session_end (Session *session, gboolean reset)
   if (session->topic != NULL)
     leave_topic (session);
   g_queue_unlink (&broker->sessions, &session->link);
+  pilot_shares_give_back (broker->shares, session->stream != NULL ? session->peer : PILOT_SHARES_OWN);
   if (session->stream != NULL) {
     pilot_stream_set_user_data (session->stream, NULL);
     if (reset)
@@ -354,16 +357,6 @@ session_ready (PilotStreamUser *user, PilotStream *stream, guint ready)
     flush (session);
 }
 
-static guint
-count_of_peer (PilotBroker *broker, guint32 peer)
-{
-  guint n = 0;
-
-  for (GList *item = broker->sessions.head; item != NULL; item = item->next)
-    n += ((Session *) item->data)->stream != NULL && ((Session *) item->data)->peer == peer;
-  return n;
-}
-
 static void
 on_stream (PilotNode *node, PilotStream *stream, guint32 peer, gpointer user_data)
 {
@@ -371,7 +364,7 @@ on_stream (PilotNode *node, PilotStream *stream, guint32 peer, gpointer user_dat
   gint64 now = g_get_monotonic_time ();
   Session *session;
 
-  if (broker->sessions.length >= MAX_SESSIONS || count_of_peer (broker, peer) >= MAX_SESSIONS_OF_PEER) {
+  if (!pilot_shares_take (broker->shares, peer)) {
     pilot_stream_refuse (stream, now);
     return;
   }
@@ -423,13 +416,14 @@ pilot_broker_subscribe (PilotBroker *broker, const char *topic, GError **error)
 
   if (!check_active (broker, error))
     return -1;
-  if (broker->sessions.length >= MAX_SESSIONS) {
+  if (!pilot_shares_take (broker->shares, PILOT_SHARES_OWN)) {
     g_set_error (error, PILOT_ERROR, PILOT_ERROR_EXHAUSTED, "the event stream has %d connections already", MAX_SESSIONS);
     return -1;
   }
   /* Ours is never waited for (MSG_DONTWAIT); the program's is for it to set. */
   if (socketpair (AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) != 0) {
     g_set_error (error, PILOT_ERROR, PILOT_ERROR_IO, "cannot make a pair of sockets: %s", g_strerror (errno));
+    pilot_shares_give_back (broker->shares, PILOT_SHARES_OWN);
     return -1;
   }
   session = session_new (broker);
@@ -503,6 +497,7 @@ pilot_broker_new (PilotNode *node)
   broker->node = g_object_ref (node);
   broker->topics = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, (GDestroyNotify) g_ptr_array_unref);
   g_queue_init (&broker->sessions);
+  broker->shares = pilot_shares_new (MAX_SESSIONS, MAX_SESSIONS_OF_PEER);
   return broker;
 }
 
@@ -512,6 +507,7 @@ pilot_broker_free (PilotBroker *broker)
   if (broker == NULL)
     return;
   pilot_broker_stop (broker);
+  pilot_shares_free (broker->shares);
   g_hash_table_unref (broker->topics);
   g_object_unref (broker->node);
   g_free (broker);

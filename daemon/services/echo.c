@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "daemon/core/shares.h"
+
 #define ECHO_PORT 7
 #define MAX_SESSIONS 1024
 #define MAX_SESSIONS_OF_PEER 256
@@ -24,6 +26,7 @@ typedef struct {
 struct _PilotEcho {
   PilotNode *node;
   GQueue sessions;
+  PilotShares *shares;
   guint sweep_source;
   gboolean bound;
 };
@@ -34,6 +37,7 @@ session_end (Session *session, gboolean reset)
   gint64 now = g_get_monotonic_time ();
 
   g_queue_unlink (&session->echo->sessions, &session->link);
+  pilot_shares_give_back (session->echo->shares, session->peer);
   pilot_stream_set_user_data (session->stream, NULL);
   if (reset)
     pilot_stream_reset (session->stream, now);
@@ -118,16 +122,6 @@ on_sweep (gpointer user_data)
   return G_SOURCE_REMOVE;
 }
 
-static guint
-count_of_peer (PilotEcho *echo, guint32 peer)
-{
-  guint n = 0;
-
-  for (GList *item = echo->sessions.head; item != NULL; item = item->next)
-    n += ((Session *) item->data)->peer == peer;
-  return n;
-}
-
 static void
 on_stream (PilotNode *node, PilotStream *stream, guint32 peer, gpointer user_data)
 {
@@ -135,7 +129,7 @@ on_stream (PilotNode *node, PilotStream *stream, guint32 peer, gpointer user_dat
   gint64 now = g_get_monotonic_time ();
   Session *session;
 
-  if (echo->sessions.length >= MAX_SESSIONS || count_of_peer (echo, peer) >= MAX_SESSIONS_OF_PEER) {
+  if (!pilot_shares_take (echo->shares, peer)) {
     pilot_stream_refuse (stream, now);
     return;
   }
@@ -178,6 +172,7 @@ pilot_echo_new (PilotNode *node)
 
   echo->node = g_object_ref (node);
   g_queue_init (&echo->sessions);
+  echo->shares = pilot_shares_new (MAX_SESSIONS, MAX_SESSIONS_OF_PEER);
   return echo;
 }
 
@@ -187,6 +182,7 @@ pilot_echo_free (PilotEcho *echo)
   if (echo == NULL)
     return;
   pilot_echo_stop (echo);
+  pilot_shares_free (echo->shares);
   g_object_unref (echo->node);
   g_free (echo);
 }

@@ -7,8 +7,6 @@
 
 /* FILESTREAM, the receiving side (services.md 3.7): files that come in pieces, can be continued, and are verified before they are put in place. */
 
-/* Of one peer, on all of its connections: each holds three descriptors. */
-#define MAX_OPEN 64
 /* Written at once. */
 #define MAX_BATCH (1024 * 1024)
 /* Pieces that came too early are kept up to here, on one connection in all; each counts for a little more than it holds. */
@@ -181,6 +179,7 @@ pilot_exchange_incoming_free (gpointer data)
     piece_free (incoming, g_queue_pop_head (&incoming->early));
   if (incoming->key != NULL)
     g_hash_table_remove (session->exchange->open, incoming->key);
+  pilot_shares_give_back (session->exchange->open_shares, session->peer);
   pilot_partial_close (incoming->partial);
   g_bytes_unref (incoming->id);
   g_free (incoming->key);
@@ -380,19 +379,6 @@ base_name (const guint8 *data, gsize length)
   return g_strndup ((const char *) data + start, length - start);
 }
 
-static guint
-count_open (PilotExchange *exchange, guint32 peer)
-{
-  guint n = 0;
-
-  for (GList *item = exchange->sessions.head; item != NULL; item = item->next) {
-    const ExchangeSession *session = item->data;
-
-    n += session->peer == peer ? g_hash_table_size (session->incoming) : 0;
-  }
-  return n;
-}
-
 static void
 take_init (ExchangeSession *session, const PilotExchangeStreamMessage *message)
 {
@@ -409,7 +395,7 @@ take_init (ExchangeSession *session, const PilotExchangeStreamMessage *message)
     incoming_fail (incoming, PILOT_ERROR_CANCELLED, "the sender begins again");
     drop (incoming);
   }
-  if (count_open (exchange, session->peer) >= MAX_OPEN) {
+  if (!pilot_shares_take (exchange->open_shares, session->peer)) {
     complete (session, message->id, "too many concurrent transfers");
     return;
   }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
+#include "daemon/core/shares.h"
 #include "daemon/services/exchange.h"
 #include "daemon/services/exchange-seen.h"
 #include "daemon/services/exchange-store.h"
@@ -21,13 +22,16 @@ struct _PilotExchange {
   gboolean running, receiving;
 
   GThreadPool *workers;
-  GQueue jobs, working; /* Job, of exchange.c: that wait, that a worker has */
-  gint cancel;          /* read by workers: the daemon stops */
+  GQueue jobs; /* Job, of exchange.c: that wait */
+  PilotShares *worker_shares;
+  gint cancel; /* read by workers: the daemon stops */
 
-  GQueue sessions;  /* ExchangeSession */
-  guint64 held;     /* bytes of frames under way in all of them */
-  GHashTable *open; /* "<id>.<sender>" -> ExchangeIncoming whose partial is the common one */
-  guint64 reserved; /* bytes promised to files that come whole and are on their way to the disk */
+  GQueue sessions; /* ExchangeSession */
+  PilotShares *session_shares;
+  guint64 held;             /* bytes of frames under way in all of them */
+  PilotShares *open_shares; /* files that come in pieces */
+  GHashTable *open;         /* "<id>.<sender>" -> ExchangeIncoming whose partial is the common one */
+  guint64 reserved;         /* bytes promised to files that come whole and are on their way to the disk */
   PilotExchangeUsage inbox;
   PilotExchangeSeen *seen;
   GQueue waiting; /* deliveries that wait for an identical one */

@@ -7,8 +7,6 @@
 #include "libpilot/pilot-error.h"
 #include "protocol/json.h"
 
-#define MAX_SESSIONS 256
-#define MAX_SESSIONS_OF_PEER 32
 /* Bytes of unfinished frames in all sessions; above that the peer who has most of them loses his largest. */
 #define MAX_HELD ((guint64) 256 * 1024 * 1024)
 /* Answers the peer does not read: no further frame is looked at meanwhile. */
@@ -46,6 +44,7 @@ pilot_exchange_session_end (ExchangeSession *session, gboolean reset)
   gint64 now = g_get_monotonic_time ();
 
   g_queue_unlink (&exchange->sessions, &session->link);
+  pilot_shares_give_back (exchange->session_shares, session->peer);
   pilot_stream_set_user_data (stream, NULL);
   if (reset)
     pilot_stream_reset (stream, now);
@@ -520,16 +519,6 @@ session_ready (PilotStreamUser *user, PilotStream *stream, guint ready)
   pilot_exchange_session_pump (session);
 }
 
-static guint
-count_of_peer (PilotExchange *exchange, guint32 peer)
-{
-  guint n = 0;
-
-  for (GList *item = exchange->sessions.head; item != NULL; item = item->next)
-    n += ((ExchangeSession *) item->data)->peer == peer;
-  return n;
-}
-
 void
 pilot_exchange_on_stream (PilotNode *node, PilotStream *stream, guint32 peer, gpointer user_data)
 {
@@ -538,7 +527,7 @@ pilot_exchange_on_stream (PilotNode *node, PilotStream *stream, guint32 peer, gp
   gint64 now = g_get_monotonic_time ();
   ExchangeSession *session;
 
-  if (exchange->sessions.length >= MAX_SESSIONS || count_of_peer (exchange, peer) >= MAX_SESSIONS_OF_PEER) {
+  if (!pilot_shares_take (exchange->session_shares, peer)) {
     pilot_stream_refuse (stream, now);
     return;
   }

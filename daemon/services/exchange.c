@@ -6,6 +6,10 @@
 #define WORKERS 4
 /* However much one peer sends or is sent: the others' turn comes. */
 #define WORKERS_OF_PEER 2
+#define MAX_SESSIONS 256
+#define MAX_SESSIONS_OF_PEER 32
+/* Files in pieces, on all connections of a peer: each holds three descriptors. */
+#define MAX_OPEN_OF_PEER 64
 #define KEPT_TRANSFERS 64
 #define SWEEP_SECONDS 5
 #define PROGRESS_INTERVAL (200 * 1000)
@@ -25,7 +29,8 @@ G_DEFINE_FINAL_TYPE (PilotExchange, pilot_exchange, G_TYPE_OBJECT)
 typedef struct {
   PilotExchange *exchange; /* held; only the main loop looks into it */
   guint32 peer;
-  GList link; /* of exchange->jobs or exchange->working */
+  GList link;      /* of exchange->jobs, while it waits */
+  gboolean shared; /* it has a place of the peer's share */
   void (*work) (gpointer data);
   void (*done) (PilotExchange *exchange, gpointer data);
   gpointer data;
@@ -37,29 +42,19 @@ job_start (Job *job)
   PilotExchange *exchange = job->exchange;
 
   g_queue_unlink (&exchange->jobs, &job->link);
-  g_queue_push_tail_link (&exchange->working, &job->link);
   g_thread_pool_push (exchange->workers, job, NULL);
-}
-
-static guint
-count_working (PilotExchange *exchange, guint32 peer)
-{
-  guint n = 0;
-
-  for (GList *item = exchange->working.head; item != NULL; item = item->next)
-    n += ((Job *) item->data)->peer == peer;
-  return n;
 }
 
 /* In the order in which they came, but for peers who have their share already. */
 static void
 start_jobs (PilotExchange *exchange)
 {
-  for (GList *item = exchange->jobs.head, *next; item != NULL && exchange->working.length < WORKERS; item = next) {
+  for (GList *item = exchange->jobs.head, *next; item != NULL && pilot_shares_get_taken (exchange->worker_shares) < WORKERS; item = next) {
     Job *job = item->data;
 
     next = item->next;
-    if (count_working (exchange, job->peer) < WORKERS_OF_PEER)
+    job->shared = pilot_shares_take (exchange->worker_shares, job->peer);
+    if (job->shared)
       job_start (job);
   }
 }
@@ -70,7 +65,8 @@ job_done (gpointer user_data)
   Job *job = user_data;
   PilotExchange *exchange = job->exchange;
 
-  g_queue_unlink (&exchange->working, &job->link);
+  if (job->shared)
+    pilot_shares_give_back (exchange->worker_shares, job->peer);
   job->done (exchange, job->data);
   start_jobs (exchange);
   g_object_unref (exchange);
@@ -266,6 +262,9 @@ pilot_exchange_finalize (GObject *object)
 
   g_queue_clear_full (&exchange->transfers, transfer_free);
   g_hash_table_unref (exchange->open);
+  pilot_shares_free (exchange->open_shares);
+  pilot_shares_free (exchange->session_shares);
+  pilot_shares_free (exchange->worker_shares);
   pilot_exchange_seen_free (exchange->seen);
   g_object_unref (exchange->node);
   g_free (exchange->folder);
@@ -287,6 +286,9 @@ pilot_exchange_init (PilotExchange *exchange)
 {
   exchange->open = g_hash_table_new_full (g_str_hash, g_str_equal, g_free, NULL);
   exchange->seen = pilot_exchange_seen_new ();
+  exchange->worker_shares = pilot_shares_new (WORKERS, WORKERS_OF_PEER);
+  exchange->session_shares = pilot_shares_new (MAX_SESSIONS, MAX_SESSIONS_OF_PEER);
+  exchange->open_shares = pilot_shares_new (G_MAXUINT, MAX_OPEN_OF_PEER);
 }
 
 PilotExchange *

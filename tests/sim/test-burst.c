@@ -114,6 +114,70 @@ test_own (void)
   pair_end (&w);
 }
 
+/* All that alpha has to send, to beta, on a line without delay. */
+static void
+carry (Pair *w)
+{
+  g_autofree guint8 *buffer = g_malloc (PILOT_TRANSMIT_CAPACITY);
+  PilotTransmit item = { .data = buffer, .capacity = PILOT_TRANSMIT_CAPACITY };
+
+  while (pilot_overlay_transmit (w->alpha->overlay, &item, 1, w->sim->now) == 1) {
+    PilotReceivedDatagram datagram = { .from = w->alpha->endpoint, .data = item.data, .length = item.length, .segment_size = item.segment_size };
+
+    pilot_overlay_receive (w->beta->overlay, &datagram, 1, w->sim->now);
+  }
+}
+
+/* What has come to beta: refused, or left to wait as by a server that hangs. */
+static guint
+count_incoming (Pair *w,
+                gboolean refuse,
+                GPtrArray *waiting)
+{
+  PilotEvent event;
+  guint n = 0;
+
+  while (pilot_overlay_next_event (w->beta->overlay, &event)) {
+    if (event.type != PILOT_EVENT_STREAM_INCOMING)
+      continue;
+    n++;
+    if (refuse)
+      pilot_stream_refuse (event.stream, w->sim->now);
+    else
+      g_ptr_array_add (waiting, event.stream);
+  }
+  return n;
+}
+
+/* Of what waits for the host's answer one peer has a share, so that it does not take the others' whole. An answer makes room. */
+static void
+test_unanswered (void)
+{
+  Pair w = pair_new (-1, -1);
+  const PilotAddress to = { 0, w.beta->node };
+  g_autoptr (GPtrArray) waiting = g_ptr_array_new ();
+
+  pair_start (&w);
+  /* The first says that both are of one kind; the rest is not limited by it. */
+  pair_dial (&w, SIM_FLOW_BOTH, 10, 10);
+  pair_run (&w, 2 * SIM_SECOND);
+  g_assert_cmpuint (count_answered (&w), ==, 1);
+  for (guint i = 0; i < PILOT_MAX_INCOMING_OF_PEER + 10; i++)
+    g_assert_nonnull (pilot_overlay_connect (w.alpha->overlay, &to, 1000, w.sim->now));
+  carry (&w);
+  g_assert_cmpuint (count_incoming (&w, FALSE, waiting), ==, PILOT_MAX_INCOMING_OF_PEER);
+  g_assert_cmpuint (w.beta->overlay->n_incoming, ==, PILOT_MAX_INCOMING_OF_PEER);
+  g_assert_cmpuint (PILOT_MAX_INCOMING_OF_PEER, <, PILOT_MAX_INCOMING);
+  for (guint i = 0; i < waiting->len; i++)
+    pilot_stream_refuse (waiting->pdata[i], w.sim->now);
+  g_assert_cmpuint (w.beta->overlay->n_incoming, ==, 0);
+  g_assert_nonnull (pilot_overlay_connect (w.alpha->overlay, &to, 1000, w.sim->now));
+  carry (&w);
+  g_assert_cmpuint (count_incoming (&w, TRUE, NULL), ==, 1);
+  w.sim->n_flows = 0;
+  pair_end (&w);
+}
+
 int
 main (int argc,
       char *argv[])
@@ -123,5 +187,6 @@ main (int argc,
   g_test_add_func ("/burst/too-many", test_too_many);
   g_test_add_func ("/burst/go-loss", test_go_loss);
   g_test_add_func ("/burst/own", test_own);
+  g_test_add_func ("/burst/unanswered", test_unanswered);
   return g_test_run ();
 }
