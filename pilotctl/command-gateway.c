@@ -185,6 +185,27 @@ print_user (GVariant *mapping)
     g_print (_("  only %s"), user);
 }
 
+/* A mapping is up whether or not its peer is there. (transfer full): what keeps the peer from being reached, or "". */
+static char *
+describe_peer (GVariant *mapping)
+{
+  const char *state = dict_string (mapping, "peer_state");
+
+  if (g_str_equal (state, "untrusted"))
+    return g_strdup (_("not trusted"));
+  if (g_str_equal (state, "quiet") || g_str_equal (state, "silent") || g_str_equal (state, "unreachable") || g_str_equal (state, "key-mismatch"))
+    return g_strdup_printf (_("peer %s"), state);
+  return g_strdup ("");
+}
+
+static void
+warn_about_peer (GVariant *mapping)
+{
+  if (g_str_equal (dict_string (mapping, "peer_state"), "untrusted"))
+    g_printerr (_("warning: %s does not lead anywhere before node %u is trusted; run: pilotctl handshake %u\n"), dict_string (mapping, "local_ip"),
+                (guint) dict_int (mapping, "node_id"), (guint) dict_int (mapping, "node_id"));
+}
+
 static void
 print_mapped (GVariant *mapping)
 {
@@ -197,6 +218,7 @@ print_mapped (GVariant *mapping)
     g_print ("\n");
   else
     g_print ("  (%s)\n", state);
+  warn_about_peer (mapping);
   warn_about_ports (mapping);
 }
 
@@ -339,12 +361,13 @@ add_row (GPtrArray *table, GVariant *mapping)
   g_autofree char *only = user != NULL ? g_strdup_printf (_("only %s"), user) : g_strdup ("");
   g_autofree char *in = output_bytes ((guint64) dict_int (mapping, "bytes_in"));
   g_autofree char *out = output_bytes ((guint64) dict_int (mapping, "bytes_out"));
-  g_autofree char *hostname = output_clean (dict_string (mapping, "hostname"));
+  g_autofree char *hostname = output_clean (dict_string (mapping, "hostname")), *obstacle = describe_peer (mapping);
   g_autofree char *peer = g_strconcat ("→ ", dict_string (mapping, "pilot_addr"), NULL);
   g_autofree char *figures = g_strdup_printf (_("open %d, total %d, in %s, out %s"), (int) dict_int (mapping, "open"),
                                               (int) dict_int (mapping, "total"), in, out);
 
-  output_table_add (table, dict_string (mapping, "local_ip"), peer, hostname, dict_string (mapping, "state"), ports, only, dict_string (mapping, "path"), figures, NULL);
+  output_table_add (table, dict_string (mapping, "local_ip"), peer, hostname, dict_string (mapping, "state"), ports, only, dict_string (mapping, "path"),
+                    obstacle, figures, NULL);
 }
 
 static void

@@ -2,7 +2,7 @@
 #include "pilotctl/listing.h"
 #include "pilotctl/output.h"
 
-/* Who is alive is heard every 25 s. */
+/* Who is alive is heard every 25 s, as long as there is anything between the two. */
 #define QUIET_SECONDS 35
 
 /* (transfer full) */

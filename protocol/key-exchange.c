@@ -272,6 +272,7 @@ install (PilotPeer *peer,
   peer->switched_at = now;
   peer->next_doubt = now + DOUBT_AFTER;
   peer->established_at = now;
+  peer->unheard = FALSE;
   peer->last_app = now;
   peer->key_mismatch = FALSE;
   peer->kx.holds_session = FALSE;

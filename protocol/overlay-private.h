@@ -82,6 +82,7 @@ typedef struct
   guint32 node;
   PilotOverlay *overlay;
   gboolean trusted, has_pin, has_key, key_mismatch, silent, own_kind;
+  gboolean unheard, resting; /* as in PilotPeerInfo */
   guint8 pin[PILOT_ED25519_PUBLIC_SIZE];
   guint8 key[PILOT_ED25519_PUBLIC_SIZE];
   gint64 mismatch_at;
@@ -293,6 +294,9 @@ void pilot_peer_need_endpoints (PilotPeer *peer, gint64 now);
 void pilot_peer_need_key (PilotPeer *peer, gint64 now);
 /* An authenticated packet came. */
 void pilot_peer_alive (PilotPeer *peer, gint64 now);
+/* A peer with a session that nothing has come from for too long; @resting: nothing was to be expected. */
+void pilot_peer_unheard (PilotPeer *peer,
+                         gboolean resting);
 /* `to` NULL = along the path in use. */
 void pilot_peer_keepalive (PilotPeer *peer, const PilotEndpoint *to, gint64 now);
 void pilot_peer_request_punch (PilotPeer *peer, gint64 now);

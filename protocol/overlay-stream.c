@@ -15,6 +15,8 @@
 #define DIAL_WAIT (15 * PILOT_SECOND)
 /* All of a dial, resolve and key exchange included. */
 #define DIAL_LIMIT (17500 * PILOT_MS)
+/* A dial that the host gives up after so long without a sign of life tells of the peer; an earlier end may only tell of an impatient host. */
+#define UNANSWERED (4 * PILOT_SECOND)
 #define DISCOVER_BEFORE_DIAL (5 * PILOT_SECOND)
 #define DEAD_WAIT (5 * PILOT_SECOND)
 /* SYN tokens (streams.md section 7.2). */
@@ -242,10 +244,13 @@ on_finished (PilotStream *stream,
 {
   PilotOverlay *self = overlay;
   PilotStreamLinks *links = pilot_stream_links (stream);
+  PilotPeer *peer = links->peer;
 
   if (links->finished)
     return;
   links->finished = TRUE;
+  if (peer != NULL && links->dialed_at != 0 && peer->last_receive < links->dialed_at && self->now - links->dialed_at >= UNANSWERED)
+    pilot_peer_unheard (peer, FALSE);
   pilot_overlay_drop_stream_event (self, stream);
   links->finished_next = self->finished;
   self->finished = stream;

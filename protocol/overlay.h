@@ -151,7 +151,9 @@ typedef struct {
   gboolean confirmed; /* at least one PILS accepted under them */
   gboolean own_kind;  /* speaks our extensions */
   gboolean key_mismatch;
-  gboolean silent; /* known to be dead: nothing authenticated for a while though asked */
+  gboolean silent;  /* known to be dead: nothing authenticated for a while though asked */
+  gboolean unheard; /* nothing authenticated for longer than a peer that is there is quiet, or during a dial that was given up */
+  gboolean resting; /* … and nothing was to be expected: neither side has had anything to say, so keepalives have ended */
   PilotPath path;
   PilotEndpoint endpoint; /* the direct endpoint, or the beacon when relayed */
   gboolean has_key;

@@ -5,6 +5,8 @@
 
 #define KEEPALIVE (25 * PILOT_SECOND)
 #define IDLE (120 * PILOT_SECOND)
+/* The reference looks every 5 s whether a keepalive is due; the rest is for one that comes late. */
+#define UNHEARD_AFTER (KEEPALIVE + 15 * PILOT_SECOND)
 #define WATCH_AFTER (55 * PILOT_SECOND)
 #define WATCH_STEP (10 * PILOT_SECOND)
 #define WATCH_PROBES 3
@@ -62,7 +64,7 @@ pilot_peer_drop_session (PilotPeer *peer)
     peer->overlay->n_sessions--;
   g_clear_pointer (&peer->session, pilot_session_free);
   g_clear_pointer (&peer->previous, pilot_session_free);
-  peer->replaced = FALSE;
+  peer->replaced = peer->unheard = FALSE;
   peer->kx = (PilotKeyExchangeState) { 0 };
 }
 
@@ -270,10 +272,28 @@ pilot_peer_alive (PilotPeer *peer,
     peer->flow_probes = 0;
     pilot_peer_schedule (peer, now);
   }
-  if (peer->silent) {
-    peer->silent = FALSE;
+  if (peer->silent || peer->unheard) {
+    peer->silent = peer->unheard = FALSE;
     pilot_overlay_emit_peer (peer, PILOT_EVENT_PEER_CHANGED);
+    pilot_peer_schedule (peer, now);
   }
+}
+
+void
+pilot_peer_unheard (PilotPeer *peer,
+                    gboolean resting)
+{
+  if (peer->session == NULL || (peer->unheard && peer->resting == resting))
+    return;
+  peer->unheard = TRUE;
+  peer->resting = resting;
+  pilot_overlay_emit_peer (peer, PILOT_EVENT_PEER_CHANGED);
+}
+
+static gint64
+unheard_due (PilotPeer *peer)
+{
+  return peer->unheard ? G_MAXINT64 : MAX (peer->last_receive, peer->established_at) + UNHEARD_AFTER;
 }
 
 static gint64
@@ -373,6 +393,8 @@ pilot_peer_schedule (PilotPeer *peer,
     due = MIN (due, peer->dial_deadline);
   if (peer->syn_deadline != 0)
     due = MIN (due, peer->syn_deadline);
+  if (peer->session != NULL)
+    due = MIN (due, unheard_due (peer));
   if (peer->session != NULL && !idle) {
     due = MIN (due, peer->path.last_send + KEEPALIVE);
     due = MIN (due, watch_due (peer));
@@ -399,6 +421,8 @@ static void
 advance_session (PilotPeer *peer,
                  gint64 now)
 {
+  if (peer->session != NULL && now >= unheard_due (peer))
+    pilot_peer_unheard (peer, is_idle (peer, now));
   if (peer->session == NULL || is_idle (peer, now))
     return;
   if (now - peer->path.last_send >= KEEPALIVE)
@@ -587,6 +611,8 @@ pilot_peer_fill_info (PilotPeer *peer,
     .own_kind = peer->own_kind,
     .key_mismatch = peer->key_mismatch,
     .silent = peer->silent,
+    .unheard = peer->unheard,
+    .resting = peer->unheard && peer->resting,
     .has_key = peer->has_key,
     .path = pilot_path_choose (&peer->path, self->have_beacon),
     .last_receive_us = peer->last_receive,

@@ -63,6 +63,7 @@ GVariant *
 pilot_gateway_face_describe (PilotMapping *mapping)
 {
   const GPtrArray *ports = pilot_mapping_get_ports (mapping);
+  g_autofree char *peer_state = pilot_mapping_dup_peer_state (mapping);
   PilotAddress address;
   char text[PILOT_ADDRESS_TEXT_SIZE];
   GVariantBuilder list;
@@ -94,6 +95,7 @@ pilot_gateway_face_describe (PilotMapping *mapping)
   g_variant_dict_insert (&dict, "bytes_in", "t", pilot_mapping_get_bytes_in (mapping));
   g_variant_dict_insert (&dict, "bytes_out", "t", pilot_mapping_get_bytes_out (mapping));
   g_variant_dict_insert (&dict, "path", "s", pilot_mapping_get_path (mapping));
+  g_variant_dict_insert (&dict, "peer_state", "s", peer_state);
   g_variant_dict_insert (&dict, "last_error", "s", pilot_mapping_get_last_error (mapping));
   if (pilot_mapping_get_uid (mapping) != PILOT_UID_ANY)
     g_variant_dict_insert (&dict, "uid", "u", pilot_mapping_get_uid (mapping));

@@ -55,6 +55,7 @@ list_ports (PilotMapping *mapping)
 static void
 fill_mapping (PilotDBusMapping *face, PilotMapping *mapping)
 {
+  g_autofree char *peer_state = pilot_mapping_dup_peer_state (mapping);
   PilotAddress address;
   char text[PILOT_ADDRESS_TEXT_SIZE];
 
@@ -72,6 +73,7 @@ fill_mapping (PilotDBusMapping *face, PilotMapping *mapping)
   pilot_dbus_mapping_set_bytes_in (face, pilot_mapping_get_bytes_in (mapping));
   pilot_dbus_mapping_set_bytes_out (face, pilot_mapping_get_bytes_out (mapping));
   pilot_dbus_mapping_set_path (face, pilot_mapping_get_path (mapping));
+  pilot_dbus_mapping_set_peer_state (face, peer_state);
   pilot_dbus_mapping_set_last_error (face, pilot_mapping_get_last_error (mapping));
   pilot_dbus_mapping_set_user_id (face, pilot_mapping_get_uid (mapping) != PILOT_UID_ANY ? (gint64) pilot_mapping_get_uid (mapping) : -1);
 }

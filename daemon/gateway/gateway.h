@@ -41,6 +41,7 @@ guint64 pilot_mapping_get_total (PilotMapping *mapping);
 guint64 pilot_mapping_get_bytes_in (PilotMapping *mapping); /* peer to here */
 guint64 pilot_mapping_get_bytes_out (PilotMapping *mapping);
 const char *pilot_mapping_get_path (PilotMapping *mapping);       /* "direct", "relay", "" */
+char *pilot_mapping_dup_peer_state (PilotMapping *mapping);       /* (transfer full): as that of a PilotPeerView, or "untrusted" */
 const char *pilot_mapping_get_last_error (PilotMapping *mapping); /* "" = none */
 /* No user has this id: (uid_t) -1. */
 #define PILOT_UID_ANY G_MAXUINT32

@@ -294,8 +294,10 @@ pilot_mapping_peer_changed (PilotMapping *mapping)
 {
   PilotPeerView *view = pilot_node_get_peer (mapping->node, mapping->peer);
 
-  if (view == NULL)
+  if (view == NULL) {
+    note_change (mapping); /* it is not trusted any more */
     return;
+  }
   if (view->hostname != NULL && view->hostname[0] != '\0')
     pilot_mapping_set_hostname (mapping, view->hostname);
   if (!view->info.silent)
@@ -529,6 +531,16 @@ pilot_mapping_get_path (PilotMapping *mapping)
     break;
   }
   return "";
+}
+
+char *
+pilot_mapping_dup_peer_state (PilotMapping *mapping)
+{
+  PilotPeerView *view = pilot_node_get_peer (mapping->node, mapping->peer);
+  char *state = view != NULL && view->trusted ? g_strdup (view->state) : g_strdup ("untrusted");
+
+  pilot_peer_view_free (view);
+  return state;
 }
 
 const char *

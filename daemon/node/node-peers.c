@@ -24,6 +24,8 @@ state_of (const PilotPeerInfo *info, const PilotNodePeer *peer)
     return "key-mismatch";
   if (info->silent)
     return "silent";
+  if (info->session && info->unheard)
+    return info->resting ? "idle" : "quiet";
   if (info->session)
     return "connected";
   if (info->streams > 0)

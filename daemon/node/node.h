@@ -86,7 +86,7 @@ typedef struct {
   PilotPeerInfo info; /* of the engine */
   gboolean trusted, mutual;
   char *hostname; /* "" = unknown */
-  char *state;    /* "connected", "connecting", "idle", "silent", "key-mismatch", "unreachable" */
+  char *state;    /* "connected", "quiet", "connecting", "idle", "silent", "key-mismatch", "unreachable" */
 } PilotPeerView;
 void pilot_peer_view_free (PilotPeerView *view);
 /* Trusted peers and those with a session. PilotPeerView* elements. */

@@ -211,6 +211,43 @@ test_dead_peer (void)
 }
 
 static void
+give_up_after (Pair *w,
+               gint64 patience)
+{
+  SimFlow *flow = pair_dial (w, SIM_FLOW_BOTH, 1, 1);
+  PilotStream *stream;
+
+  pair_run (w, patience);
+  g_assert_false (flow->ended);
+  flow->ended = flow->client.done = TRUE;
+  stream = g_steal_pointer (&flow->client.stream);
+  pilot_stream_set_user_data (stream, NULL);
+  pilot_stream_reset (stream, w->sim->now);
+  pilot_stream_release (stream, w->sim->now);
+  pair_run (w, SIM_SECOND);
+}
+
+/* A host that gives a dial up has learnt something of the peer, unless it was impatient. */
+static void
+test_given_up (void)
+{
+  Pair w = pair_new (-1, -1);
+
+  pair_start (&w);
+  g_assert_true (pair_ping (&w, w.alpha, w.beta, SIM_SECOND));
+  sim_host_stop (w.beta);
+  give_up_after (&w, 3 * SIM_SECOND);
+  g_assert_false (pair_peer (w.alpha, w.beta).unheard);
+  give_up_after (&w, 5 * SIM_SECOND);
+  g_assert_true (pair_peer (w.alpha, w.beta).unheard);
+  g_assert_false (pair_peer (w.alpha, w.beta).resting);
+  sim_host_start (w.beta);
+  g_assert_true (pair_ping (&w, w.beta, w.alpha, SIM_SECOND));
+  g_assert_false (pair_peer (w.alpha, w.beta).unheard);
+  pair_end (&w);
+}
+
+static void
 test_stranger (void)
 {
   Pair w = pair_new (-1, -1);
@@ -314,6 +351,7 @@ main (int argc,
   g_test_add_func ("/overlay/stream/incoming-ends-at-once", test_incoming_ends_at_once);
   g_test_add_func ("/overlay/stream/closed-port", test_closed_port);
   g_test_add_func ("/overlay/stream/dead-peer", test_dead_peer);
+  g_test_add_func ("/overlay/stream/given-up", test_given_up);
   g_test_add_func ("/overlay/stream/stranger", test_stranger);
   g_test_add_func ("/overlay/stream/mismatch", test_mismatch_fails_dials);
   g_test_add_func ("/overlay/stream/restart", test_restart_ends_streams);

@@ -266,6 +266,47 @@ test_watch (void)
   pair_end (&w);
 }
 
+/* A peer that is there sends keepalives while there is something between the two; one that is not is missed after 40 s. */
+static void
+test_unheard (void)
+{
+  Pair w = pair_new (-1, -1);
+
+  pair_start (&w);
+  g_assert_true (pair_ping (&w, w.alpha, w.beta, SIM_SECOND));
+  pair_run (&w, 115 * SIM_SECOND);
+  g_assert_false (pair_peer (w.alpha, w.beta).unheard);
+  g_assert_true (pair_ping (&w, w.alpha, w.beta, SIM_SECOND));
+  sim_host_stop (w.beta);
+  pair_run (&w, 38 * SIM_SECOND);
+  g_assert_false (pair_peer (w.alpha, w.beta).unheard);
+  pair_run (&w, 4 * SIM_SECOND);
+  g_assert_true (pair_peer (w.alpha, w.beta).unheard);
+  g_assert_false (pair_peer (w.alpha, w.beta).resting);
+  sim_host_start (w.beta);
+  g_assert_true (pair_ping (&w, w.beta, w.alpha, SIM_SECOND));
+  g_assert_false (pair_peer (w.alpha, w.beta).unheard);
+  pair_end (&w);
+}
+
+/* When neither has had anything to say for two minutes keepalives end, and nothing is missed. */
+static void
+test_resting (void)
+{
+  Pair w = pair_new (-1, -1);
+
+  pair_start (&w);
+  g_assert_true (pair_ping (&w, w.alpha, w.beta, SIM_SECOND));
+  pair_run (&w, 300 * SIM_SECOND);
+  g_assert_true (pair_peer (w.alpha, w.beta).session);
+  g_assert_true (pair_peer (w.alpha, w.beta).unheard);
+  g_assert_true (pair_peer (w.alpha, w.beta).resting);
+  g_assert_true (pair_ping (&w, w.alpha, w.beta, SIM_SECOND));
+  g_assert_false (pair_peer (w.alpha, w.beta).unheard);
+  g_assert_false (pair_peer (w.alpha, w.beta).resting);
+  pair_end (&w);
+}
+
 static void
 test_network_changed (void)
 {
@@ -581,6 +622,8 @@ main (int argc,
   g_test_add_func ("/overlay/recordings", test_recordings);
   g_test_add_func ("/overlay/request-installs-nothing", test_request_installs_nothing);
   g_test_add_func ("/overlay/silent", test_silent);
+  g_test_add_func ("/overlay/unheard", test_unheard);
+  g_test_add_func ("/overlay/resting", test_resting);
   g_test_add_func ("/overlay/untrust", test_untrust);
   g_test_add_func ("/overlay/rebind", test_rebind);
   g_test_add_func ("/overlay/rebind-in-transfer", test_rebind_in_transfer);
