@@ -16,9 +16,9 @@
 #include "daemon/core/log.h"
 #include "daemon/core/plugin/loader.h"
 #include "daemon/core/poller.h"
-#include "daemon/core/service-manager.h"
 #include "daemon/parts.h"
 #include "libpilot/pilot-error.h"
+#include "libpilot/pilot-service-manager.h"
 
 #define STEP_DEADLINE 25000 /* milliseconds; plugins have 20 s of their own to start in */
 

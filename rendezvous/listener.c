@@ -5,33 +5,54 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "libpilot/pilot-acceptor.h"
 #include "libpilot/pilot-error.h"
 #include "rendezvous/socket.h"
 
 #define BACKLOG 4096
-#define ACCEPTS_PER_TURN 64
-#define COMPLAIN_EVERY (60 * G_USEC_PER_SEC)
 
-struct _PilotListener {
+struct _PilotServerListener {
   PilotReactorWatch watch; /* first: the watch is the listener */
   PilotReactor *reactor;
   PilotTls *tls;
   const PilotServerListenerFuncs *funcs;
   gpointer user_data;
-  gint64 complained;
+  PilotAcceptor *acceptor;
 };
 
 static void
-complain (PilotServerListener *self,
-          int code)
+listener_accepted (int fd,
+                   const struct sockaddr *name,
+                   socklen_t length,
+                   gpointer user_data)
 {
-  gint64 now = g_get_monotonic_time ();
+  PilotServerListener *self = user_data;
+  PilotEndpoint remote;
 
-  if (self->complained != 0 && now - self->complained < COMPLAIN_EVERY)
-    return;
-  self->complained = now;
-  g_warning ("cannot accept a connection: %s", g_strerror (code));
+  if (pilot_endpoint_from_sockaddr (&remote, name, length))
+    self->funcs->accepted (fd, self->tls, &remote, self->user_data);
+  else
+    close (fd);
 }
+
+static void
+listener_watch (gboolean wanted,
+                gpointer user_data)
+{
+  PilotServerListener *self = user_data;
+
+  pilot_reactor_modify (self->reactor, &self->watch, wanted ? EPOLLIN : 0);
+}
+
+static gboolean
+listener_make_room (gpointer user_data)
+{
+  PilotServerListener *self = user_data;
+
+  return self->funcs->evict (self->user_data);
+}
+
+static const PilotAcceptorFuncs acceptor_funcs = { listener_accepted, listener_watch, listener_make_room };
 
 static void
 listener_ready (PilotReactorWatch *watch,
@@ -39,25 +60,7 @@ listener_ready (PilotReactorWatch *watch,
 {
   PilotServerListener *self = (PilotServerListener *) watch;
 
-  for (guint i = 0; i < ACCEPTS_PER_TURN; i++) {
-    struct sockaddr_storage name;
-    socklen_t length = sizeof name;
-    PilotEndpoint remote;
-    int fd = accept4 (watch->fd, (struct sockaddr *) &name, &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
-
-    if (fd < 0) {
-      if (errno == EMFILE || errno == ENFILE) {
-        complain (self, errno);
-        self->funcs->evict (self->user_data);
-      } else if (errno != EAGAIN && errno != ECONNABORTED && errno != EINTR)
-        complain (self, errno);
-      return;
-    }
-    if (pilot_endpoint_from_sockaddr (&remote, (struct sockaddr *) &name, length))
-      self->funcs->accepted (fd, self->tls, &remote, self->user_data);
-    else
-      close (fd);
-  }
+  pilot_acceptor_ready (self->acceptor);
 }
 
 PilotServerListener *
@@ -91,6 +94,7 @@ pilot_server_listener_new (PilotReactor *reactor,
     g_free (self);
     return NULL;
   }
+  self->acceptor = pilot_acceptor_new (fd, &acceptor_funcs, self);
   pilot_socket_get_address (fd, bound);
   return self;
 }
@@ -98,6 +102,7 @@ pilot_server_listener_new (PilotReactor *reactor,
 void
 pilot_server_listener_free (PilotServerListener *self)
 {
+  pilot_acceptor_free (self->acceptor);
   pilot_reactor_remove (self->reactor, &self->watch);
   close (self->watch.fd);
   g_free (self);

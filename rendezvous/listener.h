@@ -8,7 +8,7 @@
 G_BEGIN_DECLS
 
 /* A listening TCP socket in the reactor. One failed accept never ends it. */
-typedef struct _PilotListener PilotServerListener;
+typedef struct _PilotServerListener PilotServerListener;
 
 typedef struct
 {

@@ -8,7 +8,7 @@
 
 #include "libpilot/pilot-error.h"
 #include "libpilot/pilot-file.h"
-#include "rendezvous/notify.h"
+#include "libpilot/pilot-service-manager.h"
 #include "rendezvous/rendezvous.h"
 #include "rendezvous/socket.h"
 
@@ -292,7 +292,6 @@ serve (PilotStore *store,
        GError **error)
 {
   g_autoptr (GMainLoop) loop = g_main_loop_new (NULL, FALSE);
-  g_autoptr (GError) notify_error = NULL;
   Run run = { loop, EXIT_OK };
   PilotRendezvous *rendezvous = pilot_rendezvous_new (store, options, rendezvous_failed, &run, error);
 
@@ -301,10 +300,9 @@ serve (PilotStore *store,
   g_unix_signal_add (SIGTERM, signal_received, &run);
   g_unix_signal_add (SIGINT, signal_received, &run);
   print_ready (rendezvous, options->tls);
-  if (!pilot_notify ("READY=1", &notify_error))
-    g_warning ("%s", notify_error->message);
+  pilot_service_manager_notify ("READY=1");
   g_main_loop_run (loop);
-  pilot_notify ("STOPPING=1", NULL); /* nobody is told when nobody listens */
+  pilot_service_manager_notify ("STOPPING=1");
   if (!pilot_rendezvous_close (rendezvous, error))
     return EXIT_FAILED;
   return run.exit_code;

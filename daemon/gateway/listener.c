@@ -10,9 +10,8 @@
 #include <unistd.h>
 
 #include "daemon/gateway/bridge.h"
+#include "libpilot/pilot-acceptor.h"
 
-#define ACCEPTS_PER_TURN 64
-#define PAUSE_MS 100
 #define BACKLOG 1024
 /* linux/netfilter_ipv4.h, which cannot be included beside netinet/in.h. */
 #define SO_ORIGINAL_DST 80
@@ -20,24 +19,12 @@
 struct _PilotListener {
   PilotPoller *poller;
   PilotPollerWatch *watch;
+  PilotAcceptor *acceptor;
   PilotListenerFunc func;
   gpointer user_data;
   int fd;
-  guint pause; /* timeout while the process is out of descriptors */
   gboolean redirect, silent;
-  gboolean complained;
 };
-
-static gboolean
-pause_over (gpointer user_data)
-{
-  PilotListener *listener = user_data;
-
-  listener->pause = 0;
-  if (!listener->silent)
-    pilot_poller_modify (listener->watch, EPOLLIN);
-  return G_SOURCE_REMOVE;
-}
 
 static gboolean
 get_destination (PilotListener *listener, int fd, struct sockaddr_in *name)
@@ -50,33 +37,34 @@ get_destination (PilotListener *listener, int fd, struct sockaddr_in *name)
 }
 
 static void
-listener_ready (int listening, guint32 events, gpointer user_data)
+listener_accepted (int fd, const struct sockaddr *remote, socklen_t length, gpointer user_data)
+{
+  PilotListener *listener = user_data;
+  struct sockaddr_in name;
+
+  if (get_destination (listener, fd, &name))
+    listener->func (fd, ntohl (name.sin_addr.s_addr), ntohs (name.sin_port), listener->user_data);
+  else
+    pilot_socket_reset (fd);
+}
+
+static void
+listener_watch (gboolean wanted, gpointer user_data)
 {
   PilotListener *listener = user_data;
 
-  for (guint i = 0; i < ACCEPTS_PER_TURN; i++) {
-    struct sockaddr_in name;
-    int fd = accept4 (listening, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+  if (!listener->silent)
+    pilot_poller_modify (listener->watch, wanted ? EPOLLIN : 0);
+}
 
-    if (fd < 0 && (errno == EAGAIN || errno == EINVAL))
-      return;
-    if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)) {
-      /* The connection stays in the queue, and the socket readable: look away until something may have been freed. */
-      if (!listener->complained)
-        g_warning ("cannot accept a connection: %s; trying again", g_strerror (errno));
-      listener->complained = TRUE;
-      pilot_poller_modify (listener->watch, 0);
-      listener->pause = g_timeout_add (PAUSE_MS, pause_over, listener);
-      return;
-    }
-    if (fd < 0)
-      continue; /* that connection's own trouble: ECONNABORTED and the network errors of accept(2) */
-    listener->complained = FALSE;
-    if (get_destination (listener, fd, &name))
-      listener->func (fd, ntohl (name.sin_addr.s_addr), ntohs (name.sin_port), listener->user_data);
-    else
-      pilot_socket_reset (fd);
-  }
+static const PilotAcceptorFuncs acceptor_funcs = { .accepted = listener_accepted, .watch = listener_watch };
+
+static void
+listener_ready (int fd, guint32 events, gpointer user_data)
+{
+  PilotListener *listener = user_data;
+
+  pilot_acceptor_ready (listener->acceptor);
 }
 
 PilotListener *
@@ -92,6 +80,7 @@ pilot_listener_new (PilotPoller *poller, int fd, gboolean redirect, PilotListene
   listener->redirect = redirect;
   listener->func = func;
   listener->user_data = user_data;
+  listener->acceptor = pilot_acceptor_new (fd, &acceptor_funcs, listener);
   listener->watch = pilot_poller_add (poller, fd, EPOLLIN, listener_ready, listener);
   return listener;
 }
@@ -99,7 +88,7 @@ pilot_listener_new (PilotPoller *poller, int fd, gboolean redirect, PilotListene
 void
 pilot_listener_free (PilotListener *listener)
 {
-  g_clear_handle_id (&listener->pause, g_source_remove);
+  pilot_acceptor_free (listener->acceptor);
   pilot_poller_remove (listener->watch);
   close (listener->fd);
   g_free (listener);

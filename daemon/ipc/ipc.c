@@ -7,11 +7,10 @@
 #include <unistd.h>
 
 #include "daemon/core/local-socket.h"
+#include "libpilot/pilot-acceptor.h"
 #include "libpilot/pilot-error.h"
 
 #define BACKLOG 128
-#define ACCEPTS_PER_TURN 64
-#define PAUSE_MS 100
 
 typedef struct {
   PilotIpc *ipc;
@@ -19,7 +18,7 @@ typedef struct {
   int fd;
   PilotLocalSocketId id;
   PilotPollerWatch *watch;
-  guint pause; /* timeout while the process is out of descriptors */
+  PilotAcceptor *acceptor;
 } Socket;
 
 /* --- datagrams: every client gets all that nothing else here takes (ipc.md section 4.5) --- */
@@ -76,39 +75,35 @@ may_connect (PilotIpc *ipc, int fd)
   return FALSE;
 }
 
-static gboolean
-pause_over (gpointer user_data)
-{
-  Socket *here = user_data;
-
-  here->pause = 0;
-  pilot_poller_modify (here->watch, EPOLLIN);
-  return G_SOURCE_REMOVE;
-}
-
 static void
-socket_ready (int listening, guint32 events, gpointer user_data)
+socket_accepted (int fd, const struct sockaddr *remote, socklen_t length, gpointer user_data)
 {
   Socket *here = user_data;
   PilotIpc *ipc = here->ipc;
 
-  for (guint i = 0; i < ACCEPTS_PER_TURN; i++) {
-    int fd = accept4 (listening, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+  if (may_connect (ipc, fd) && ipc->clients.length < PILOT_IPC_MAX_CLIENTS)
+    pilot_ipc_client_new (ipc, fd);
+  else
+    close (fd);
+}
 
-    if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)) {
-      /* It stays in the queue, and the socket readable: look away until something may have been freed. */
-      pilot_poller_modify (here->watch, 0);
-      here->pause = g_timeout_add (PAUSE_MS, pause_over, here);
-      break;
-    }
-    if (fd < 0)
-      break;
-    if (may_connect (ipc, fd) && ipc->clients.length < PILOT_IPC_MAX_CLIENTS)
-      pilot_ipc_client_new (ipc, fd);
-    else
-      close (fd);
-  }
-  watch_datagrams (ipc);
+static void
+socket_watch (gboolean wanted, gpointer user_data)
+{
+  Socket *here = user_data;
+
+  pilot_poller_modify (here->watch, wanted ? EPOLLIN : 0);
+}
+
+static const PilotAcceptorFuncs acceptor_funcs = { .accepted = socket_accepted, .watch = socket_watch };
+
+static void
+socket_ready (int fd, guint32 events, gpointer user_data)
+{
+  Socket *here = user_data;
+
+  pilot_acceptor_ready (here->acceptor);
+  watch_datagrams (here->ipc);
 }
 
 void
@@ -124,7 +119,7 @@ socket_free (gpointer data)
 {
   Socket *here = data;
 
-  g_clear_handle_id (&here->pause, g_source_remove);
+  pilot_acceptor_free (here->acceptor);
   pilot_poller_remove (here->watch);
   close (here->fd);
   pilot_local_socket_unlink (here->path, &here->id);
@@ -146,6 +141,7 @@ serve (PilotIpc *ipc, const char *path, GError **error)
   here->path = g_strdup (path);
   here->fd = fd;
   here->id = id;
+  here->acceptor = pilot_acceptor_new (fd, &acceptor_funcs, here);
   here->watch = pilot_poller_add (pilot_node_get_poller (ipc->node), fd, EPOLLIN, socket_ready, here);
   g_ptr_array_add (ipc->sockets, here);
   g_message ("the Go tools find this daemon at \"%s\"", path);

@@ -4,14 +4,16 @@
 #include <locale.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <glib/gstdio.h>
 
-#include "harness.h"
+#include "fixture.h"
 
 /* The installed program itself: its one line, its end, and what it says when it cannot start. */
 
@@ -245,6 +247,56 @@ test_refusals (void)
   remove_folder (folder);
 }
 
+/* The lowest descriptor that the process has not open. */
+static rlim_t
+lowest_free (GPid pid)
+{
+  for (rlim_t fd = 0;; fd++) {
+    g_autofree gchar *path = g_strdup_printf ("/proc/%d/fd/%d", (int) pid, (int) fd);
+
+    if (!g_file_test (path, G_FILE_TEST_IS_SYMLINK))
+      return fd;
+  }
+}
+
+/* Microseconds of processor time. */
+static gint64
+time_spent (GPid pid)
+{
+  struct timespec spent;
+  clockid_t clock;
+
+  g_assert_cmpint (clock_getcpuclockid (pid, &clock), ==, 0);
+  g_assert_cmpint (clock_gettime (clock, &spent), ==, 0);
+  return spent.tv_sec * G_USEC_PER_SEC + spent.tv_nsec / 1000;
+}
+
+/* Out of descriptors, and nobody there who could be sent away: it waits without spinning, and answers when there are some. */
+static void
+test_exhausted (void)
+{
+  g_autofree gchar *folder = make_folder ();
+  g_autofree gchar *store = in_folder (folder, "store.db");
+  struct rlimit before, none;
+  Client client;
+  gint64 spent;
+  Child child;
+
+  child_start (&child, store, NULL, NULL);
+  g_assert_cmpint (prlimit (child.pid, RLIMIT_NOFILE, NULL, &before), ==, 0);
+  none = (struct rlimit) { lowest_free (child.pid), before.rlim_max };
+  g_assert_cmpint (prlimit (child.pid, RLIMIT_NOFILE, &none, NULL), ==, 0);
+  client_open (&client, &child.registry, NULL);
+  spent = time_spent (child.pid);
+  g_usleep (G_USEC_PER_SEC / 2); /* what is measured, not a wait for something */
+  g_assert_cmpint (time_spent (child.pid) - spent, <, G_USEC_PER_SEC / 20);
+  g_assert_cmpint (prlimit (child.pid, RLIMIT_NOFILE, &before, NULL), ==, 0);
+  expect_ok (client_call (&client, "{\"type\":\"beacon_list\"}"));
+  client_close (&client);
+  g_assert_cmpint (child_end (&child, SIGTERM), ==, 0);
+  remove_folder (folder);
+}
+
 int
 main (int argc,
       char **argv)
@@ -255,6 +307,7 @@ main (int argc,
     g_error ("usage: %s PILOT-RENDEZVOUS", argv[0]);
   program = argv[1];
   g_test_add_func ("/rendezvous/program/kill", test_kill);
+  g_test_add_func ("/rendezvous/program/exhausted", test_exhausted);
   g_test_add_func ("/rendezvous/program/notify", test_notify);
   g_test_add_func ("/rendezvous/program/refusals", test_refusals);
   return g_test_run ();

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "service-manager.h"
+#include "pilot-service-manager.h"
 
 #include <errno.h>
 #include <stddef.h>
@@ -16,8 +16,12 @@ pilot_service_manager_notify (const char *message)
   gsize length = path != NULL ? strlen (path) : 0;
   int fd;
 
-  if (length < 2 || length >= sizeof address.sun_path || (path[0] != '/' && path[0] != '@'))
+  if (length == 0)
     return;
+  if (length == 1 || length >= sizeof address.sun_path || (path[0] != '/' && path[0] != '@')) {
+    g_warning ("the service manager cannot be told: NOTIFY_SOCKET \"%s\" is not the address of a socket", path);
+    return;
+  }
   memcpy (address.sun_path, path, length);
   if (path[0] == '@')
     address.sun_path[0] = '\0'; /* the abstract name space */
