@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "pilotctl/client.h"
 #include "pilotctl/config-file.h"
+#include "pilotctl/daemon-log.h"
 #include "pilotctl/duration.h"
 #include "pilotctl/output.h"
 
@@ -59,25 +60,6 @@ is_daemon (gint64 pid)
   return pid > 0 && g_file_get_contents (path, &name, NULL, NULL) && g_str_equal (g_strchomp (name), "pilotd");
 }
 
-static char *
-last_line (const char *path, char **hint)
-{
-  g_autofree char *text = NULL;
-  char *line;
-
-  if (!g_file_get_contents (path, &text, NULL, NULL))
-    return g_strdup ("");
-  g_strchomp (text);
-  line = strrchr (text, '\n');
-  /* The daemon's hint stands below its error. */
-  if (line != NULL && g_str_has_prefix (line + 1, "hint: ")) {
-    *hint = output_clean (line + 1 + strlen ("hint: "));
-    *line = '\0';
-    line = strrchr (text, '\n');
-  }
-  return output_clean (line != NULL ? line + 1 : text);
-}
-
 static pid_t
 spawn (const char *program, char **arguments, const char *log_path)
 {
@@ -102,23 +84,6 @@ spawn (const char *program, char **arguments, const char *log_path)
   close (log_fd);
   close (null_fd);
   return pid;
-}
-
-/* The first log has no pid in its name yet; pilot.log always names the newest. */
-static char *
-rename_log (const char *folder, const char *first, pid_t pid)
-{
-  g_autofree char *name = g_strdup_printf ("pilot-%d.log", (int) pid);
-  g_autofree char *link_path = g_build_filename (folder, "pilot.log", NULL);
-  char *path = g_build_filename (folder, name, NULL);
-
-  if (g_rename (first, path) != 0)
-    return g_strdup (first);
-  if (g_unlink (link_path) != 0 && errno != ENOENT)
-    g_debug ("cannot replace \"%s\": %s", link_path, g_strerror (errno));
-  if (symlink (name, link_path) != 0)
-    g_debug ("cannot link \"%s\": %s", link_path, g_strerror (errno));
-  return path;
 }
 
 typedef struct {
@@ -148,7 +113,7 @@ wait_until_up (Invocation *invocation, Start *start, double seconds, GError **er
 
     if (waitpid (start->pid, &status, WNOHANG) == start->pid) {
       g_autofree char *hint = NULL;
-      g_autofree char *line = last_line (start->log_path, &hint);
+      g_autofree char *line = daemon_log_last_line (start->log_path, &hint);
 
       g_unlink (start->pid_path);
       g_set_error (error, PILOT_ERROR, PILOT_ERROR_FAILED, _("the daemon did not start: %s"), line);
@@ -346,7 +311,7 @@ command_daemon_start (Invocation *invocation)
   start.pid = spawn (program, arguments, first_log);
   if (start.pid < 0)
     return output_fail (invocation, PILOT_ERROR_IO, NULL, _("cannot start \"%s\" with its log in \"%s\": %s"), program, start.folder, g_strerror (errno));
-  start.log_path = rename_log (start.folder, first_log, start.pid);
+  start.log_path = daemon_log_adopt (start.folder, first_log, start.pid);
   pid_text = g_strdup_printf ("%d", (int) start.pid);
   if (!g_file_set_contents_full (start.pid_path, pid_text, -1, G_FILE_SET_CONTENTS_CONSISTENT, 0600, &error)) {
     g_printerr (_("warning: %s\n"), error->message);

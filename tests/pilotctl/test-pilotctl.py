@@ -197,6 +197,30 @@ def check_daemon_start(home):
           run(home, 'daemon', 'status', '--check').returncode == 1)
 
 
+def check_logs(home):
+    """Each run has a log of its own. The newest five stay, and what only looks like one, or may still be written."""
+    folder, told = pathlib.Path(home, '.pilot'), pathlib.Path(home, 'pilotd')
+    for path in folder.glob('pilot-*.log'):
+        path.unlink()
+    # No process has such a number: the kernel gives none above 2^22.
+    old = [folder / f'pilot-{(1 << 22) + age}.log' for age in range(7)]
+    others = [folder / 'pilot-1.log', folder / 'pilot-05x.log', folder / 'pilot-.log', folder / 'other.log']
+    for age, path in enumerate(old):
+        path.write_text('old')
+        os.utime(path, (10 ** 9 - age, 10 ** 9 - age))
+    for path in others:
+        path.write_text('kept')
+        os.utime(path, (1, 1))
+    (folder / f'pilot-{1 << 23}.log').mkdir()
+    run(home, '--json', 'daemon', 'start', '--public', daemon=str(told))
+    check('daemon start: old logs go', [path.exists() for path in old] == [True] * 4 + [False] * 3, sorted(folder.iterdir()))
+    check('daemon start: what is no old log stays', all(path.exists() for path in others) and (folder / f'pilot-{1 << 23}.log').is_dir(), sorted(folder.iterdir()))
+    newest = folder / os.readlink(folder / 'pilot.log')
+    check('daemon start: pilot.log is the newest', newest not in old and 'told: --public' in newest.read_text(), newest)
+    run(home, '--json', 'daemon', 'start', '--public', daemon=str(told))
+    check('daemon start: five with the newest', [path.exists() for path in old] == [True] * 3 + [False] * 4 and newest.exists(), sorted(folder.iterdir()))
+
+
 # A host name has no colon, space or dot; one may begin with a figure.
 MALFORMED = ['0:zzz', '0:0000.0000', '0:0000.0000.00005', '0:0000.0000.0005:', ':', '0:', 'a b', '10.4.0.1', '-5', '']
 
@@ -288,6 +312,7 @@ def main():
         check_usage(home, commands)
         check_down(home, commands)
         check_daemon_start(home)
+        check_logs(home)
         check_config(home)
     with tempfile.TemporaryDirectory(prefix='pilotctl-test-') as home:
         check_malformed(home)
