@@ -14,6 +14,7 @@
 
 /* Those of cli.md 5.2 that mean something to this daemon, and our own. */
 static const char *const keys[] = {
+  "allocator",
   "beacon",
   "bus",
   "busy_poll",
@@ -46,6 +47,7 @@ static const char *const keys[] = {
   "tls_trust",
   "transport",
   "trust_auto_approve",
+  "trust_store",
 };
 
 char *

@@ -29,7 +29,10 @@ pilot_gateway_get_allocator (PilotGateway *gateway, GError **error)
   if (gateway->loader != NULL)
     plugin = pilot_plugin_loader_get_enabled (gateway->loader, PILOT_PLUGIN_KIND_ALLOCATOR, name);
   if (plugin == NULL) {
-    g_set_error (error, PILOT_ERROR, PILOT_ERROR_NOT_FOUND, "no address allocator is loaded: see \"pilotctl plugins\"");
+    if (name != NULL)
+      g_set_error (error, PILOT_ERROR, PILOT_ERROR_NOT_FOUND, "the allocator \"%s\" is not enabled: see `pilotctl plugins`", name);
+    else
+      g_set_error_literal (error, PILOT_ERROR, PILOT_ERROR_NOT_FOUND, "no address allocator is enabled: see `pilotctl plugins`");
     return NULL;
   }
   return PILOT_ALLOCATOR (plugin);

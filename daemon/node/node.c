@@ -210,10 +210,15 @@ open_state (PilotNode *node, GError **error)
 static gboolean
 make_trust (PilotNode *node, GError **error)
 {
-  PilotPlugin *plugin = pilot_plugin_loader_get_enabled (node->plugins, PILOT_PLUGIN_KIND_TRUST_STORE, pilot_config_get (node->config, "trust_store"));
+  const char *name = pilot_config_get (node->config, "trust_store");
+  PilotPlugin *plugin = pilot_plugin_loader_get_enabled (node->plugins, PILOT_PLUGIN_KIND_TRUST_STORE, name);
 
+  /* It stops the start, and with it whom `pilotctl plugins` could ask: the log has said what became of each. */
   if (plugin == NULL) {
-    g_set_error_literal (error, PILOT_ERROR, PILOT_ERROR_FAILED, "no trust store is enabled: see `pilotctl plugins`");
+    if (name != NULL)
+      g_set_error (error, PILOT_ERROR, PILOT_ERROR_NOT_FOUND, "the trust store \"%s\" is not enabled: the log says why", name);
+    else
+      g_set_error_literal (error, PILOT_ERROR, PILOT_ERROR_NOT_FOUND, "no trust store is enabled: the log says why");
     return FALSE;
   }
   node->trust = pilot_trust_new (node, PILOT_TRUST_STORE (plugin));

@@ -82,8 +82,9 @@ def check_manuals(home):
     """Every option of a program stands in its manual, and no other."""
     for program in (PILOTD, *PROGRAMS):
         name = os.path.basename(program)
+        manual = next((ROOT / 'data/man').glob(f'{name}.[18]'))
         process = subprocess.run([program, '--help'], env={**os.environ, 'HOME': home}, capture_output=True, text=True, timeout=60, check=False)
-        there, said = options_of_help(process.stdout) - {'--help'}, options_of_manual((ROOT / f'data/man/{name}.8').read_text()) - {'--help'}
+        there, said = options_of_help(process.stdout) - {'--help'}, options_of_manual(manual.read_text()) - {'--help'}
         check(f'{name}: its options and those of its manual', there and there == said, there ^ said)
         check(f'{name} --help: whole characters', '[OPTION…]' in process.stdout, process.stdout)
 

@@ -22,7 +22,7 @@ def run(command, **kwargs):
 
 def main():
     parser = argparse.ArgumentParser()
-    for name in ("source", "build", "load-one"):
+    for name in ("source", "build", "load-one", "plugin-check"):
         parser.add_argument(f"--{name}", type=pathlib.Path, required=True)
     args = parser.parse_args()
 
@@ -57,6 +57,10 @@ def main():
         done = subprocess.run([str(args.load_one), str(folder), "template"], capture_output=True, text=True)
         if done.returncode != 0 or done.stdout != "10.5.3.125\n":
             sys.exit(f"load-one said {done.stdout!r} {done.stderr!r}")
+
+        done = subprocess.run([str(args.plugin_check), str(folder / "template.so"), "--setting", "second=7"], capture_output=True, text=True)
+        if done.returncode != 0 or "ok 12 - settings" not in done.stdout:
+            sys.exit(f"pilot-plugin-check said {done.stdout} {done.stderr}")
 
         # And as installed by the author, beside the plugins Pilot ships.
         run(["meson", "install", "-C", str(build), "--no-rebuild"], env=environment)

@@ -241,3 +241,34 @@ pipe_beacon_set_greeting (PipeBeacon *self,
 {
   self->greeting = greeting;
 }
+
+/* --- for the tests of a relay --- */
+
+PipeBeacon *pipe_beacon;
+
+static void
+begin (void)
+{
+  pipe_beacon = pipe_beacon_new ();
+}
+
+static void
+end (void)
+{
+  g_clear_pointer (&pipe_beacon, pipe_beacon_free);
+}
+
+static gchar *
+make_settings (void)
+{
+  return g_strdup_printf ("{'url': <'%s'>, 'trust': <'pinned'>, 'fingerprint': <'%s'>}", pipe_beacon_get_url (pipe_beacon),
+                          pipe_beacon_get_fingerprint (pipe_beacon));
+}
+
+static const gchar *
+get_address (void)
+{
+  return pipe_beacon_get_url (pipe_beacon);
+}
+
+const CheckRelay pipe_beacon_relay = { begin, end, make_settings, get_address, pipe_beacon_prove };

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-#include <pilot.h>
+#include "daemon/plugin-check/check.h"
 
 G_BEGIN_DECLS
 
@@ -34,5 +34,9 @@ gboolean pipe_beacon_prove (PilotTransport *transport,
                             PilotTransportProof *proof,
                             gpointer user_data,
                             GError **error);
+
+/* A beacon for the tests of a relay; `pipe_beacon` is the one of the test that runs. */
+extern const CheckRelay pipe_beacon_relay;
+extern PipeBeacon *pipe_beacon;
 
 G_END_DECLS

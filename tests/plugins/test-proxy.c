@@ -10,7 +10,7 @@
 
 #include "daemon/node/registry-client.h"
 #include "fake-proxy.h"
-#include "host.h"
+#include "daemon/plugin-check/host.h"
 #include "libpilot/pilot-error.h"
 #include "pipe-beacon.h"
 #include "protocol/json.h"

@@ -12,10 +12,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "transport-ends.h"
+#include "daemon/plugin-check/transport-ends.h"
 #include "transport-udp.h"
 
-static const Candidate udp = { "transport-udp", pilot_transport_udp_get_type, "{'listen': <'127.0.0.1:0'>}" };
+static const CheckCandidate udp = { .name = "transport-udp", .get_type = pilot_transport_udp_get_type, .settings = "{'listen': <'127.0.0.1:0'>}" };
 
 /* A burst costs few calls: that is what the batches are for. */
 static void
@@ -221,7 +221,7 @@ open_silent_network (void)
 static void
 test_full (void)
 {
-  const Candidate candidate = { "transport-udp", pilot_transport_udp_get_type, NULL };
+  const CheckCandidate candidate = { .name = "transport-udp", .get_type = pilot_transport_udp_get_type };
   const gint64 deadline = g_get_monotonic_time () + 30 * G_USEC_PER_SEC;
   const gint small = 4096;
   g_autofree guint8 *bytes = NULL;

@@ -2,10 +2,11 @@
 /* What transport-wss promises besides what every transport does. */
 #include <string.h>
 
-#include "transport-ends.h"
+#include "daemon/plugin-check/transport-ends.h"
+#include "pipe-beacon.h"
 #include "transport-wss.h"
 
-static const Candidate relay = { "transport-wss", pilot_transport_wss_get_type, NULL };
+static const CheckCandidate relay = { .name = "transport-wss", .get_type = pilot_transport_wss_get_type, .relay = &pipe_beacon_relay };
 
 /* More than may wait: "not now", then "writable", and nothing of it is lost or twice there. */
 static void
@@ -34,7 +35,7 @@ static void
 test_lost (Ends *f,
            gconstpointer data)
 {
-  pipe_beacon_drop_all (ends_beacon);
+  pipe_beacon_drop_all (pipe_beacon);
   ends_wait_trouble (f->a.transport, TRUE);
   ends_send_all (f, &(PilotSendBatch) { f->b.endpoint, (const guint8 *) "lost", 4, 0 }, 1);
   g_assert_cmpuint (ends_get_stat (f->a.transport, "dropped"), ==, 1);
@@ -53,7 +54,7 @@ test_goodbye (Ends *f,
 {
   const gint64 deadline = g_get_monotonic_time () + 20 * G_USEC_PER_SEC;
 
-  pipe_beacon_close_all (ends_beacon);
+  pipe_beacon_close_all (pipe_beacon);
   while (pilot_transport_get_trouble (f->a.transport) == NULL) {
     ends_send_all (f, &(PilotSendBatch) { f->b.endpoint, (const guint8 *) "lost", 4, 0 }, 1);
     ends_turn_context (100);
@@ -102,24 +103,24 @@ test_trouble (Ends *f,
     "{\"type\":\"auth_challenge\",\"nonce\":\"a\",\"ts\":\"1\"}",
     "{\"type\":\"auth_ok\"}",
   };
-  const gchar *url = pipe_beacon_get_url (ends_beacon);
-  g_autofree gchar *good = ends_wss_settings ();
+  const gchar *url = pipe_beacon_get_url (pipe_beacon);
+  g_autofree gchar *good = pipe_beacon_relay.make_settings ();
   g_autofree gchar *zeros = g_strnfill (64, '0');
   g_autofree gchar *other = g_strdup_printf ("{'url': <'%s'>, 'trust': <'pinned'>, 'fingerprint': <'%s'>}", url, zeros);
   g_autofree gchar *system = g_strdup_printf ("{'url': <'%s'>}", url);
   g_autofree gchar *path = g_strdup_printf ("{'url': <'%.*s/nothing'>, 'trust': <'pinned'>, 'fingerprint': <'%s'>}",
-                                            (gint) (strlen (url) - strlen ("/v1/compat")), url, pipe_beacon_get_fingerprint (ends_beacon));
+                                            (gint) (strlen (url) - strlen ("/v1/compat")), url, pipe_beacon_get_fingerprint (pipe_beacon));
 
   expect_trouble (other, "its certificate is not the pinned one");
   expect_trouble (system, "its certificate is not one the system trusts");
   expect_trouble (path, "it answers 404");
   expect_trouble ("{'url': <'wss://127.0.0.1:9/v1/compat'>}", "onnect");
   for (guint i = 0; i < G_N_ELEMENTS (rubbish); i++) {
-    pipe_beacon_set_greeting (ends_beacon, rubbish[i]);
+    pipe_beacon_set_greeting (pipe_beacon, rubbish[i]);
     expect_trouble (good, "is no beacon");
   }
-  pipe_beacon_set_greeting (ends_beacon, NULL);
-  pipe_beacon_set_refuse (ends_beacon, TRUE);
+  pipe_beacon_set_greeting (pipe_beacon, NULL);
+  pipe_beacon_set_refuse (pipe_beacon, TRUE);
   expect_trouble (good, "1008 \"auth failed\"");
 }
 
@@ -128,7 +129,7 @@ static void
 test_restless (Ends *f,
                gconstpointer data)
 {
-  pipe_beacon_set_old (ends_beacon, TRUE);
+  pipe_beacon_set_old (pipe_beacon, TRUE);
   for (guint i = 0; i < 60; i++) {
     pilot_transport_reconnect (f->a.transport);
     for (guint k = 0; k < i; k++)

@@ -7,7 +7,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "host.h"
+#include "daemon/plugin-check/host.h"
 #include "plugins/transport-udp/transport-udp.h"
 
 /*

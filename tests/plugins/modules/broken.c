@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* One source for all modules of the loader's test. Which rule a module breaks is said by the macro BREAK; its name by NAME. */
+#include <signal.h>
+
 #include <pilot.h>
 
 #define NONE 0
@@ -20,6 +22,7 @@
 #define DISABLE_NEVER 15
 #define BREACHES 16
 #define ABSTRACT 17
+#define CRASH 18
 
 #if BREAK == UNRESOLVED
 void pilot_function_that_exists_nowhere (void);
@@ -53,7 +56,7 @@ never_async (PilotPlugin *plugin,
 {
 }
 
-#if BREAK == BREACHES
+#if BREAK == BREACHES || BREAK == CRASH
 static GInetAddress *
 allocate (PilotAllocator *self,
           const PilotAddress *address,
@@ -79,6 +82,9 @@ release (PilotAllocator *self,
          const PilotAddress *address,
          GError **error)
 {
+#if BREAK == CRASH
+  raise (SIGKILL); /* what no sanitizer makes something else of */
+#endif
   return FALSE;
 }
 #endif
@@ -94,7 +100,7 @@ class_init (gpointer klass,
 #else
   PILOT_PLUGIN_CLASS (klass)->enable = enable;
 #endif
-#if BREAK == BREACHES
+#if BREAK == BREACHES || BREAK == CRASH
   PILOT_ALLOCATOR_CLASS (klass)->allocate = allocate;
   PILOT_ALLOCATOR_CLASS (klass)->get_subnet = get_subnet;
   PILOT_ALLOCATOR_CLASS (klass)->release = release;

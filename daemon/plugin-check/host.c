@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "host.h"
+#include "daemon/plugin-check/host.h"
+
+/* As in the daemon. */
+#define DEADLINE_MS 20000
 
 typedef struct
 {
@@ -32,9 +35,9 @@ run (gpointer plugin,
   Wait wait = { loop, enabling, FALSE, error };
 
   if (enabling)
-    pilot_call_enable_async (plugin, 5000, NULL, done_cb, &wait);
+    pilot_call_enable_async (plugin, DEADLINE_MS, NULL, done_cb, &wait);
   else
-    pilot_call_disable_async (plugin, 5000, NULL, done_cb, &wait);
+    pilot_call_disable_async (plugin, DEADLINE_MS, NULL, done_cb, &wait);
   g_main_loop_run (loop);
   return wait.success;
 }

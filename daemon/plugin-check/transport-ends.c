@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "transport-ends.h"
+#include "daemon/plugin-check/transport-ends.h"
 
 #include <poll.h>
 #include <string.h>
-
-PipeBeacon *ends_beacon;
 
 void
 ends_receive (PilotTransport *transport,
@@ -79,33 +77,29 @@ ends_wait_trouble (PilotTransport *transport,
   }
 }
 
-gchar *
-ends_wss_settings (void)
-{
-  return g_strdup_printf ("{'url': <'%s'>, 'trust': <'pinned'>, 'fingerprint': <'%s'>}", pipe_beacon_get_url (ends_beacon),
-                          pipe_beacon_get_fingerprint (ends_beacon));
-}
-
 void
 end_connect (End *end)
 {
-  pilot_transport_set_prover (end->transport, pipe_beacon_prove, NULL);
+  const CheckRelay *relay = end->relay;
+
+  pilot_transport_set_prover (end->transport, relay->prove, NULL);
   pilot_transport_reconnect (end->transport);
   ends_wait_trouble (end->transport, FALSE);
-  g_assert_true (pilot_call_parse_endpoint (end->transport, pipe_beacon_get_url (ends_beacon), &end->endpoint, NULL));
+  g_assert_true (pilot_call_parse_endpoint (end->transport, relay->get_address (), &end->endpoint, NULL));
 }
 
 void
 end_start (End *end,
-           const Candidate *candidate,
+           const CheckCandidate *candidate,
            const gchar *settings)
 {
-  g_autofree gchar *relay = NULL;
+  g_autofree gchar *of_relay = candidate->relay != NULL ? candidate->relay->make_settings () : NULL;
   g_autoptr (GArray) endpoints = NULL;
   g_autoptr (GError) error = NULL;
 
-  if (settings == NULL)
-    settings = relay = ends_wss_settings ();
+  if (of_relay != NULL)
+    settings = of_relay;
+  end->relay = candidate->relay;
   end->transport = host_new (candidate->get_type (), candidate->name, NULL, host_settings (settings));
   g_assert_cmpstr (G_OBJECT_TYPE_NAME (end->transport), ==, g_type_name (candidate->get_type ()));
   end->received = g_ptr_array_new_with_free_func ((GDestroyNotify) g_bytes_unref);
@@ -118,7 +112,7 @@ end_start (End *end,
   endpoints = pilot_call_get_endpoints (end->transport);
   if (endpoints->len > 0)
     end->endpoint = g_array_index (endpoints, PilotEndpoint, 0);
-  if (relay != NULL)
+  if (end->relay != NULL)
     end_connect (end);
 }
 
@@ -136,8 +130,8 @@ ends_set_up (Ends *f,
              gconstpointer data)
 {
   f->candidate = data;
-  if (f->candidate->settings == NULL)
-    ends_beacon = pipe_beacon_new ();
+  if (f->candidate->relay != NULL)
+    f->candidate->relay->begin ();
   end_start (&f->a, f->candidate, f->candidate->settings);
   end_start (&f->b, f->candidate, f->candidate->settings);
   g_assert_cmpuint (f->a.endpoint.port, !=, 0);
@@ -149,7 +143,8 @@ ends_tear_down (Ends *f,
 {
   end_stop (&f->a);
   end_stop (&f->b);
-  g_clear_pointer (&ends_beacon, pipe_beacon_free);
+  if (f->candidate != NULL && f->candidate->relay != NULL)
+    f->candidate->relay->end ();
 }
 
 gboolean
@@ -159,7 +154,8 @@ ends_turn (Ends *f,
   End *ends[] = { &f->a, &f->b };
   struct pollfd fds[2];
 
-  if (f->candidate != NULL && f->candidate->settings == NULL)
+  /* One with sources of its own. */
+  if (pilot_transport_get_poll_fd (f->a.transport) < 0)
     return ends_turn_context (timeout_ms);
   for (guint i = 0; i < 2; i++) {
     const GIOCondition events = pilot_transport_get_poll_events (ends[i]->transport);
@@ -273,7 +269,7 @@ ends_get_stat (PilotTransport *transport,
 }
 
 void
-ends_add (const Candidate *candidate,
+ends_add (const CheckCandidate *candidate,
           const gchar *name,
           void (*func) (Ends *, gconstpointer))
 {
