@@ -2,13 +2,10 @@
 """Figures of tools/bench with many others: what a mapping costs that nobody uses, and eight streams to as many peers."""
 
 import json
-import statistics
-import subprocess
 
 from labkit.namespace import LabError
 from labkit.player import address, gateway_start, pilotctl, trusted_ids
 from labkit.world import BEACON, REGISTRY, wait_until
-from paths import TIMED_CLIENT, fairness, figure
 
 # Node ids that nobody has: a mapping asks nobody before it is used.
 MAPPINGS, FIRST_MAPPED = 200, 100000
@@ -79,13 +76,10 @@ class _Peer:
 
 def eight_peers(bench):
     """A stream to each of eight peers at the same time: their sum beside a single one, and how evenly they share."""
-    world, port = bench.world, bench.paths.port
+    world = bench.world
     peers = [_Peer(world, number) for number in range(1, PEERS + 1)]
     try:
         world.in_parallel(_Peer.start, peers)
-        alone = statistics.median(bench.paths.timed(peer.ip, port, 3) for peer in peers[:3])
-        clients = [world.spawn("alpha", "python3", "-c", TIMED_CLIENT, peer.ip, str(port), "7", "1.5", "-", stdout=subprocess.PIPE) for peer in peers]
-        speeds = [float(client.communicate(timeout=90)[0]) for client in clients]
-        yield figure("streams-8-peers", sum(speeds), "Mbit/s", "one stream", alone, fairness=fairness(speeds), shares=[round(speed) for speed in speeds])
+        yield bench.paths.beside_one("streams-8-peers", [peer.ip for peer in peers], bench.paths.port)
     finally:
         world.in_parallel(_Peer.stop, peers)

@@ -4,14 +4,14 @@
 import contextlib
 import json
 import os
-import statistics
 import time
 
 from labkit.namespace import LabError
 from labkit.player import address, gateway_start, make_trust, pilotctl, wait_listening
 from labkit.world import BEACON, REGISTRY, World, wait_until
-from load import PATH, in_turn, install, load
+from load import PATH, install, load
 from paths import Paths
+from turns import in_turn
 import crowd
 import peers
 import relayed
@@ -163,11 +163,12 @@ class Bench:
         return [float(word) for word in self.world.run("alpha", "python3", "-c", script, *map(str, arguments), timeout=timeout).stdout.split()]
 
     def _bulk(self, name, host):
-        speeds = {}
-        for way, (ip, port) in self.ways(host, BULK).items():
-            speeds[way] = statistics.median(self._client(BULK_CLIENT, ip, port, self.bulk_bytes)[0] for _ in range(3))
-        yield figure(name, speeds["pilot"], "Mbit/s", "ssh -L", speeds["pilot"] / speeds["ssh -L"], against_value=round(speeds["ssh -L"], 1))
-        yield figure(name, speeds["pilot"], "Mbit/s", "tcp", speeds["pilot"] / speeds["tcp"], against_value=round(speeds["tcp"], 1))
+        ways = self.ways(host, BULK)
+        speeds = in_turn(ways, lambda way: self._client(BULK_CLIENT, *ways[way], self.bulk_bytes))
+        ours = speeds["pilot"][0]
+        for against in ("ssh -L", "tcp"):
+            theirs = speeds[against][0]
+            yield figure(name, ours, "Mbit/s", against, ours / theirs, against_value=round(theirs, 1))
 
     def bulk_veth(self):
         """Over one veth pair, and then through the routers, where every packet passes two switches, two routers and their connection tracking."""
@@ -183,7 +184,7 @@ class Bench:
 
     def rtt(self):
         ways = self.ways("beta", ECHO)
-        times = in_turn(ways, lambda way: load(self.world, "alpha", "round-trip", *ways[way]))
+        times = in_turn(ways, lambda way: load(self.world, "alpha", "round-trip", *ways[way]), times=3)
         for against in ("ssh -L", "tcp"):
             for index, name in enumerate(("rtt", "rtt-p99")):
                 yield figure(name, times["pilot"][index], "us", against, times["pilot"][index] / times[against][index],
@@ -202,7 +203,7 @@ class Bench:
         for host in ("alpha", "beta"):
             self.world.run(host, "sysctl", "-qw", "net.ipv4.tcp_tw_reuse=1", user="root")
         for at_once, each in ((1, 2000), (32, 125)):
-            rates = in_turn(ways, lambda way: self._connections(way, *ways[way], at_once, each))
+            rates = in_turn(ways, lambda way: self._connections(way, *ways[way], at_once, each), times=3)
             for against in ("ssh -L", "tcp"):
                 rate, other = rates["pilot"][0], rates[against][0]
                 yield figure(f"connect-{at_once}", rate, "1/s", against, rate / other, against_value=round(other, 1))

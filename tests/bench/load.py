@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""load.c inside the hosts of a world, and the order in which several ways are measured."""
+"""load.c inside the hosts of a world."""
 
 import os
-import statistics
 
 PATH = "/home/user/load"
 
@@ -16,12 +15,3 @@ def install(world, host):
 def load(world, host, *arguments, timeout=300):
     """The two numbers that it prints."""
     return [float(word) for word in world.run(host, PATH, *map(str, arguments), timeout=timeout).stdout.split()]
-
-
-def in_turn(ways, measure, times=3):
-    """Each way after the other, so many times over, so that a slow moment of the machine meets all of them: the medians of what `measure(way)` answers, number by number."""
-    answers = {way: [] for way in ways}
-    for _ in range(times):
-        for way in ways:
-            answers[way].append(measure(way))
-    return {way: [statistics.median(numbers) for numbers in zip(*lists)] for way, lists in answers.items()}

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Figures of tools/bench across distance, loss and limits, beside kernel TCP with the congestion controls that count."""
 
+import itertools
 import json
 import os
 import shutil
@@ -11,6 +12,7 @@ import time
 from labkit.namespace import LabError
 from labkit.player import address, gateway_start, pilotctl
 from labkit.world import wait_until
+from turns import in_turn
 
 # Reads for some seconds and leaves out the first: bytes a second of the rest, in Mbit/s.
 TIMED_CLIENT = r"""
@@ -179,10 +181,21 @@ class Paths:
     def eight(self):
         """Eight connections at once through one tunnel: their sum beside one alone, and Jain's index of fairness."""
         ip, port = self.bench.ways("beta", self.port)["pilot"]
-        alone = self.timed(ip, port, 5)
-        clients = [self.world.spawn("alpha", "python3", "-c", TIMED_CLIENT, ip, str(port), "7", "1.5", "-", stdout=subprocess.PIPE) for _ in range(8)]
-        speeds = [float(client.communicate(timeout=90)[0]) for client in clients]
-        yield figure("streams-8", sum(speeds), "Mbit/s", "one stream", alone, fairness=fairness(speeds))
+        yield self.beside_one("streams-8", [ip] * 8, port)
+
+    def beside_one(self, name, ips, port):
+        """As many streams at the same time as addresses, beside one alone, three times in turn: their sum, and the median of the indices of fairness."""
+        alone, together = itertools.cycle(ips), []
+
+        def one():
+            return [self.timed(next(alone), port, 3)]
+
+        def all_of_them():
+            clients = [self.world.spawn("alpha", "python3", "-c", TIMED_CLIENT, ip, str(port), "5", "1.5", "-", stdout=subprocess.PIPE) for ip in ips]
+            together.append([float(client.communicate(timeout=90)[0]) for client in clients])
+            return [sum(together[-1])]
+        speeds = in_turn((one, all_of_them), lambda way: way(), times=3)
+        return figure(name, speeds[all_of_them][0], "Mbit/s", "one stream", speeds[one][0], fairness=round(statistics.median(map(fairness, together)), 3))
 
     def configure(self, *arguments, **settings):
         """Both daemons run with these arguments and settings of transport-udp; they are started anew, and the gateway, only if they do not."""
@@ -206,8 +219,8 @@ class Paths:
 
     def _beside_ssh(self, name, **more):
         ways = self.bench.ways("beta", self.port)
-        speeds = {way: statistics.median(self.timed(*ways[way], 3) for _ in range(3)) for way in ("pilot", "ssh -L")}
-        return figure(name, speeds["pilot"], "Mbit/s", "ssh -L", speeds["ssh -L"], **more)
+        speeds = in_turn(("pilot", "ssh -L"), lambda way: [self.timed(*ways[way], 2, skip=0.5)])
+        return figure(name, speeds["pilot"][0], "Mbit/s", "ssh -L", speeds["ssh -L"][0], **more)
 
     def offload_off(self):
         self.configure(offload="off")

@@ -2,11 +2,11 @@
 """Figures of the relay: a stream through the beacon beside the direct way, and how evenly a hundred pairs share one beacon."""
 
 import json
-import statistics
 import subprocess
 
 from labkit.namespace import LabError
 from labkit.player import wait_listening
+from turns import in_turn
 
 PAIRS, SEGMENT, SEGMENTS = 100, 1222, 40
 REGISTRY, BEACON = "192.0.2.1:9100", "192.0.2.1:9101"
@@ -72,23 +72,17 @@ def stream(paths):
     """One stream through the beacon beside the direct way, on the same wires: as fast as the machine is, and on a line of 400 Mbit/s."""
     port = paths.port
 
-    def speeds(lines):
+    def speeds(arguments):
+        paths.configure(*arguments)
         ip = paths.bench.ways("beta", port)["pilot"][0]
-        found = []
-        for line in lines:
-            if line:
-                paths.set_wire({"delay": 1})
-            try:
-                found.append(statistics.median(paths.timed(ip, port, 3, skip=0.7) for _ in range(3)))
-            finally:
-                if line:
-                    paths.clear_wire()
-        return found
+        found = [paths.timed(ip, port, 3, skip=0.7)]
+        paths.set_wire({"delay": 1})
+        try:
+            return [*found, paths.timed(ip, port, 3, skip=0.7)]
+        finally:
+            paths.clear_wire()
 
-    paths.configure()
-    direct = speeds((False, True))
-    paths.configure("--relay-only")
-    relayed = speeds((False, True))
+    direct, relayed = in_turn(((), ("--relay-only",)), speeds, times=3).values()
     for name, value, against in zip(("bulk-relay", "wire-relay"), relayed, direct):
         yield {"name": name, "value": round(value, 1), "unit": "Mbit/s", "against": "direct", "ratio": round(value / against, 3), "against_value": round(against, 1)}
 
