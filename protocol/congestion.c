@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "protocol/congestion.h"
 
+/* RFC 6928: with a single segment on the way, which a path of 64 KiB makes of the first window, the receiver waits for a second before it answers. */
+#define INITIAL_SEGMENTS 2
+
 void
 pilot_congestion_init (PilotCongestion *self,
                        const PilotCongestionClass *class,
@@ -9,6 +12,16 @@ pilot_congestion_init (PilotCongestion *self,
 {
   *self = (PilotCongestion) { .class = class, .segment_size = segment_size };
   class->init (self, now);
+}
+
+void
+pilot_congestion_set_segment_size (PilotCongestion *self,
+                                   guint segment_size,
+                                   gboolean initial)
+{
+  self->segment_size = segment_size;
+  if (initial)
+    self->window = MAX (self->window, (guint64) INITIAL_SEGMENTS * segment_size);
 }
 
 guint64

@@ -132,5 +132,7 @@ const PilotCongestionClass *pilot_congestion_by_name (const char *name);
 /* Bytes: where the window grows slowly from, or the bound that loss has taught; 0 = none yet. */
 guint64 pilot_congestion_get_threshold (const PilotCongestion *self);
 void pilot_congestion_init (PilotCongestion *self, const PilotCongestionClass *class, guint segment_size, gint64 now);
+/* The path carries segments of this size from now on, in bytes. @initial: nothing was acknowledged yet, and the window is to hold two of them at least. */
+void pilot_congestion_set_segment_size (PilotCongestion *self, guint segment_size, gboolean initial);
 
 G_END_DECLS

@@ -10,24 +10,26 @@ pilot_ring_reserve (PilotRing *ring,
                     gsize size,
                     gsize limit)
 {
-  PilotRing grown = { NULL, MAX (ring->capacity, PILOT_RING_MIN_CAPACITY), ring->base };
+  gsize capacity = MAX (ring->capacity, PILOT_RING_MIN_CAPACITY);
   struct iovec spans[2];
   guint n_spans;
+  gsize at;
 
   if (size > limit)
     return FALSE;
   if (size <= ring->capacity)
     return TRUE;
-  while (grown.capacity < size)
-    grown.capacity *= 2;
-  grown.data = g_malloc (grown.capacity);
+  while (capacity < size)
+    capacity *= 2;
+  /* A large block grows where it is or is moved with its pages: what it holds stays where it stands, and only what has gone round to its beginning
+   * is put behind the old end. */
   n_spans = pilot_ring_spans (ring, start, MIN (valid, ring->capacity), spans);
-  for (guint i = 0; i < n_spans; i++) {
-    pilot_ring_write (&grown, start, spans[i].iov_base, spans[i].iov_len);
-    start += spans[i].iov_len;
-  }
-  g_free (ring->data);
-  *ring = grown;
+  at = n_spans > 0 ? (const guint8 *) spans[0].iov_base - ring->data : 0;
+  ring->data = g_realloc (ring->data, capacity);
+  if (n_spans == 2)
+    memcpy (ring->data + ring->capacity, ring->data, spans[1].iov_len);
+  ring->base = start - at;
+  ring->capacity = capacity;
   return TRUE;
 }
 

@@ -11,7 +11,7 @@ G_BEGIN_DECLS
 typedef struct {
   guint8 *data;
   gsize capacity; /* a power of two, or 0 */
-  guint64 base;   /* 0, or what it was rewound to */
+  guint64 base;   /* the offset of the byte at the beginning of the memory, or of one a number of capacities away */
 } PilotRing;
 
 #define PILOT_RING_MIN_CAPACITY 4096

@@ -538,10 +538,12 @@ pilot_stream_output (PilotStream *self,
                      guint mss_limit,
                      gint64 now)
 {
+  const guint segment_size = MIN (mss_limit, self->own_kind ? self->peer_segment_size : STREAM_SEGMENT_SIZE);
   gboolean made;
 
   stream_timer_clear (self, STREAM_TIMER_PACE);
-  self->congestion.segment_size = MIN (mss_limit, self->own_kind ? self->peer_segment_size : STREAM_SEGMENT_SIZE);
+  if (segment_size != self->congestion.segment_size)
+    pilot_congestion_set_segment_size (&self->congestion, segment_size, self->delivered == 0);
   made = output_any (self, segment, now);
   /* The caller is here: it asks for the deadline itself. */
   self->changed = FALSE;

@@ -2,9 +2,11 @@
 #include "driver.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <string.h>
 #include <sys/epoll.h>
 
+#include "daemon/core/heap-return.h"
 #include "daemon/core/plugin/call.h"
 
 /* Buffers of one transmit call, and how many rounds one turn may take before others get theirs. */
@@ -39,7 +41,15 @@ struct _PilotDriver {
   PilotTransmit transmit[N_BATCHES];
   guint first, filled; /* of @transmit: what a transport has not taken yet */
   guint8 *buffers;
+  PilotHeapReturn heap;
 };
+
+static void
+carried (PilotDriver *driver, gsize bytes, gint64 now)
+{
+  pilot_poller_carried (driver->poller, bytes);
+  pilot_heap_return_carried (&driver->heap, bytes, now);
+}
 
 /* --- transports --- */
 
@@ -87,12 +97,15 @@ static void
 on_received (PilotTransport *transport, PilotReceivedDatagram *items, guint n_items, gpointer user_data)
 {
   Link *link = user_data;
+  gint64 now = g_get_monotonic_time ();
+  gsize bytes = 0;
 
   for (guint i = 0; i < n_items; i++) {
     items[i].from.transport = link->index;
-    pilot_poller_carried (link->driver->poller, items[i].length);
+    bytes += items[i].length;
   }
-  pilot_overlay_receive (link->driver->overlay, items, n_items, g_get_monotonic_time ());
+  carried (link->driver, bytes, now);
+  pilot_overlay_receive (link->driver->overlay, items, n_items, now);
   pilot_poller_kick (link->driver->poller);
 }
 
@@ -137,10 +150,11 @@ on_trouble_changed (PilotTransport *transport, gpointer user_data)
 
 /* Hands entries [first, first + n) to one transport; returns how many it took. */
 static guint
-send_run (PilotDriver *driver, Link *link, guint n)
+send_run (PilotDriver *driver, Link *link, guint n, gint64 now)
 {
   PilotSendBatch batches[N_BATCHES];
   g_autoptr (GError) error = NULL;
+  gsize bytes = 0;
   guint n_sent = 0;
 
   for (guint i = 0; i < n; i++) {
@@ -150,11 +164,10 @@ send_run (PilotDriver *driver, Link *link, guint n)
     batches[i].data = item->data;
     batches[i].length = item->length;
     batches[i].segment_size = item->segment_size;
-    pilot_poller_carried (driver->poller, item->length);
+    bytes += item->length;
   }
+  carried (driver, bytes, now);
   if (!pilot_call_send (link->transport, batches, n, &n_sent, &error)) {
-    gint64 now = g_get_monotonic_time ();
-
     if (now - link->last_warning > 10 * G_USEC_PER_SEC) {
       link->last_warning = now;
       g_warning ("cannot send: %s", error->message);
@@ -168,7 +181,7 @@ send_run (PilotDriver *driver, Link *link, guint n)
 
 /* FALSE when a transport has to be waited for. */
 static gboolean
-flush (PilotDriver *driver)
+flush (PilotDriver *driver, gint64 now)
 {
   while (driver->filled > 0) {
     guint8 index = driver->transmit[driver->first].to.transport;
@@ -181,7 +194,7 @@ flush (PilotDriver *driver)
     else if (driver->links[index].blocked)
       return FALSE;
     else
-      taken = send_run (driver, &driver->links[index], n);
+      taken = send_run (driver, &driver->links[index], n, now);
     driver->first += taken;
     driver->filled -= taken;
     if (taken < n)
@@ -211,6 +224,7 @@ on_pump (gint64 now, gpointer user_data)
 {
   PilotDriver *driver = user_data;
   PilotEvent event;
+  gint64 deadline;
 
   pilot_overlay_advance (driver->overlay, now);
   for (guint round = 0;; round++) {
@@ -222,7 +236,7 @@ on_pump (gint64 now, gpointer user_data)
     }
     if (!driver->running)
       return;
-    if (!flush (driver))
+    if (!flush (driver, now))
       break;
     if (!fill (driver, now) && !events)
       break;
@@ -231,11 +245,11 @@ on_pump (gint64 now, gpointer user_data)
       break;
     }
   }
+  if (pilot_heap_return_take (&driver->heap, now))
+    malloc_trim (0);
+  deadline = MIN (pilot_overlay_deadline (driver->overlay), pilot_heap_return_due (&driver->heap));
   /* While a transport is full its signal wakes us; a deadline for transmitting that has passed would only spin. */
-  if (driver->filled > 0)
-    pilot_poller_set_deadline (driver->poller, MAX (pilot_overlay_deadline (driver->overlay), now + 10000));
-  else
-    pilot_poller_set_deadline (driver->poller, pilot_overlay_deadline (driver->overlay));
+  pilot_poller_set_deadline (driver->poller, driver->filled > 0 ? MAX (deadline, now + 10000) : deadline);
 }
 
 /* --- life --- */
@@ -315,10 +329,12 @@ pilot_driver_start (PilotDriver *driver, GError **error)
 void
 pilot_driver_stop (PilotDriver *driver)
 {
+  gint64 now = g_get_monotonic_time ();
+
   if (!driver->running)
     return;
-  if (flush (driver) && fill (driver, g_get_monotonic_time ()))
-    flush (driver);
+  if (flush (driver, now) && fill (driver, now))
+    flush (driver, now);
   driver->running = FALSE;
   pilot_poller_set_pump (driver->poller, NULL, NULL);
   pilot_poller_set_deadline (driver->poller, G_MAXINT64);

@@ -20,7 +20,7 @@ struct _BottleneckPacket {
   guint64 order;  /* the model: of the transmission */
   gint64 sent;
   PilotPacket packet; /* ours */
-  guint8 data[9216];
+  guint8 data[PILOT_PACKET_MAX_PAYLOAD];
 };
 
 /* bottleneck.c */

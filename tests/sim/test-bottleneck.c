@@ -257,6 +257,21 @@ test_siblings (gconstpointer data)
   g_assert_cmpfloat (sum / bottleneck_capacity (&config), >=, 0.95);
 }
 
+/* On a way of 64 KiB the first window is a single segment if nobody looks after it, and its receiver waits for a second one before it answers. */
+static void
+test_first_window (gconstpointer data)
+{
+  const BottleneckConfig config = { .delay = 50, .rate = 1250000000, .queue = 8000000, .mss = 65000, .congestion = data };
+  Bottleneck *line = bottleneck_new (&config, 3);
+  BottleneckFlow *flow = bottleneck_add (line, BOTTLENECK_STREAM, 0, 100000);
+
+  bottleneck_run (line, BOTTLENECK_SECOND);
+  g_test_message ("100 kB with segments of 65 000 bytes: %" G_GINT64_FORMAT " us", flow->finished_at);
+  g_assert_cmpint (flow->finished_at, >, 0);
+  g_assert_cmpint (flow->finished_at, <, BOTTLENECK_MS);
+  bottleneck_free (line);
+}
+
 /* The model itself: alone, it fills the line as its kind does. */
 static void
 test_model (gconstpointer data)
@@ -316,6 +331,8 @@ main (int argc,
   add ("siblings", "between busy hosts", GINT_TO_POINTER (1000), test_siblings);
   add ("cold", "30 ms", GINT_TO_POINTER (30), test_cold_start);
   add ("cold", "100 ms", GINT_TO_POINTER (100), test_cold_start);
+  add ("first-window", "bbr", &pilot_congestion_bbr, test_first_window);
+  add ("first-window", "cubic", &pilot_congestion_cubic, test_first_window);
   add ("model", "cubic", GINT_TO_POINTER (BOTTLENECK_CUBIC), test_model);
   add ("model", "reno", GINT_TO_POINTER (BOTTLENECK_RENO), test_model);
   return g_test_run ();

@@ -8,34 +8,81 @@
 /* The nouns a stream is made of. */
 
 static void
+check_ring (const PilotRing *ring,
+            guint64 start,
+            const guint8 *expected,
+            gsize length,
+            guint n_spans)
+{
+  struct iovec spans[2];
+
+  g_assert_cmpuint (pilot_ring_spans (ring, start, length, spans), ==, n_spans);
+  g_assert_cmpmem (spans[0].iov_base, spans[0].iov_len, expected, spans[0].iov_len);
+  if (n_spans == 2)
+    g_assert_cmpmem (spans[1].iov_base, spans[1].iov_len, expected + spans[0].iov_len, length - spans[0].iov_len);
+}
+
+static void
 test_ring (void)
 {
   PilotRing ring = { NULL, 0 };
-  guint8 bytes[5000];
+  guint8 bytes[20000];
   struct iovec spans[2];
-  guint64 start = 4090;
+  const guint64 first = 777, start = first + 4090;
 
   for (guint i = 0; i < sizeof bytes; i++)
-    bytes[i] = (guint8) (i * 31);
-  g_assert_true (pilot_ring_reserve (&ring, start, 0, 100, 1 << 20));
+    bytes[i] = (guint8) (i * 31 + (i >> 8));
+  g_assert_true (pilot_ring_reserve (&ring, first, 0, 100, 1 << 20));
   g_assert_cmpuint (ring.capacity, ==, 4096);
+  /* Further on it goes round the end. */
   pilot_ring_write (&ring, start, bytes, 100);
+  check_ring (&ring, start, bytes, 100, 2);
   g_assert_cmpuint (pilot_ring_spans (&ring, start, 100, spans), ==, 2);
   g_assert_cmpuint (spans[0].iov_len, ==, 6);
-  /* Grown: what was there is there still, at its offset. */
-  g_assert_true (pilot_ring_reserve (&ring, start, 100, sizeof bytes, 1 << 20));
+  /* Grown: what was there is there still, at its offset, in one piece. */
+  g_assert_true (pilot_ring_reserve (&ring, start, 100, 5000, 1 << 20));
   g_assert_cmpuint (ring.capacity, ==, 8192);
-  pilot_ring_write (&ring, start + 100, bytes + 100, sizeof bytes - 100);
-  {
-    guint n = pilot_ring_spans (&ring, start, sizeof bytes, spans);
-
-    g_assert_cmpuint (n, ==, 2);
-    g_assert_cmpmem (spans[0].iov_base, spans[0].iov_len, bytes, spans[0].iov_len);
-    g_assert_cmpmem (spans[1].iov_base, spans[1].iov_len, bytes + spans[0].iov_len, sizeof bytes - spans[0].iov_len);
-  }
+  check_ring (&ring, start, bytes, 100, 1);
+  pilot_ring_write (&ring, start + 100, bytes + 100, 4900);
+  check_ring (&ring, start, bytes, 5000, 2);
+  /* By more than once what it was, full to the last byte. */
+  pilot_ring_write (&ring, start + 5000, bytes + 5000, 3192);
+  g_assert_true (pilot_ring_reserve (&ring, start, 8192, sizeof bytes, 1 << 20));
+  g_assert_cmpuint (ring.capacity, ==, 32768);
+  check_ring (&ring, start, bytes, 8192, 1);
+  pilot_ring_write (&ring, start + 8192, bytes + 8192, sizeof bytes - 8192);
+  check_ring (&ring, start, bytes, sizeof bytes, 1);
   g_assert_false (pilot_ring_reserve (&ring, start, 0, (1 << 20) + 1, 1 << 20));
   pilot_ring_clear (&ring);
   g_assert_cmpuint (pilot_ring_spans (&ring, 7, 0, spans), ==, 0);
+}
+
+/* Against the stream itself: bytes come and go in any amounts, and the ring grows whenever it must. */
+static void
+test_ring_random (void)
+{
+  for (guint round = 0; round < 200; round++) {
+    PilotRing ring = { NULL, 0 };
+    guint64 start = g_test_rand_int (), end = start;
+
+    for (guint step = 0; step < 200; step++) {
+      guint more = g_test_rand_int_range (1, 3000), less = g_test_rand_int_range (0, 2900);
+      gsize before = end - start;
+
+      if (pilot_ring_reserve (&ring, start, before, before + more, 40000))
+        for (guint i = 0; i < more; i++, end++)
+          pilot_ring_write (&ring, end, &(guint8) { (guint8) (end * 31 + (end >> 8)) }, 1);
+      for (less = MIN (less, end - start); less > 0; less--, start++) {
+        struct iovec spans[2];
+
+        g_assert_cmpuint (pilot_ring_spans (&ring, start, 1, spans), ==, 1);
+        g_assert_cmpuint (*(guint8 *) spans[0].iov_base, ==, (guint8) (start * 31 + (start >> 8)));
+      }
+      if (start == end && g_test_rand_bit ())
+        pilot_ring_rewind (&ring, start);
+    }
+    pilot_ring_clear (&ring);
+  }
 }
 
 /* An empty ring begins where it is told to, and keeps what is put in from there on, also when it grows. */
@@ -227,6 +274,7 @@ main (int argc,
 {
   g_test_init (&argc, &argv, NULL);
   g_test_add_func ("/stream/ring", test_ring);
+  g_test_add_func ("/stream/ring-random", test_ring_random);
   g_test_add_func ("/stream/ring-rewind", test_ring_rewind);
   g_test_add_func ("/stream/intervals", test_intervals);
   g_test_add_func ("/stream/intervals-bound", test_intervals_bound);
