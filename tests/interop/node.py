@@ -66,8 +66,8 @@ def main(suite):
         fetch_programs(find_build())
     except CannotBeHad as why:
         print(f"1..{len(suite.cases)}")
-        for number, (title, _) in enumerate(suite.cases, 1):
-            print(f"ok {number} {title} # SKIP {' '.join(str(why).split())}")
+        for number, case in enumerate(suite.cases, 1):
+            print(f"ok {number} {case.title} # SKIP {' '.join(str(why).split())}")
         sys.exit(0)
     Suite.main(suite)
 

@@ -34,7 +34,7 @@ def start_go(go):
     return go.start("-transport", "auto", "-compat-beacon", URL, "-registry", REGISTRY, "-registry-tls", "-registry-trust", "system", seconds=30)
 
 
-@suite.case("the Go daemon finds that UDP is blocked, and registers in compat mode; so does ours")
+@suite.first("the Go daemon finds that UDP is blocked, and registers in compat mode; so does ours")
 def register(world):
     world.run("net", "sh", "-c", "echo 0 >/proc/sys/net/ipv4/ip_unprivileged_port_start", user="root")
     world.run("net", "sh", "-c", CERTIFICATE)
@@ -59,7 +59,7 @@ def trust(_world):
         expect_equal(nodes[kind].path_to(nodes["Go"]), "relay", f"the path of ours ({kind}) to Go")
 
 
-@suite.case("4 MiB to the echo of the other and back, each way")
+@suite.case("4 MiB to the echo of the other and back, each way", needs=[trust])
 def echo(world):
     for kind in ("udp", "compat"):
         gateway_start(world, "--ports", "7", nodes["Go"].address, host=nodes[kind].host)
@@ -69,7 +69,7 @@ def echo(world):
             print(f"# figure: echo of 4 MiB from {client.kind} ({kind}): {seen['seconds']:.1f} s", flush=True)
 
 
-@suite.case("the rendezvous starts anew, and Go and ours find each other again")
+@suite.case("the rendezvous starts anew, and Go and ours find each other again", needs=[trust])
 def restart(world):
     kill(world, "net", world.run("net", "pgrep", "-x", "pilot-rendezvou").stdout.strip())
     start_rendezvous(world)
@@ -79,7 +79,7 @@ def restart(world):
         nodes["Go"].answers(nodes[kind], 60)
 
 
-@suite.case("a second login of the Go node takes the place of the first")
+@suite.case("a second login of the Go node takes the place of the first", needs=[trust])
 def again(_world):
     nodes["Go"].kill()
     start_go(nodes["Go"])

@@ -29,7 +29,7 @@ nodes = {}
 OUTAGES = ThreadPoolExecutor(1)
 
 
-@suite.case("ours and two Go nodes trust each other")
+@suite.first("ours and two Go nodes trust each other")
 def register(world):
     world.start_rendezvous()
     nodes["ours"] = ours = Ours(world, "alpha").start()

@@ -31,7 +31,7 @@ def start_go(world, host, fingerprint, **how):
     return go.start("-registry-tls", "-registry-fingerprint", fingerprint, **how)
 
 
-@suite.case("over TLS: Go daemons and ours register when the fingerprint is the one that is shown, and find each other")
+@suite.first("over TLS: Go daemons and ours register when the fingerprint is the one that is shown, and find each other")
 def register(world):
     start_rendezvous(world)
     said = world.run("net", "cat", "rendezvous.log").stdout

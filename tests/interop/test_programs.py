@@ -44,7 +44,7 @@ def repeat(action, until, what, seconds=20):
     wait_until(lambda: (action(), until())[1], seconds, what, every=0.3)
 
 
-@suite.case("both kinds register and trust each other")
+@suite.first("both kinds register and trust each other")
 def register(world):
     world.start_rendezvous()
     nodes.update(ours=Ours(world, "alpha").start(), Go=Go(world, "beta").start())

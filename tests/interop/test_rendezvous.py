@@ -24,7 +24,7 @@ def found(asker, name):
     return done["node_id"] if done else None
 
 
-@suite.case("Go daemons register beside ours, each with an id of its own")
+@suite.first("Go daemons register beside ours, each with an id of its own")
 def register(world):
     rendezvous["pid"] = world.start_rendezvous()
     nodes["first"] = Go(world, "alpha").start()
@@ -73,7 +73,7 @@ def direct(_world):
     wait_until(both_direct, 180, "both are direct", every=1)
 
 
-@suite.case("a Go node that restarts keeps its id")
+@suite.case("a Go node that restarts keeps its id", needs=[direct])
 def restart(_world):
     go = nodes["first"]
     before = go.id
@@ -83,7 +83,7 @@ def restart(_world):
     nodes["second"].answers(go)
 
 
-@suite.case("the rendezvous restarts: Go nodes come back by themselves, with names and trust")
+@suite.case("the rendezvous restarts: Go nodes come back by themselves, with names and trust", needs=[hostname, direct])
 def outage(world):
     player.kill(world, "net", rendezvous["pid"])
     rendezvous["pid"] = world.start_rendezvous()

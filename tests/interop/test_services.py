@@ -52,7 +52,7 @@ def received_digests(world, host):
     return world.run(host, "sh", "-c", "cd .pilot/received && find . -maxdepth 1 -type f -exec sha256sum {} + | cut -c1-64").stdout.split()
 
 
-@suite.case("both kinds trust each other")
+@suite.first("both kinds trust each other")
 def register(world):
     world.start_rendezvous()
     nodes.update(ours=Ours(world, "alpha").start(), Go=Go(world, "beta").start())

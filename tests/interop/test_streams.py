@@ -30,7 +30,7 @@ def figure(what, mib, seconds):
     print(f"# figure: {figures[-1]}", flush=True)
 
 
-@suite.case("both kinds register, trust each other and go direct")
+@suite.first("both kinds register, trust each other and go direct")
 def register(world):
     world.start_rendezvous()
     ours, go, other = Ours(world, "alpha").start(), Go(world, "beta").start(), Go(world, "gamma").start()

@@ -26,7 +26,7 @@ def said(done, *words):
         expect(word in done.stdout, f"no {word!r} in {done.stdout!r}")
 
 
-@suite.case("two of our daemons and a Go node register; Go's pilotctl and SDK find ours by themselves")
+@suite.first("two of our daemons and a Go node register; Go's pilotctl and SDK find ours by themselves")
 def start(world):
     world.start_rendezvous()
     nodes["a"] = GoTools(world, "alpha").start()

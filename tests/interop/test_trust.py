@@ -43,7 +43,7 @@ def forget(first, second):
     second.trusts_not(first)
 
 
-@suite.case("both register on our rendezvous")
+@suite.first("both register on our rendezvous")
 def register(world):
     world.start_rendezvous()
     nodes["ours"] = Ours(world, "alpha").start()

@@ -26,7 +26,7 @@ GATEWAY = {"beta": "10.4.0.1", "gamma": "10.4.0.2"}
 WIRES = {"beta": {"loss": 2, "seed": 1}, "gamma": {"delay": 1, "jitter": 2, "reorder": 5, "seed": 2}}
 
 
-@suite.case("ours and two Go nodes trust each other and go direct")
+@suite.first("ours and two Go nodes trust each other and go direct")
 def register(world):
     world.start_rendezvous()
     ours = Ours(world, "alpha").start()

@@ -34,7 +34,7 @@ def digest(world, host, command):
     return world.run(host, "bash", "-o", "pipefail", "-c", command + " | sha256sum", timeout=300).stdout.split()[0]
 
 
-@suite.case("the page first")
+@suite.first("the page first")
 def first(world):
     make_trust(world)
     serve(world, "beta", 8080)

@@ -54,7 +54,7 @@ def path(world, host, peer):
     return next(one["path"] for one in pilotctl(world, host, "peers")["peers"] if one["node_id"] == ids[peer])
 
 
-@suite.case("auto: compat where UDP is blocked, UDP elsewhere")
+@suite.first("auto: compat where UDP is blocked, UDP elsewhere")
 def auto(world):
     world.run("net", "sh", "-c", "echo 0 >/proc/sys/net/ipv4/ip_unprivileged_port_start", user="root")
     start_rendezvous(world)
@@ -94,7 +94,7 @@ def proxy(world):
     expect("***@" in everything, "the log does not say that there is a proxy")
 
 
-@suite.case("pages through the gateway: from blocked to NAT, from proxy to both, and back")
+@suite.case("pages through the gateway: from blocked to NAT, from proxy to both, and back", needs=[proxy])
 def pages(world):
     for host, text in PAGES.items():
         world.run(host, "mkdir", "-p", "www")
@@ -114,7 +114,7 @@ def pages(world):
             expect_equal(path(world, host, peer), "relay", f"the path from {host} to {peer}")
 
 
-@suite.case("10 MB each way have the right SHA-256")
+@suite.case("10 MB each way have the right SHA-256", needs=[pages])
 def big(world):
     for host in ("alpha", "beta"):
         world.run(host, "sh", "-c", "head -c 10000000 /dev/urandom >www/big")
@@ -124,7 +124,7 @@ def big(world):
     expect_equal(digests, wanted, "the digests")
 
 
-@suite.case("the daemon that was stopped and the rendezvous that starts anew are found again")
+@suite.case("the daemon that was stopped and the rendezvous that starts anew are found again", needs=[pages])
 def restart(world):
     kill(world, "net", world.run("net", "pgrep", "-x", "pilot-rendezvou").stdout.strip())
     wait_until(lambda: world.info("alpha")["state"] == "connecting", 20, "alpha sees that the beacon is gone")

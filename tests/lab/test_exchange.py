@@ -42,7 +42,7 @@ def send_in_background(world, name):
     return world.spawn("alpha", "pilotctl", "--json", "send-file", str(BETA), name, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-@suite.case("a message, and the reply that names it")
+@suite.first("a message, and the reply that names it")
 def messages(world):
     make_trust(world)
     asker = world.spawn("alpha", "pilotctl", "--json", "send-message", str(BETA), "--data", "the question", "--wait", "30s",

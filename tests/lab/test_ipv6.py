@@ -68,7 +68,7 @@ def start_rendezvous(world):
     return ("--transport", "auto", "--compat-beacon", f"wss://[{ipv6.NET}]/v1/compat", "--registry-fingerprint", ready.group(1))
 
 
-@suite.case("hosts without IPv4, with both, and without IPv6 register at a rendezvous that has both")
+@suite.first("hosts without IPv4, with both, and without IPv6 register at a rendezvous that has both")
 def register(world):
     if not ipv6.is_supported():
         raise tap.Skip("this kernel has no IPv6")

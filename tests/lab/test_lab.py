@@ -117,6 +117,30 @@ def reach(world):
     expect_equal(world.run("neighbour", "ip", "route", "get", "10.4.0.1").stdout.split()[2], "192.168.71.2", "the neighbour's way")
 
 
+@suite.case("a case that is run by name brings what it needs")
+def selection(_world):
+    others = tap.Suite("others")
+
+    @others.first("the ground")
+    def ground(_world):
+        pass
+
+    @others.case("walls")
+    def walls(_world):
+        pass
+
+    @others.case("a roof", needs=[walls])
+    def roof(_world):
+        pass
+
+    @others.case("a tree")
+    def tree(_world):
+        pass
+
+    for wanted, functions in (("", [ground, walls, roof, tree]), ("ground", [ground]), ("roof", [ground, walls, roof]), ("tree", [ground, tree]), ("cellar", [])):
+        expect_equal([case.function for case in others.select(wanted)], functions, f"what runs for “{wanted}”")
+
+
 @suite.case("the wire delays, loses and limits, while it runs")
 def wire(world):
     serve(world, "net", 8001)

@@ -101,7 +101,7 @@ class Trickle:
         expect(self.result["gap"] < seconds, said)
 
 
-@suite.case("twelve nodes: trust, gateways, servers, and first paths")
+@suite.first("twelve nodes: trust, gateways, servers, and first paths")
 def start(world):
     world.start_rendezvous()
 

@@ -92,7 +92,7 @@ print(status, good)
 """
 
 
-@suite.case("every port is mapped, beside servers of alpha's own on 0.0.0.0")
+@suite.first("every port is mapped, beside servers of alpha's own on 0.0.0.0")
 def beside(world):
     make_trust(world)
     for host in ("alpha", "beta"):

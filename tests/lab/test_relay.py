@@ -27,7 +27,7 @@ def fetch_big(world):
     return world.run("alpha", "sh", "-c", DIGEST).stdout.split()[0]
 
 
-@suite.case("the page comes, and the path is shown as relay")
+@suite.first("the page comes, and the path is shown as relay")
 def page(world):
     make_trust(world)
     world.run("beta", "mkdir", "-p", "www")

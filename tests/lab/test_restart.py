@@ -17,7 +17,7 @@ from labkit.world import wait_until  # noqa: E402
 suite = tap.Suite("restart")
 
 
-@suite.case("trust and mappings survive a restart of either daemon")
+@suite.first("trust and mappings survive a restart of either daemon")
 def restart(world):
     make_trust(world)
     write_file(world, "beta", "index.html", "page")

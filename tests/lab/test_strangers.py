@@ -33,7 +33,7 @@ def peers(world, host):
     return {one["node_id"]: one for one in pilotctl(world, host, "peers")["peers"]}
 
 
-@suite.case("the page for the one that is trusted")
+@suite.first("the page for the one that is trusted")
 def trusted(world):
     make_trust(world)
     world.run("beta", "mkdir", "-p", "www")

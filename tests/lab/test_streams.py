@@ -57,7 +57,7 @@ def receive(world, name, port, *options):
     wait_bound(world, "beta", port)
 
 
-@suite.case("an untrusted private peer: trust_required, and nothing is sent")
+@suite.first("an untrusted private peer: trust_required, and nothing is sent")
 def untrusted(world):
     for words in (("connect", TO_BETA, "--message", "x"), ("send", TO_BETA, "1000", "--data", "x"), ("dgram", TO_BETA, "1000", "--data", "x"), ("bench", TO_BETA)):
         message = refused(world, "alpha", "trust_required", *words)

@@ -50,7 +50,7 @@ def says(world, host, *words):
     return info["state_detail"]
 
 
-@suite.case("a pinned certificate: its fingerprint as the rendezvous prints it, and a daemon is online")
+@suite.first("a pinned certificate: its fingerprint as the rendezvous prints it, and a daemon is online")
 def pinned(world):
     fingerprints["first"], fingerprints["second"] = certificate(world, "first"), certificate(world, "second")
     expect_equal(start_rendezvous(world, "first"), fingerprints["first"], "what the rendezvous prints")

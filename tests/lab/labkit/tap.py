@@ -5,6 +5,7 @@ import os
 import sys
 import time
 import traceback
+from typing import NamedTuple
 
 from .namespace import LabError
 from .world import World
@@ -16,27 +17,54 @@ class Skip(Exception):
     """This machine cannot run the case; the text says why."""
 
 
+class Case(NamedTuple):
+    title: str
+    function: object
+    needs: tuple  # functions of cases before it
+
+
 class Suite:
-    """Cases in the order they are written. A case is a function that takes the world and raises when it finds something wrong."""
+    """Cases in the order they are written. A case is a function that takes the world and raises when it finds something wrong. It may build on what
+    others before it left: those it names, and the first."""
 
     def __init__(self, name, **world):
         self.name = name
         self.world_options = world
         self.cases = []
+        self.needed_by_all = ()
 
-    def case(self, title):
+    def case(self, title, needs=()):
         def add(function):
-            self.cases.append((title, function))
+            self.cases.append(Case(title, function, (*self.needed_by_all, *needs)))
             return function
         return add
 
+    def first(self, title):
+        """A case that makes what all behind it need."""
+        def add(function):
+            self.case(title)(function)
+            self.needed_by_all = (function,)
+            return function
+        return add
+
+    def select(self, wanted):
+        """The cases whose title holds the text, and those that they need."""
+        chosen = {case.function for case in self.cases if wanted in case.title}
+        for case in reversed(self.cases):
+            if case.function in chosen:
+                chosen.update(case.needs)
+        return [case for case in self.cases if case.function in chosen]
+
     def main(self):
-        """Sets the world up, runs the cases (only those whose title holds the first argument, when there is one) and takes it down."""
+        """Sets the world up, runs the cases (only those whose title holds the first argument, when there is one, and what they need) and takes it down."""
         if os.geteuid() != 0:
             print("the lab needs root", file=sys.stderr)
             sys.exit(SKIP)
         wanted = sys.argv[1] if len(sys.argv) > 1 else ""
-        cases = [case for case in self.cases if wanted in case[0]]
+        cases = self.select(wanted)
+        if not cases:
+            print(f"no case of {self.name} has “{wanted}” in its title", file=sys.stderr)
+            sys.exit(1)
         print(f"1..{len(cases)}", flush=True)
         world = World(f"t-{os.getpid()}")
         try:
@@ -46,8 +74,8 @@ class Suite:
             sys.exit(1)
         failed = False
         try:
-            for number, (title, function) in enumerate(cases, 1):
-                failed |= not self._run_case(world, number, title, function)
+            for number, case in enumerate(cases, 1):
+                failed |= not self._run_case(world, number, case.title, case.function)
         finally:
             if not os.environ.get("PILOT_LAB_KEEP"):
                 world.down()
