@@ -2,8 +2,6 @@
 #include "rendezvous/compat-private.h"
 
 #include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -372,13 +370,9 @@ take_login (PilotCompatClient *self,
 static gboolean
 within_control_limit (PilotCompatClient *self)
 {
-  gint64 second = g_get_monotonic_time () / G_USEC_PER_SEC;
+  const guint limit = self->compat->limits.control_limit;
 
-  if (second != self->control_second) {
-    self->control_second = second;
-    self->control_count = 0;
-  }
-  return self->control_count++ < self->compat->limits.control_limit;
+  return pilot_token_bucket_take (&self->controls, G_USEC_PER_SEC / limit, limit, g_get_monotonic_time ());
 }
 
 static void
@@ -529,16 +523,10 @@ read_some (PilotCompatClient *self)
 static gboolean
 shake_hands (PilotCompatClient *self)
 {
-  int result;
-
-  do
-    result = gnutls_handshake (self->tls);
-  while (result == GNUTLS_E_INTERRUPTED || result == GNUTLS_E_WARNING_ALERT_RECEIVED);
-  if (result < 0 && result != GNUTLS_E_AGAIN) {
+  if (!pilot_tls_shake_hands (self->tls, &self->handshaking)) {
     pilot_compat_client_drop (self);
     return FALSE;
   }
-  self->handshaking = result != 0;
   update_events (self);
   return !self->handshaking;
 }
@@ -563,7 +551,6 @@ pilot_compat_client_open (PilotCompat *compat,
                           int fd,
                           const PilotEndpoint *remote)
 {
-  static const int on = 1;
   PilotCompatClient *self = g_new0 (PilotCompatClient, 1);
 
   self->compat = compat;
@@ -573,9 +560,7 @@ pilot_compat_client_open (PilotCompat *compat,
   self->link.deliver = deliver;
   self->place.data = self->dirty.data = self->stalled.data = self;
   self->since = g_get_monotonic_time ();
-  if (setsockopt (fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) != 0 ||
-      setsockopt (fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on) != 0 ||
-      (tls != NULL && (self->tls = pilot_tls_session_new (tls, fd)) == NULL) ||
+  if ((tls != NULL && (self->tls = pilot_tls_session_new (tls, fd)) == NULL) ||
       !pilot_reactor_add (compat->reactor, &self->watch, fd, EPOLLIN, NULL)) {
     if (self->tls != NULL)
       gnutls_deinit (self->tls);

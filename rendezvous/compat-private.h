@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
+#include "protocol/rate-limit.h"
 #include "protocol/websocket.h"
 #include "rendezvous/compat.h"
 #include "rendezvous/listener.h"
@@ -34,8 +35,7 @@ struct _PilotCompatClient {
   PilotWebsocketReader *reader; /* from AUTH on */
   gchar *challenge;             /* "TS:NONCE" while AUTH */
   gint64 challenged;            /* the TS in it */
-  gint64 control_second;        /* of the limit of pings */
-  guint control_count;
+  PilotTokenBucket controls;    /* pings and pongs */
 
   GByteArray *out; /* what waits; NULL when nothing does */
   gsize out_sent;

@@ -171,14 +171,8 @@ static gboolean
 take_token (PilotConnection *self)
 {
   const PilotServerLimits *limits = &self->server->limits;
-  gint64 now = g_get_monotonic_time ();
 
-  self->tokens = MIN (limits->request_burst, self->tokens + (gdouble) (now - self->refilled) / G_USEC_PER_SEC * limits->request_rate);
-  self->refilled = now;
-  if (self->tokens < 1.0)
-    return FALSE;
-  self->tokens -= 1.0;
-  return TRUE;
+  return pilot_token_bucket_take (&self->requests, G_USEC_PER_SEC / limits->request_rate, limits->request_burst, g_get_monotonic_time ());
 }
 
 static void
@@ -283,22 +277,15 @@ pilot_connection_resume (PilotConnection *self)
 static gboolean
 shake_hands (PilotConnection *self)
 {
-  int result;
-
-  do
-    result = gnutls_handshake (self->tls);
-  while (result == GNUTLS_E_INTERRUPTED || result == GNUTLS_E_WARNING_ALERT_RECEIVED);
-  if (result == GNUTLS_E_AGAIN) {
-    pilot_reactor_modify (self->server->reactor, &self->watch, events_of (self));
-    return FALSE;
-  }
-  if (result < 0) {
+  if (!pilot_tls_shake_hands (self->tls, &self->handshaking)) {
     pilot_connection_close (self);
     return FALSE;
   }
-  self->handshaking = FALSE;
-  enter_idle (self);
-  return TRUE;
+  if (self->handshaking)
+    pilot_reactor_modify (self->server->reactor, &self->watch, events_of (self));
+  else
+    enter_idle (self);
+  return !self->handshaking;
 }
 
 /* One buffer a turn, so that nobody gets more of the loop than the others; what TLS has decrypted already is taken too, since
@@ -353,7 +340,6 @@ connection_new (PilotServer *server,
                 gboolean handshaking,
                 const PilotEndpoint *remote)
 {
-  static const int on = 1;
   PilotConnection *self = g_new0 (PilotConnection, 1);
 
   self->server = server;
@@ -363,12 +349,9 @@ connection_new (PilotServer *server,
   self->session.remote = *remote;
   self->session.is_delivered = is_delivered;
   pilot_socket_get_address (fd, &self->session.local);
-  self->tokens = server->limits.request_burst;
-  self->refilled = self->since = g_get_monotonic_time ();
+  self->since = g_get_monotonic_time ();
   self->tls = tls;
-  if (setsockopt (fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) != 0 ||
-      setsockopt (fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on) != 0 ||
-      !pilot_reactor_add (server->reactor, &self->watch, fd, EPOLLIN, NULL)) {
+  if (!pilot_reactor_add (server->reactor, &self->watch, fd, EPOLLIN, NULL)) {
     if (tls != NULL)
       gnutls_deinit (tls);
     close (fd);

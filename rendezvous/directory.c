@@ -99,6 +99,10 @@ load_node (const PilotNodeRecord *record,
     g_set_error (error, PILOT_ERROR, PILOT_ERROR_CORRUPT, "the store has node %u or its key twice", record->id);
     return FALSE;
   }
+  if (record->live && record->hostname != NULL && g_hash_table_contains (self->hostnames, record->hostname)) {
+    g_set_error (error, PILOT_ERROR, PILOT_ERROR_CORRUPT, "the store has the host name of node %u twice", record->id);
+    return FALSE;
+  }
   node = node_new (self, record);
   if (!record->live)
     return TRUE;

@@ -3,18 +3,14 @@
 
 #include <string.h>
 
+#include "protocol/rate-limit.h"
+
 #define MAX_HOSTS 65536
 
-typedef struct
-{
-  gdouble tokens;
-  gint64 time; /* when `tokens` was right */
-} Bucket;
-
 struct _PilotLimiter {
-  gdouble burst;
-  gdouble rate;        /* a second */
-  GHashTable *buckets; /* PilotEndpoint -> Bucket */
+  guint burst;
+  gint64 interval;     /* of one token, in microseconds, as all times here */
+  GHashTable *buckets; /* PilotEndpoint -> PilotTokenBucket */
   gint64 swept;
 };
 
@@ -25,7 +21,7 @@ pilot_limiter_new (guint burst,
   PilotLimiter *self = g_new0 (PilotLimiter, 1);
 
   self->burst = burst;
-  self->rate = rate / 60.0;
+  self->interval = 60 * G_USEC_PER_SEC / rate;
   self->buckets = g_hash_table_new_full (pilot_endpoint_hash, pilot_endpoint_equal_func, g_free, g_free);
   return self;
 }
@@ -40,15 +36,6 @@ pilot_limiter_free (PilotLimiter *self)
 }
 
 static void
-refill (PilotLimiter *self,
-        Bucket *bucket,
-        gint64 now)
-{
-  bucket->tokens = MIN (self->burst, bucket->tokens + MAX (0, now - bucket->time) * self->rate);
-  bucket->time = now;
-}
-
-static void
 sweep (PilotLimiter *self,
        gint64 now)
 {
@@ -59,20 +46,19 @@ sweep (PilotLimiter *self,
     return;
   self->swept = now;
   g_hash_table_iter_init (&iter, self->buckets);
-  while (g_hash_table_iter_next (&iter, NULL, &value)) {
-    refill (self, value, now);
-    if (((Bucket *) value)->tokens >= self->burst)
+  while (g_hash_table_iter_next (&iter, NULL, &value))
+    if (((PilotTokenBucket *) value)->empty_at <= now - self->burst * self->interval)
       g_hash_table_iter_remove (&iter);
-  }
 }
 
 gboolean
 pilot_limiter_take (PilotLimiter *self,
                     const PilotEndpoint *host,
-                    gint64 now)
+                    gint64 seconds)
 {
+  const gint64 now = seconds * G_USEC_PER_SEC;
   PilotEndpoint key = *host;
-  Bucket *bucket;
+  PilotTokenBucket *bucket;
 
   key.port = 0;
   key.transport = 0;
@@ -84,14 +70,10 @@ pilot_limiter_take (PilotLimiter *self,
       sweep (self, now);
     if (g_hash_table_size (self->buckets) >= MAX_HOSTS)
       return FALSE;
-    bucket = g_new (Bucket, 1);
-    bucket->tokens = self->burst;
-    bucket->time = now;
+    bucket = g_new0 (PilotTokenBucket, 1);
     g_hash_table_insert (self->buckets, g_memdup2 (&key, sizeof key), bucket);
   }
-  refill (self, bucket, now);
-  if (bucket->tokens < 1.0)
-    return FALSE;
-  bucket->tokens -= 1.0;
-  return TRUE;
+  /* A clock that was set back must not make anybody wait until it is there again. */
+  bucket->empty_at = MIN (bucket->empty_at, now);
+  return pilot_token_bucket_take (bucket, self->interval, self->burst, now);
 }

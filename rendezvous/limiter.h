@@ -13,9 +13,9 @@ typedef struct _PilotLimiter PilotLimiter;
 PilotLimiter *pilot_limiter_new (guint burst,
                                  guint rate);
 void pilot_limiter_free (PilotLimiter *limiter);
-/* Takes one token. FALSE when the host has none left. `now` in seconds. */
+/* Takes one token. FALSE when the host has none left. `seconds`: now. */
 gboolean pilot_limiter_take (PilotLimiter *limiter,
                              const PilotEndpoint *host,
-                             gint64 now);
+                             gint64 seconds);
 
 G_END_DECLS

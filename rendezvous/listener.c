@@ -2,6 +2,8 @@
 #include "rendezvous/listener.h"
 
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -72,13 +74,16 @@ pilot_server_listener_new (PilotReactor *reactor,
                            PilotEndpoint *bound,
                            GError **error)
 {
+  static const int on = 1;
   PilotServerListener *self;
   gboolean is_ipv6;
   int fd = pilot_socket_bind (address, SOCK_STREAM, &is_ipv6, error);
 
   if (fd < 0)
     return NULL;
-  if (listen (fd, BACKLOG) != 0) {
+  /* What is accepted has both from here. */
+  if (setsockopt (fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) != 0 || setsockopt (fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on) != 0 ||
+      listen (fd, BACKLOG) != 0) {
     g_set_error (error, PILOT_ERROR, PILOT_ERROR_IO, "cannot listen: %s", g_strerror (errno));
     close (fd);
     return NULL;

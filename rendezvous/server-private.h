@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
+#include "protocol/rate-limit.h"
 #include "protocol/registry-message.h"
 #include "rendezvous/listener.h"
 #include "rendezvous/server.h"
@@ -39,8 +40,7 @@ struct _PilotConnection {
   gsize out_sent;
   guint64 ticket; /* that `out` waits for */
   guint32 notify; /* after the commit */
-  gdouble tokens; /* of the request rate */
-  gint64 refilled;
+  PilotTokenBucket requests;
 };
 
 struct _PilotServer {

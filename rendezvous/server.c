@@ -37,12 +37,13 @@ pilot_server_free (PilotServer *self)
   g_free (self);
 }
 
-/* Makes room: who never said who he is and was silent for longest goes first, then who is slowest with a request. */
+/* Makes room: who never said who he is and was silent for longest goes first, then who is slowest with a request or in taking an answer, then who asks too
+ * much. Only then who did say who he is and waits. */
 static gboolean
 evict (gpointer user_data)
 {
   PilotServer *self = user_data;
-  static const PilotConnectionState order[] = { PILOT_CONNECTION_ANONYMOUS, PILOT_CONNECTION_FRAME, PILOT_CONNECTION_IDLE };
+  static const PilotConnectionState order[] = { PILOT_CONNECTION_ANONYMOUS, PILOT_CONNECTION_FRAME, PILOT_CONNECTION_WRITE, PILOT_CONNECTION_PAUSE, PILOT_CONNECTION_IDLE };
 
   for (guint i = 0; i < G_N_ELEMENTS (order); i++) {
     PilotConnection *connection = g_queue_peek_head (&self->states[order[i]]);

@@ -106,6 +106,19 @@ pilot_tls_session_new (PilotTls *self,
   return session;
 }
 
+gboolean
+pilot_tls_shake_hands (gnutls_session_t session,
+                       gboolean *handshaking)
+{
+  int result;
+
+  do
+    result = gnutls_handshake (session);
+  while (result == GNUTLS_E_INTERRUPTED || result == GNUTLS_E_WARNING_ALERT_RECEIVED);
+  *handshaking = result == GNUTLS_E_AGAIN;
+  return result >= 0 || *handshaking;
+}
+
 static gssize
 settle (gssize result)
 {

@@ -19,6 +19,10 @@ const gchar *pilot_tls_get_fingerprint (PilotTls *tls);
 /* (transfer full): a server session on a non-blocking descriptor, TLS 1.2 and up. NULL when GnuTLS cannot. */
 gnutls_session_t pilot_tls_session_new (PilotTls *tls,
                                         int fd);
+/* Goes on with the handshake of a session. FALSE when it has failed; `handshaking` (out): it is not over, and waits for the direction that
+ * gnutls_record_get_direction() tells. */
+gboolean pilot_tls_shake_hands (gnutls_session_t session,
+                                gboolean *handshaking);
 /* Moves bytes on a non-blocking descriptor, through its session or (NULL) as they are: how many; 0 for end of file; -1 with EAGAIN, EINTR or
  * another errno. After EAGAIN the bytes that were to be sent must be the first of the next call: TLS has taken them already. */
 gssize pilot_tls_receive (gnutls_session_t session,

@@ -312,6 +312,52 @@ test_eviction (void)
   fixture_clear (&fixture);
 }
 
+/* Frames of one request, one behind the other, in one write. */
+static void
+send_at_once (Client *client,
+              const gchar *request,
+              guint n)
+{
+  const guint32 length = GUINT32_TO_BE ((guint32) strlen (request));
+  g_autoptr (GByteArray) bytes = g_byte_array_new ();
+
+  for (guint i = 0; i < n; i++) {
+    g_byte_array_append (bytes, (const guint8 *) &length, sizeof length);
+    g_byte_array_append (bytes, (const guint8 *) request, (guint) strlen (request));
+  }
+  client_write (client, bytes->data, bytes->len);
+}
+
+/* Full house of people who ask too much and are slowed down: one of them makes room, and not who said who he is and asks for little. */
+static void
+test_eviction_of_greedy (void)
+{
+  Fixture fixture;
+  Client greedy[3], late;
+
+  harness_init (&fixture.harness, NULL);
+  fixture.harness.options.server.max_connections = 4;
+  fixture.harness.options.server.request_burst = 3;
+  fixture.harness.options.server.request_rate = 1;
+  harness_start (&fixture.harness);
+  client_open (&fixture.client, &fixture.harness.registry, NULL);
+  person_init (&fixture.alice, 'a');
+  person_register (&fixture.alice, &fixture.client, 4001);
+  for (guint i = 0; i < 3; i++) {
+    client_open (&greedy[i], &fixture.harness.registry, NULL);
+    send_at_once (&greedy[i], "{\"type\":\"beacon_list\"}", 100);
+    for (guint j = 0; j < 3; j++)
+      expect_ok (client_receive (&greedy[i]));
+  }
+  client_open (&late, &fixture.harness.registry, NULL);
+  expect_ok (client_call (&late, "{\"type\":\"beacon_list\"}"));
+  expect_ok (client_call (&fixture.client, "{\"type\":\"beacon_list\"}"));
+  for (guint i = 0; i < 3; i++)
+    client_close (&greedy[i]);
+  client_close (&late);
+  fixture_clear (&fixture);
+}
+
 static void
 test_tls (void)
 {
@@ -388,6 +434,7 @@ main (int argc,
   g_test_add_func ("/rendezvous/connection/frame-memory", test_frame_memory);
   g_test_add_func ("/rendezvous/connection/throttle", test_throttle);
   g_test_add_func ("/rendezvous/connection/eviction", test_eviction);
+  g_test_add_func ("/rendezvous/connection/eviction-of-greedy", test_eviction_of_greedy);
   g_test_add_func ("/rendezvous/connection/tls", test_tls);
   return g_test_run ();
 }

@@ -289,8 +289,13 @@ test_limiter (void)
   g_assert_true (pilot_limiter_take (limiter, &b, 100));
   g_assert_true (pilot_limiter_take (limiter, &a, 101));
   g_assert_false (pilot_limiter_take (limiter, &a, 101));
-  /* A clock that goes back gives nothing. */
+  /* A clock that goes back gives nothing, and takes no more than a minute of patience. */
   g_assert_false (pilot_limiter_take (limiter, &a, 50));
+  g_assert_true (pilot_limiter_take (limiter, &a, 51));
+  g_assert_false (pilot_limiter_take (limiter, &a, 51));
+  for (guint i = 0; i < 3; i++)
+    g_assert_true (pilot_limiter_take (limiter, &a, 1000));
+  g_assert_false (pilot_limiter_take (limiter, &a, 1000));
   /* One network, one bucket. */
   for (guint i = 0; i < 3; i++)
     g_assert_true (pilot_limiter_take (limiter, i % 2 == 0 ? &c : &d, 100));
