@@ -65,8 +65,9 @@ listener_ready (PilotReactorWatch *watch,
   pilot_acceptor_ready (self->acceptor);
 }
 
-PilotServerListener *
-pilot_server_listener_new (PilotReactor *reactor,
+gboolean
+pilot_server_listener_add (GPtrArray *listeners,
+                           PilotReactor *reactor,
                            const PilotEndpoint *address,
                            PilotTls *tls,
                            const PilotServerListenerFuncs *funcs,
@@ -80,13 +81,13 @@ pilot_server_listener_new (PilotReactor *reactor,
   int fd = pilot_socket_bind (address, SOCK_STREAM, &is_ipv6, error);
 
   if (fd < 0)
-    return NULL;
+    return FALSE;
   /* What is accepted has both from here. */
   if (setsockopt (fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) != 0 || setsockopt (fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on) != 0 ||
       listen (fd, BACKLOG) != 0) {
     g_set_error (error, PILOT_ERROR, PILOT_ERROR_IO, "cannot listen: %s", g_strerror (errno));
     close (fd);
-    return NULL;
+    return FALSE;
   }
   self = g_new0 (PilotServerListener, 1);
   self->watch.ready = listener_ready;
@@ -97,11 +98,12 @@ pilot_server_listener_new (PilotReactor *reactor,
   if (!pilot_reactor_add (reactor, &self->watch, fd, EPOLLIN, error)) {
     close (fd);
     g_free (self);
-    return NULL;
+    return FALSE;
   }
   self->acceptor = pilot_acceptor_new (fd, &acceptor_funcs, self);
   pilot_socket_get_address (fd, bound);
-  return self;
+  g_ptr_array_add (listeners, self);
+  return TRUE;
 }
 
 void

@@ -21,14 +21,15 @@ typedef struct
   gboolean (*evict) (gpointer user_data);
 } PilotServerListenerFuncs;
 
-/* (transfer full): `tls` (NULL: plain) and `funcs` are borrowed. `bound` (out): the real address. */
-PilotServerListener *pilot_server_listener_new (PilotReactor *reactor,
-                                                const PilotEndpoint *address,
-                                                PilotTls *tls,
-                                                const PilotServerListenerFuncs *funcs,
-                                                gpointer user_data,
-                                                PilotEndpoint *bound,
-                                                GError **error);
+/* One more in `listeners`, whose elements pilot_server_listener_free() frees. `tls` (NULL: plain) and `funcs` are borrowed. `bound` (out): the real address. */
+gboolean pilot_server_listener_add (GPtrArray *listeners,
+                                    PilotReactor *reactor,
+                                    const PilotEndpoint *address,
+                                    PilotTls *tls,
+                                    const PilotServerListenerFuncs *funcs,
+                                    gpointer user_data,
+                                    PilotEndpoint *bound,
+                                    GError **error);
 void pilot_server_listener_free (PilotServerListener *listener);
 
 G_END_DECLS

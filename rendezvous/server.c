@@ -85,12 +85,7 @@ pilot_server_listen (PilotServer *self,
                      PilotEndpoint *bound,
                      GError **error)
 {
-  PilotServerListener *listener = pilot_server_listener_new (self->reactor, address, tls, &listener_funcs, self, bound, error);
-
-  if (listener == NULL)
-    return FALSE;
-  g_ptr_array_add (self->listeners, listener);
-  return TRUE;
+  return pilot_server_listener_add (self->listeners, self->reactor, address, tls, &listener_funcs, self, bound, error);
 }
 
 void

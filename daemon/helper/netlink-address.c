@@ -112,13 +112,19 @@ typedef struct {
   gpointer user_data;
 } AddressDump;
 
-static int
-address_attribute (const struct nlattr *attribute, void *data)
-{
-  const struct nlattr **table = data;
+/* Attributes of a message by their type, those that are known. */
+typedef struct {
+  const struct nlattr **table; /* of @max + 1 */
+  guint16 max;
+} Attributes;
 
-  if (mnl_attr_type_valid (attribute, IFA_MAX) >= 0)
-    table[mnl_attr_get_type (attribute)] = attribute;
+static int
+take_attribute (const struct nlattr *attribute, void *data)
+{
+  const Attributes *attributes = data;
+
+  if (mnl_attr_type_valid (attribute, attributes->max) >= 0)
+    attributes->table[mnl_attr_get_type (attribute)] = attribute;
   return MNL_CB_OK;
 }
 
@@ -127,12 +133,13 @@ address_received (const struct nlmsghdr *message, void *data)
 {
   const AddressDump *dump = data;
   const struct nlattr *table[IFA_MAX + 1] = { NULL };
+  Attributes attributes = { table, IFA_MAX };
   const struct ifaddrmsg *body = mnl_nlmsg_get_payload (message);
   const char *label = "";
 
   if (message->nlmsg_type != RTM_NEWADDR || body->ifa_family != AF_INET)
     return MNL_CB_OK;
-  mnl_attr_parse (message, sizeof *body, address_attribute, table);
+  mnl_attr_parse (message, sizeof *body, take_attribute, &attributes);
   if (table[IFA_LOCAL] == NULL || mnl_attr_get_payload_len (table[IFA_LOCAL]) != 4)
     return MNL_CB_OK;
   if (table[IFA_LABEL] != NULL)
@@ -276,27 +283,18 @@ typedef struct {
 } RouteSearch;
 
 static int
-route_attribute (const struct nlattr *attribute, void *data)
-{
-  const struct nlattr **table = data;
-
-  if (mnl_attr_type_valid (attribute, RTA_MAX) >= 0)
-    table[mnl_attr_get_type (attribute)] = attribute;
-  return MNL_CB_OK;
-}
-
-static int
 route_received (const struct nlmsghdr *message, void *data)
 {
   RouteSearch *search = data;
   const struct nlattr *table[RTA_MAX + 1] = { NULL };
+  Attributes attributes = { table, RTA_MAX };
   const struct rtmsg *body = mnl_nlmsg_get_payload (message);
   char device[IF_NAMESIZE] = "", text[PILOT_IPV4_TEXT_SIZE];
   guint32 destination;
 
   if (message->nlmsg_type != RTM_NEWROUTE || body->rtm_family != AF_INET || (body->rtm_flags & RTM_F_CLONED) != 0)
     return MNL_CB_OK;
-  mnl_attr_parse (message, sizeof *body, route_attribute, table);
+  mnl_attr_parse (message, sizeof *body, take_attribute, &attributes);
   if (table[RTA_DST] == NULL || mnl_attr_get_payload_len (table[RTA_DST]) != 4)
     return MNL_CB_OK;
   destination = ntohl (mnl_attr_get_u32 (table[RTA_DST]));

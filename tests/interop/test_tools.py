@@ -64,7 +64,7 @@ def trust(_world):
     ask_and_approve(nodes["a"], nodes["b"])
 
 
-@suite.case("ping, bench and connect, by address and by name, to ours and to Go")
+@suite.case("ping, bench and connect, by address and by name, to ours and to Go", needs=[trust])
 def talk(_world):
     a = nodes["a"]
     for other in (nodes["b"], nodes["Go"]):
@@ -78,7 +78,7 @@ def talk(_world):
     expect(refused.returncode != 0, f"a closed port: {refused.stdout!r}")
 
 
-@suite.case("datagrams: dgram and listen")
+@suite.case("datagrams: dgram and listen", needs=[trust])
 def datagrams(world):
     a, b = nodes["a"], nodes["b"]
     world.background("beta", "listen.log", *b.words("listen", "5000", "--count", "1"))
@@ -87,7 +87,7 @@ def datagrams(world):
     wait_until(lambda: "a short word" in b.said("listen.log"), 10, "the datagram arrives")
 
 
-@suite.case("messages, with the reply that is waited for, and events, by Go's pilotctl on our daemons and on Go's")
+@suite.case("messages, with the reply that is waited for, and events, by Go's pilotctl on our daemons and on Go's", needs=[trust])
 def messages_and_events(world):
     a, b, go = nodes["a"], nodes["b"], nodes["Go"]
     for sender in (a, go):
@@ -113,7 +113,7 @@ def messages_and_events(world):
         wait_until(told, 30, f"{subscriber.host} hears what {publisher.host} publishes at {broker.host}")
 
 
-@suite.case("messages and files to a Go node; names, tags and visibility at the registry")
+@suite.case("messages and files to a Go node; names, tags and visibility at the registry", needs=[trust])
 def services(world):
     a, b, go = nodes["a"], nodes["b"], nodes["Go"]
     a.ctl("send-message", str(go.id), "--data", "hello Go")
@@ -145,7 +145,7 @@ def services(world):
     expect(refused.returncode != 0 and "not supported by this daemon" in refused.stderr, f"networks: {refused.stderr!r}")
 
 
-@suite.case(f"SDK to SDK on our daemons: {MIB} MiB with its digest, the reader closes last; 50 streams at once")
+@suite.case(f"SDK to SDK on our daemons: {MIB} MiB with its digest, the reader closes last; 50 streams at once", needs=[trust])
 def sdk_streams(_world):
     a, b = nodes["a"], nodes["b"]
     log = b.serve(STORE, "serve", str(STORE))
@@ -160,7 +160,7 @@ def sdk_streams(_world):
     expect_equal((seen["received"], seen["bytes"]), (a.blob_digest(MIB), MIB << 20), "what a server that speaks first said")
 
 
-@suite.case("SDK on ours to SDK on Go and back")
+@suite.case("SDK on ours to SDK on Go and back", needs=[trust])
 def sdk_across(_world):
     b, go = nodes["b"], nodes["Go"]
     for client, server in ((b, go), (go, b)):
@@ -170,7 +170,7 @@ def sdk_across(_world):
         wait_until(lambda at=server, name=log: "closed by the peer" in at.said(name), 10, "the server sees the end")
 
 
-@suite.case("the functions of the SDK: each answers, or says what is not there")
+@suite.case("the functions of the SDK: each answers, or says what is not there", needs=[trust])
 def sdk_functions(_world):
     a, b = nodes["a"], nodes["b"]
     seen = a.sdk("""
@@ -205,7 +205,7 @@ def open_streams(of):
     return [row for row in of.ctl("connections")["connections"] if row["state"] != "TIME_WAIT"]
 
 
-@suite.case("a dial given up while it opens leaves nothing at a Go peer")
+@suite.case("a dial given up while it opens leaves nothing at a Go peer", needs=[trust])
 def given_up(world):
     a, b, go = nodes["a"], nodes["b"], nodes["Go"]
     a.round_trips(go, 1)
@@ -228,7 +228,7 @@ print(json.dumps(given_up))
     world.wire("gamma", {}, clear=True)
 
 
-@suite.case("a dial that the SDK gave up does not answer the next one; a client that is killed leaves its port")
+@suite.case("a dial that the SDK gave up does not answer the next one; a client that is killed leaves its port", needs=[trust])
 def late(world):
     a, b = nodes["a"], nodes["b"]
     # A trusted peer that is away: the dial waits. The next one must get its own answer.

@@ -141,7 +141,7 @@ def reach(world):
     world.in_parallel(fetch, list(PAIRS))
 
 
-@suite.case("who both have IPv6 are direct by it, firewalls or not, and whatever family their beacon sees; the others are relayed")
+@suite.case("who both have IPv6 are direct by it, firewalls or not, and whatever family their beacon sees; the others are relayed", needs=[reach])
 def paths(world):
     network = state["network"]
 
@@ -160,7 +160,7 @@ def paths(world):
     world.in_parallel(settle, list(PAIRS))
 
 
-@suite.case("8 MB over a link of 1280 bytes, over one of 1500, and from IPv6 to IPv4, have the right SHA-256")
+@suite.case("8 MB over a link of 1280 bytes, over one of 1500, and from IPv6 to IPv4, have the right SHA-256", needs=[reach])
 def bulk(world):
     def carry(pair):
         path = f"big-{pair[0]}"
@@ -184,7 +184,7 @@ def bulk(world):
     expect(1100 < small <= 1232 and 1300 < full <= 1452, f"datagrams of {small:.0f} and {full:.0f} bytes on links of 1280 and 1500")
 
 
-@suite.case("another IPv6 address of a host whose beacon sees IPv4: direct again, both ways")
+@suite.case("another IPv6 address of a host whose beacon sees IPv4: direct again, both ways", needs=[reach])
 def readdress(world):
     network, pair = state["network"], ("dual-a", "dual-b")
     network.renumber("dual-a", 0x99)
@@ -197,7 +197,7 @@ def readdress(world):
     wait_until(moved, 30, "direct from the new address", every=0.3)
 
 
-@suite.case("IPv6 that silently leads nowhere any more: the beacon is asked by IPv4, and the page comes by the relay")
+@suite.case("IPv6 that silently leads nowhere any more: the beacon is asked by IPv4, and the page comes by the relay", needs=[reach])
 def dead(world):
     state["network"].cut("dual-b")
 

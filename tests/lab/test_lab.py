@@ -140,6 +140,11 @@ def selection(_world):
     for wanted, functions in (("", [ground, walls, roof, tree]), ("ground", [ground]), ("roof", [ground, walls, roof]), ("tree", [ground, tree]), ("cellar", [])):
         expect_equal([case.function for case in others.select(wanted)], functions, f"what runs for “{wanted}”")
 
+    chain = tap.Suite("chain", chained=True)
+    for function in (ground, walls, roof, tree):
+        chain.case(function.__name__)(function)
+    expect_equal([case.function for case in chain.select("roof")], [ground, walls, roof], "what runs in a chain")
+
 
 @suite.case("the wire delays, loses and limits, while it runs")
 def wire(world):

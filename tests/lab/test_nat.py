@@ -136,7 +136,7 @@ def reach(world):
     world.in_parallel(fetch, PAIRS)
 
 
-@suite.case("who can go direct does within 20 s, on both sides, at pilotctl and on D-Bus")
+@suite.case("who can go direct does within 20 s, on both sides, at pilotctl and on D-Bus", needs=[reach])
 def direct(world):
     expect_equal(len(results), len(PAIRS), "pairs that were reached")
     waiting = {pair for pair in PAIRS if can_be_direct(*pair)}
@@ -152,7 +152,7 @@ def direct(world):
     expect_bus_paths(world, [pair for pair in PAIRS if can_be_direct(*pair)], "direct")
 
 
-@suite.case("who cannot is relayed, and says so")
+@suite.case("who cannot is relayed, and says so", needs=[direct])
 def relayed(world):
     pairs = [pair for pair in PAIRS if not can_be_direct(*pair)]
     for row, column in pairs:
@@ -166,7 +166,7 @@ MAPPINGS = {"none": "none", "full-cone": "endpoint-independent", "restricted": "
             "symmetric": "address-and-port-dependent"}
 
 
-@suite.case("netcheck: the mapping of each NAT, addresses, round trips, and when it is wrong")
+@suite.case("netcheck: the mapping of each NAT, addresses, round trips, and when it is wrong", needs=[reach])
 def netcheck(world):
     def check(host):
         return pilotctl(world, host, "netcheck")
@@ -216,7 +216,7 @@ def table():
     return "\n".join(lines) + "\n"
 
 
-@suite.case("the table")
+@suite.case("the table", needs=[direct])
 def print_table(_world):
     for line in table().splitlines():
         print(f"# {line}", flush=True)

@@ -59,7 +59,7 @@ def reset_time(world):
     return float(seconds)
 
 
-@suite.case("a closed port: cold within 3 s, then within a round trip and 50 ms")
+@suite.first("a closed port: cold within 3 s, then within a round trip and 50 ms")
 def closed(world):
     make_trust(world)
     gateway_start(world, address(BETA))
@@ -74,12 +74,12 @@ def closed(world):
     finally:
         world.wire("beta", {}, clear=True)
     expect(mappings(world)["10.4.0.1"]["last_error"], "gateway list says why")
+    serve(world, "beta", 8080)
+    write_file(world, "beta", "www/index.html", "page")
 
 
 @suite.case("registry and beacon away for a minute: a direct stream goes on, new ones work, all recovers")
 def away(world):
-    serve(world, "beta", 8080)
-    write_file(world, "beta", "www/index.html", "page")
     world.background("beta", "trickle.log", "python3", "-c", TRICKLE_SERVER)
     fetch_page(world)
     wait_until(lambda: mappings(world)["10.4.0.1"]["path"] == "direct", 20, "the path is direct")

@@ -52,7 +52,7 @@ def reassembled(world, host):
     return int(values[names.index("ReasmReqds")])
 
 
-@suite.case("segments through the relay are as large as both its ways carry, and none is cut")
+@suite.case("segments through the relay are as large as both its ways carry, and none is cut", needs=[big])
 def path_mtu(world):
     wanted = world.run("beta", "sha256sum", "www/big").stdout.split()[0]
 

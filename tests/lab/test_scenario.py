@@ -14,7 +14,7 @@ from labkit.player import (ALPHA, BETA, GAMMA, address, connect_refused, curl, g
 from labkit.tap import expect, expect_equal  # noqa: E402
 from labkit.world import wait_until  # noqa: E402
 
-suite = tap.Suite("scenario", hosts=("alpha", "beta", "gamma"))
+suite = tap.Suite("scenario", chained=True, hosts=("alpha", "beta", "gamma"))
 PAGE = "<!doctype html>\n<title>beta</title>\n<p>Hëllo from beta.\n"
 before = {}
 

@@ -25,17 +25,19 @@ class Case(NamedTuple):
 
 class Suite:
     """Cases in the order they are written. A case is a function that takes the world and raises when it finds something wrong. It may build on what
-    others before it left: those it names, and the first."""
+    others before it left: those it names, and the first; in a chained suite all of them."""
 
-    def __init__(self, name, **world):
+    def __init__(self, name, chained=False, **world):
         self.name = name
+        self.chained = chained
         self.world_options = world
         self.cases = []
         self.needed_by_all = ()
 
     def case(self, title, needs=()):
         def add(function):
-            self.cases.append(Case(title, function, (*self.needed_by_all, *needs)))
+            before = [case.function for case in self.cases] if self.chained else self.needed_by_all
+            self.cases.append(Case(title, function, (*before, *needs)))
             return function
         return add
 
