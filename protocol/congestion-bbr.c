@@ -41,6 +41,7 @@
 #define BOUND_BETA 75
 #define BASE_GAIN 100
 #define QUEUE_LOSS_PERCENT 2
+#define START_LOSS_PERCENT 6
 /* Longer than any round trip. */
 #define NO_ROUND (G_MAXINT64 / 2)
 
@@ -194,6 +195,13 @@ stood_in_queue (PilotCongestion *self,
   return rtt >= base + MAX (base / 8, QUEUE_MIN) || (heavy_loss && rtt >= shortest + MAX (shortest / 3, QUEUE_MIN));
 }
 
+/* At the start: is there more of a rate by a quarter than there was a round ago? */
+static gboolean
+still_grows (const PilotCongestionBbr *bbr)
+{
+  return !bbr->full && bbr->rate >= bbr->full_rate + bbr->full_rate / 4;
+}
+
 /* Is what was lost in this round to be blamed on a queue? Not while no more is lost than three times what is lost without one; and in the beginning, when
  * nothing is known of that, only if it is much. */
 static gboolean
@@ -212,8 +220,9 @@ lost_in_queue (PilotCongestion *self,
     return FALSE;
   if (bbr->full)
     return share > 3 * bbr->random_loss;
-  /* A pipe whose rate still grows is not full, whatever is lost. */
-  return heavy && bbr->round_lost_events >= HIGH_LOSS_EVENTS && bbr->rate < bbr->full_rate + bbr->full_rate / 4;
+  /* A pipe whose rate still grows is not full, whatever is lost. Nor is one that loses what others lose at random: a rate that nearly triples loses far more when it meets
+   * the end of a queue, and a start that is over too soon costs seconds. */
+  return share > START_LOSS_PERCENT * 10000 && bbr->round_lost_events >= HIGH_LOSS_EVENTS && !still_grows (bbr);
 }
 
 /* A loss while a queue stands is the queue's: others see it too, and what CUBIC would do then bounds us as well. A loss without a queue
@@ -257,7 +266,7 @@ check_loss (PilotCongestion *self,
     pilot_congestion_policer_forget (&bbr->policer);
   else
     pilot_congestion_policer_round (&bbr->policer, delivered, bbr->round_lost, stood_in_queue (self, rtt, FALSE), sample->now);
-  if (bbr->round_lost * 100 > (bbr->round_lost + delivered) * HIGH_LOSS_PERCENT && bbr->round_lost_events >= HIGH_LOSS_EVENTS)
+  if (!still_grows (bbr) && bbr->round_lost * 100 > (bbr->round_lost + delivered) * HIGH_LOSS_PERCENT && bbr->round_lost_events >= HIGH_LOSS_EVENTS)
     bound (self, bbr->round_flight, sample->now);
   else if (bbr->round > bbr->bound_round + 1 && lost_in_queue (self, rtt, delivered)) {
     bound (self, bbr->round_flight, sample->now);

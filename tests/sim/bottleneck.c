@@ -210,7 +210,7 @@ travel (Bottleneck *self,
     arrival += config->reorder_delay * 1000;
   else
     *last = arrival;
-  push (self, arrival, EVENT_ARRIVE, 0, packet);
+  push (self, arrival + packet->flow->extra_delay * 1000, EVENT_ARRIVE, 0, packet);
 }
 
 static BottleneckPacket *
@@ -332,6 +332,20 @@ bottleneck_send (Bottleneck *self,
 
 /* --- our streams --- */
 
+static guint
+segment_size (const BottleneckConfig *config)
+{
+  if (config->mss > 0)
+    return config->mss;
+  return config->plain ? 1152 : BOTTLENECK_FRAME - BOTTLENECK_OVERHEAD;
+}
+
+static guint
+overhead (const BottleneckConfig *config)
+{
+  return config->plain ? BOTTLENECK_PLAIN_OVERHEAD : BOTTLENECK_OVERHEAD;
+}
+
 static void
 on_hook (PilotStream *stream,
          gpointer overlay)
@@ -373,7 +387,7 @@ launch (Bottleneck *self,
     memcpy (packet->data + at, segment->payload[i].iov_base, segment->payload[i].iov_len);
     at += segment->payload[i].iov_len;
   }
-  packet->wire_size = segment->payload_length + BOTTLENECK_OVERHEAD;
+  packet->wire_size = segment->payload_length + overhead (&self->config);
   bottleneck_send (self, packet);
 }
 
@@ -425,7 +439,7 @@ turn (Bottleneck *self,
       BottleneckFlow *flow,
       guint end)
 {
-  guint mss = self->config.mss > 0 ? self->config.mss : 1152;
+  guint mss = segment_size (&self->config);
   gint64 now = bottleneck_now (self);
   PilotStreamSegment segment;
 
@@ -653,7 +667,7 @@ bottleneck_rate (const BottleneckFlow *flow,
 gdouble
 bottleneck_capacity (const BottleneckConfig *config)
 {
-  gdouble mss = config->mss > 0 ? config->mss : 1152;
+  guint mss = segment_size (config);
 
-  return (gdouble) config->rate * mss / (mss + BOTTLENECK_OVERHEAD);
+  return (gdouble) config->rate * mss / (mss + overhead (config));
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
+#include "protocol/frame.h"
 #include "protocol/stream-private.h"
 
 G_BEGIN_DECLS
@@ -17,8 +18,10 @@ G_BEGIN_DECLS
 #define BOTTLENECK_STEP (100 * BOTTLENECK_MS) /* deliveries are counted in steps of this */
 #define BOTTLENECK_STEPS 1200
 
-/* What a stream's packet adds to its payload on the wire: IPv4 and UDP headers, tunnel, packet header, as on Ethernet. */
-#define BOTTLENECK_OVERHEAD (14 + 20 + 8 + 36 + 34)
+/* A full frame of Ethernet, and what our packets have on it around their payload: the headers of Ethernet, IPv4, UDP, tunnel and packet. */
+#define BOTTLENECK_FRAME 1514
+#define BOTTLENECK_OVERHEAD (14 + 20 + 8 + PILOT_FRAME_PILS_OVERHEAD + PILOT_PACKET_SHORT_HEADER_SIZE)
+#define BOTTLENECK_PLAIN_OVERHEAD (BOTTLENECK_OVERHEAD - PILOT_PACKET_SHORT_HEADER_SIZE + PILOT_PACKET_HEADER_SIZE)
 
 typedef struct
 {
@@ -34,7 +37,7 @@ typedef struct
   gint64 jitter;                          /* 0 to this on top of the delay, uniform; keeps the order */
   guint64 police_rate;                    /* bytes a second; what exceeds it after a burst is dropped, not queued */
   guint64 police_burst;                   /* bytes */
-  guint mss;                              /* payload of our segments; 0 = 1152 */
+  guint mss;                              /* payload of our segments; 0 = what fills a frame, or 1152 for plain ones */
   const PilotCongestionClass *congestion; /* of our streams; NULL = the default */
   gboolean plain;                         /* our streams know nothing of our extensions: what goes to a Go peer */
   gboolean siblings;                      /* our streams go to one peer and know of each other, not each to another */
@@ -53,7 +56,8 @@ typedef struct
   Bottleneck *line;
   BottleneckKind kind;
   gint64 start;
-  guint64 bytes; /* to send; 0 = without end */
+  gint64 extra_delay; /* of its own, one way, on top of the line's: its ends are farther away */
+  guint64 bytes;      /* to send; 0 = without end */
   guint64 written;
   guint64 delivered;               /* payload, in order, at the receiver */
   guint64 steps[BOTTLENECK_STEPS]; /* of it, in each step of time */

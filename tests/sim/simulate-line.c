@@ -9,9 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Payload of our segments and what the wire of the lab carries besides: Ethernet of 1500 bytes, no CRC. */
-#define SEGMENT 1402
-
 typedef struct
 {
   WireSettings wire;
@@ -87,7 +84,6 @@ line_config (const WireSettings *wire)
     .queue = (guint64) (wire->queue_kb * 1000),
     .reorder = wire->reorder_percent / 100,
     .reorder_delay = (gint64) (MAX (1, MAX (wire->jitter_ms, wire->delay_ms / 8)) * BOTTLENECK_MS),
-    .mss = SEGMENT,
   };
 
   if (wire->burst > 1) {
