@@ -4,6 +4,7 @@
 
 test-golden.py PILOTCTL FAKE-DAEMON INTERFACE-XML SOURCE_ROOT [FILE…]
 """
+import json
 import os
 import pathlib
 import re
@@ -135,6 +136,42 @@ def missing(commands, cases):
         yield command, [kind for kind, there in kinds.items() if not there]
 
 
+def documented():
+    """command → the members that pilotctl-json(5) names of it, those of the commands it refers to included."""
+    own, others, command = {}, {}, None
+    for line in (ROOT / 'data/man/pilotctl-json.5').read_text().split('.Sh MEMBERS OF DATA')[1].split('.Sh EXAMPLES')[0].splitlines():
+        macro, _, text = line.partition(' ')
+        if line.startswith('.It Cm '):
+            command = text.removeprefix('Cm ')
+            own[command], others[command] = set(), []
+        elif macro == '.Li':
+            own[command] |= set(re.findall(r'[a-z][a-z0-9_]*', text))
+        elif macro == '.Cm':
+            others[command].append(text.rstrip(' .,:;'))
+    return {command: set().union(own[command], *(own[other] for other in others[command])) for command in own}, own
+
+
+def members(value):
+    """Names in a result, but for those of a plugin's own; the text beside base64 stands for both."""
+    if isinstance(value, list):
+        return set().union(*map(members, value))
+    if not isinstance(value, dict):
+        return set()
+    return {name.removesuffix('_b64') for name in value}.union(*(members(item) for name, item in value.items() if name != 'transports'))
+
+
+def undocumented(results):
+    """What of the results of each command pilotctl-json(5) does not name, and the commands it names that there are not."""
+    named, own = documented()
+    for command in table():
+        lines = [re.sub(r'\{[a-z]+(-\d+)?\}', '1', line[2:]) for case, found in results if case == command or case.startswith(command + ' ') for line in found
+                 if line.startswith('| {') and '--json' in case]
+        # The events of a stream have no frame.
+        printed = set().union(*(members(json.loads(line).get('data', json.loads(line))) for line in lines))
+        yield command, sorted(printed - named.get(command, set())) if command in own else ['the command itself']
+    yield 'no other command', sorted(set(own) - set(table()))
+
+
 class Tap:
     def __init__(self):
         self.results = []
@@ -147,7 +184,7 @@ class Tap:
 
 
 def main():
-    tap, seen = Tap(), []
+    tap, seen, results = Tap(), [], []
     for path in sorted(FOLDER.glob('*.golden')):
         if ONLY and path.stem not in ONLY:
             continue
@@ -157,6 +194,7 @@ def main():
             print(f'# {path.name} was written anew: read the difference')
         for command, expected, found in cases:
             seen.append(command)
+            results.append((command, found))
             unscripted = any('the script has no' in line for line in found)
             tap.check(f'{path.stem}: {command}', not unscripted and (UPDATE or expected == found), ['expected:', *expected, 'found:', *found, 'if that is right: UPDATE_GOLDEN=1 meson test golden'])
             if any(re.search(SECONDS, line) for line in found):
@@ -164,6 +202,8 @@ def main():
     if not ONLY:
         for command, kinds in missing(table(), seen):
             tap.check(f'{command}: its text, JSON and help have cases', not kinds, [f"no {', no '.join(kinds)}: tests/pilotctl/README.md says how to add it"], todo=True)
+        for command, names in undocumented(results):
+            tap.check(f'{command}: its members are in pilotctl-json(5)', not names, names)
     print(f'1..{len(tap.results)}')
     return 0 if all(tap.results) else 1
 
