@@ -17,6 +17,8 @@ import peers
 import relayed
 
 BULK, ECHO, IDLE, TUNNELLED = 9000, 9001, 9002, 10000
+# Seconds in which a daemon without a transfer has given its memory back (daemon/core/heap-return.h).
+QUIET = 6
 
 # Port 9000 sends as many bytes as the line it reads says, with the congestion control it may name; port 9002 answers the first byte of any number of
 # connections and keeps them. What counts connections and round trips, and echoes on port 9001, is load.c.
@@ -61,6 +63,20 @@ while True:
     got += k
 assert got == n, (got, n)
 print((got - first) * 8e-6 / (time.monotonic() - started))
+"""
+
+# The median time, in ms, of so many files one after the other, each over a connection of its own.
+FILES_CLIENT = r"""
+import socket, statistics, sys, time
+n, buffer, times = int(sys.argv[3]), bytearray(1 << 20), []
+for _ in range(int(sys.argv[4])):
+    started = time.monotonic(); s = socket.create_connection((sys.argv[1], int(sys.argv[2])), 20); s.settimeout(20); s.sendall(b"%d\n" % n); got = 0
+    while got < n:
+        k = s.recv_into(buffer)
+        if k == 0: sys.exit("cut short")
+        got += k
+    times.append(time.monotonic() - started); s.close()
+print(1000 * statistics.median(times))
 """
 
 BULK_BESIDE = r"""
@@ -182,6 +198,18 @@ class Bench:
         self.start_loopback()
         yield from self._bulk("bulk-loopback", "alpha")
 
+    def files(self):
+        """What most transfers are: short ones."""
+        self.start_loopback()
+        for where, host, cable in (("veth", "beta", self.cable), ("loopback", "alpha", contextlib.nullcontext)):
+            with cable():
+                ways = self.ways(host, BULK)
+                del ways["tcp"]
+                for label, size, count in (("100kB", 100000, 30), ("1MB", 1000000, 20), ("10MB", 10000000, 5)):
+                    times = in_turn(ways, lambda way: self._client(FILES_CLIENT, *ways[way], size, count), times=3)
+                    ours, theirs = times["pilot"][0], times["ssh -L"][0]
+                    yield figure(f"file-{label}-{where}", ours, "ms", "ssh -L", ours / theirs, against_value=round(theirs, 2))
+
     def rtt(self):
         ways = self.ways("beta", ECHO)
         times = in_turn(ways, lambda way: load(self.world, "alpha", "round-trip", *ways[way]), times=3)
@@ -235,6 +263,12 @@ class Bench:
         for name, value in zip(("memory-idle-resident", "memory-idle"), self._memory("alpha")):
             yield figure(name, value, "kB")
 
+    def memory_after(self):
+        """What the daemons keep of the memory that a transfer took."""
+        self._client(BULK_CLIENT, *self.ways("beta", BULK)["pilot"], self.bulk_bytes)
+        time.sleep(QUIET)
+        yield figure("memory-after", max(self._memory(host)[1] for host in ("alpha", "beta")), "kB")
+
     def memory_stream(self):
         yield from self._idle(1000)
 
@@ -242,6 +276,7 @@ class Bench:
         yield from self._idle(10000)
 
     def _idle(self, n):
+        time.sleep(QUIET)
         before = {host: self._memory(host)[1] for host in ("alpha", "beta")}
         ip = self.ways("beta", ECHO)["pilot"][0]
         with self.world.spawn("alpha", "python3", "-c", IDLE_CLIENT, ip, str(IDLE), str(n), stdin=-1, stdout=-1) as client:
@@ -271,9 +306,9 @@ class Bench:
 
 
 # In this order: what leaves much memory behind comes late, and so does what starts daemons anew.
-FIGURES = {"memory-idle": Bench.memory_idle, "idle-cpu": Bench.idle_cpu, "rtt": Bench.rtt, "connect": Bench.connect, "memory-stream": Bench.memory_stream,
+FIGURES = {"memory-idle": Bench.memory_idle, "idle-cpu": Bench.idle_cpu, "memory-after": Bench.memory_after, "rtt": Bench.rtt, "connect": Bench.connect, "memory-stream": Bench.memory_stream,
            "bulk-veth": Bench.bulk_veth, "rtt-beside-bulk": Bench.rtt_beside_bulk, "streams-8": lambda bench: bench.paths.eight(), "streams-8-peers": crowd.eight_peers,
-           "bulk-loopback": Bench.bulk_loopback, "segmentation-off": lambda bench: bench.paths.segmentation_off(),
+           "bulk-loopback": Bench.bulk_loopback, "files": Bench.files, "segmentation-off": lambda bench: bench.paths.segmentation_off(),
            "wires": lambda bench: bench.paths.wires(), "cold-start": lambda bench: bench.paths.cold_start(),
            "beside-cubic": lambda bench: bench.paths.beside_cubic(), "queue-alone": lambda bench: bench.paths.queue_delay(),
            "idle-10000": Bench.idle_connections, "memory-mapping": crowd.mappings, "offload-off": lambda bench: bench.paths.offload_off(),
