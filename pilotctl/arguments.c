@@ -27,3 +27,9 @@ seconds_parse (const char *text, double standard, double *seconds, GError **erro
   g_set_error (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT, _("\"%s\" is no time: give one such as 500ms, 30s or 2m"), text);
   return FALSE;
 }
+
+gint64
+deadline_after (double seconds)
+{
+  return seconds > 0 ? g_get_monotonic_time () + (gint64) (seconds * G_USEC_PER_SEC) : G_MAXINT64;
+}

@@ -20,7 +20,6 @@ command_connections (Invocation *invocation)
   g_autoptr (Client) client = NULL;
   g_autoptr (GVariant) list = NULL;
   g_autoptr (GPtrArray) table = output_table_new ();
-  g_auto (GStrv) lines = NULL;
   GError *error = NULL;
   GVariantDict data;
   gsize n;
@@ -38,9 +37,8 @@ command_connections (Invocation *invocation)
 
     add_connection (table, one);
   }
-  lines = output_table_lines (table);
-  for (guint i = 0; !invocation->json && lines[i] != NULL; i++)
-    g_print ("%s\n", lines[i]);
+  if (!invocation->json)
+    output_table_print (table);
   if (!invocation->json && n == 0)
     g_print (_("no connections\n"));
   g_variant_dict_init (&data, NULL);

@@ -104,24 +104,43 @@ drop_idle_helper (Client *client)
     g_printerr (_("warning: %s\n"), error->message);
 }
 
-/* "alice" or "1000" becomes the option "uid"; NULL is no limit. FALSE after saying what is wrong. */
-static gboolean
-add_user_option (Invocation *invocation, GVariantDict *options, const char *user)
-{
-  const struct passwd *entry;
-  guint64 uid;
+/* What start and map are told; each NULL when it was not said. */
+typedef struct {
+  char *ports, *subnet, *mode, *user;
+} Wishes;
 
-  if (user == NULL)
-    return TRUE;
-  entry = getpwnam (user);
-  if (entry != NULL)
-    uid = entry->pw_uid;
-  else if (!g_ascii_string_to_unsigned (user, 10, 0, G_MAXUINT32 - 1, &uid, NULL)) {
-    output_fail (invocation, PILOT_ERROR_INVALID_ARGUMENT, NULL, _("no user \"%s\" on this machine"), user);
-    return FALSE;
+static void
+wishes_clear (Wishes *wishes)
+{
+  g_free (wishes->ports);
+  g_free (wishes->subnet);
+  g_free (wishes->mode);
+  g_free (wishes->user);
+}
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Wishes, wishes_clear)
+
+/* As options of the call; "alice" or "1000" becomes the option "uid". (transfer full); NULL with an error. */
+static GVariant *
+wishes_to_options (const Wishes *wishes, GError **error)
+{
+  const struct passwd *entry = wishes->user != NULL ? getpwnam (wishes->user) : NULL;
+  guint64 uid = entry != NULL ? entry->pw_uid : 0;
+  GVariantDict options;
+
+  if (wishes->user != NULL && entry == NULL && !g_ascii_string_to_unsigned (wishes->user, 10, 0, G_MAXUINT32 - 1, &uid, NULL)) {
+    g_set_error (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT, _("no user \"%s\" on this machine"), wishes->user);
+    return NULL;
   }
-  g_variant_dict_insert (options, "uid", "u", (guint32) uid);
-  return TRUE;
+  g_variant_dict_init (&options, NULL);
+  if (wishes->ports != NULL)
+    g_variant_dict_insert (&options, "ports", "s", wishes->ports);
+  if (wishes->subnet != NULL)
+    g_variant_dict_insert (&options, "subnet", "s", wishes->subnet);
+  if (wishes->mode != NULL)
+    g_variant_dict_insert (&options, "mode", "s", wishes->mode);
+  if (wishes->user != NULL)
+    g_variant_dict_insert (&options, "uid", "u", (guint32) uid);
+  return g_variant_ref_sink (g_variant_dict_end (&options));
 }
 
 /* (transfer full): his name, or the number of one without. */
@@ -223,13 +242,11 @@ print_mapped (GVariant *mapping)
 }
 
 static char *
-choose_subnet (Client *client, const char *given)
+choose_subnet (Client *client)
 {
   g_autoptr (GVariant) active = client_get_property (client, "Gateway", "Active", NULL);
   g_autoptr (GVariant) subnet = NULL;
 
-  if (given != NULL)
-    return g_strdup (given);
   subnet = client_get_property (client, "Gateway", "Subnet", NULL);
   if (active != NULL && g_variant_get_boolean (active) && subnet != NULL && *g_variant_get_string (subnet, NULL) != '\0')
     return g_variant_dup_string (subnet, NULL);
@@ -257,6 +274,17 @@ stay (Invocation *invocation, Client *client)
   return reply != NULL ? EXIT_OK : output_error (invocation, error);
 }
 
+static void
+print_started (GVariant *mappings)
+{
+  for (gsize i = 0; i < g_variant_n_children (mappings); i++) {
+    g_autoptr (GVariant) mapping = g_variant_get_child_value (mappings, i);
+
+    print_mapped (mapping);
+  }
+  g_print (_("gateway running\n"));
+}
+
 static GVariant *
 start_result (Client *client, GVariant *mappings, const char *subnet)
 {
@@ -271,61 +299,52 @@ start_result (Client *client, GVariant *mappings, const char *subnet)
   return g_variant_dict_end (&data);
 }
 
+/* The mappings; NULL with an error. @wishes: its subnet is filled in when none was said. */
+static GVariant *
+start (Client *client, Wishes *wishes, char **nodes, GError **error)
+{
+  const gboolean typed = wishes->subnet != NULL;
+  g_autoptr (GVariant) options = NULL, reply = NULL;
+
+  if (!typed)
+    wishes->subnet = choose_subnet (client);
+  options = wishes_to_options (wishes, error);
+  if (options == NULL || !start_helper (client, wishes->subnet, typed, error))
+    return NULL;
+  /* Each name is asked of the registry: no limit of time fits all, and to give up early would leave a gateway that nobody was told of. */
+  reply = client_call_long (client, "Gateway", "Start", g_variant_new ("(@a{sv}^as)", options, nodes), -1, error);
+  if (reply == NULL)
+    drop_idle_helper (client);
+  return reply != NULL ? g_variant_get_child_value (reply, 0) : NULL;
+}
+
 int
 command_gateway_start (Invocation *invocation)
 {
-  g_autofree char *ports = NULL, *subnet = NULL, *mode = NULL, *user = NULL, *chosen = NULL;
+  g_auto (Wishes) wishes = { NULL };
   gboolean foreground = FALSE;
   const GOptionEntry entries[] = {
-    { "ports", 0, 0, G_OPTION_ARG_STRING, &ports, N_("Ports to map (default: all)"), "LIST" },
-    { "subnet", 0, 0, G_OPTION_ARG_STRING, &subnet, N_("Where local addresses come from"), "CIDR" },
-    { "mode", 0, 0, G_OPTION_ARG_STRING, &mode, N_("\"redirect\" (nftables) or \"listen\""), "MODE" },
-    { "user", 0, 0, G_OPTION_ARG_STRING, &user, N_("The only user of this machine who may connect (default: everybody)"), "USER" },
+    { "ports", 0, 0, G_OPTION_ARG_STRING, &wishes.ports, N_("Ports to map (default: all)"), "LIST" },
+    { "subnet", 0, 0, G_OPTION_ARG_STRING, &wishes.subnet, N_("Where local addresses come from"), "CIDR" },
+    { "mode", 0, 0, G_OPTION_ARG_STRING, &wishes.mode, N_("\"redirect\" (nftables) or \"listen\""), "MODE" },
+    { "user", 0, 0, G_OPTION_ARG_STRING, &wishes.user, N_("The only user of this machine who may connect (default: everybody)"), "USER" },
     { "foreground", 0, 0, G_OPTION_ARG_NONE, &foreground, N_("Stay, and clean up on Ctrl-C"), NULL },
     { NULL }
   };
   g_autoptr (Client) client = NULL;
-  g_autoptr (GVariant) reply = NULL, mappings = NULL;
+  g_autoptr (GVariant) mappings = NULL;
   GError *error = NULL;
-  GVariantDict options;
   int exit_code;
 
   client = client_open (invocation, entries, 0, 4096, &exit_code);
   if (client == NULL)
     return exit_code;
-  g_variant_dict_init (&options, NULL);
-  if (!add_user_option (invocation, &options, user)) {
-    g_variant_dict_clear (&options);
-    return EXIT_FAILED;
-  }
-  chosen = choose_subnet (client, subnet);
-  if (!start_helper (client, chosen, subnet != NULL, &error)) {
-    g_variant_dict_clear (&options);
+  mappings = start (client, &wishes, invocation->argv + 1, &error);
+  if (mappings == NULL)
     return output_error (invocation, error);
-  }
-  if (ports != NULL)
-    g_variant_dict_insert (&options, "ports", "s", ports);
-  if (mode != NULL)
-    g_variant_dict_insert (&options, "mode", "s", mode);
-  g_variant_dict_insert (&options, "subnet", "s", chosen);
-  /* Each name is asked of the registry: no limit of time fits all, and to give up early would leave a gateway that nobody was told of. */
-  reply = client_call_long (client, "Gateway", "Start",
-                            g_variant_new ("(@a{sv}^as)", g_variant_dict_end (&options), invocation->argv + 1), -1, &error);
-  if (reply == NULL) {
-    drop_idle_helper (client);
-    return output_error (invocation, error);
-  }
-
-  mappings = g_variant_get_child_value (reply, 0);
-  if (!invocation->json) {
-    for (gsize i = 0; i < g_variant_n_children (mappings); i++) {
-      g_autoptr (GVariant) mapping = g_variant_get_child_value (mappings, i);
-
-      print_mapped (mapping);
-    }
-    g_print (_("gateway running\n"));
-  }
-  output_ok (invocation, start_result (client, mappings, chosen));
+  if (!invocation->json)
+    print_started (mappings);
+  output_ok (invocation, start_result (client, mappings, wishes.subnet));
   return foreground ? stay (invocation, client) : EXIT_OK;
 }
 
@@ -431,16 +450,15 @@ command_gateway_list (Invocation *invocation)
 int
 command_gateway_map (Invocation *invocation)
 {
-  g_autofree char *ports = NULL, *user = NULL;
+  g_auto (Wishes) wishes = { NULL };
   const GOptionEntry entries[] = {
-    { "ports", 0, 0, G_OPTION_ARG_STRING, &ports, N_("Ports to map (default: as at start)"), "LIST" },
-    { "user", 0, 0, G_OPTION_ARG_STRING, &user, N_("The only user of this machine who may connect (default: everybody)"), "USER" },
+    { "ports", 0, 0, G_OPTION_ARG_STRING, &wishes.ports, N_("Ports to map (default: as at start)"), "LIST" },
+    { "user", 0, 0, G_OPTION_ARG_STRING, &wishes.user, N_("The only user of this machine who may connect (default: everybody)"), "USER" },
     { NULL }
   };
   g_autoptr (Client) client = NULL;
-  g_autoptr (GVariant) reply = NULL, mapping = NULL;
+  g_autoptr (GVariant) options = NULL, reply = NULL, mapping = NULL;
   GError *error = NULL;
-  GVariantDict options;
   int exit_code;
 
   client = client_open (invocation, entries, 1, 2, &exit_code);
@@ -448,17 +466,10 @@ command_gateway_map (Invocation *invocation)
     return exit_code;
   if (invocation->argc > 2 && *invocation->argv[2] == '\0')
     return output_fail (invocation, PILOT_ERROR_INVALID_ARGUMENT, _("leave it out to have the next free one"), _("the IP address is empty"));
-  g_variant_dict_init (&options, NULL);
-  if (!add_user_option (invocation, &options, user)) {
-    g_variant_dict_clear (&options);
-    return EXIT_FAILED;
-  }
-  if (ports != NULL)
-    g_variant_dict_insert (&options, "ports", "s", ports);
-  reply = client_call (client, "Gateway", "Map",
-                       g_variant_new ("(ss@a{sv})", invocation->argv[1], invocation->argc > 2 ? invocation->argv[2] : "",
-                                      g_variant_dict_end (&options)),
-                       &error);
+  options = wishes_to_options (&wishes, &error);
+  if (options != NULL)
+    reply = client_call (client, "Gateway", "Map",
+                         g_variant_new ("(ss@a{sv})", invocation->argv[1], invocation->argc > 2 ? invocation->argv[2] : "", options), &error);
   if (reply == NULL)
     return output_error (invocation, error);
   mapping = g_variant_get_child_value (reply, 0);

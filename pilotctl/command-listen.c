@@ -7,40 +7,55 @@
 
 #include "pilotctl/arguments.h"
 #include "pilotctl/client.h"
+#include "pilotctl/collection.h"
 #include "pilotctl/output.h"
 
 /* Before each datagram that the daemon hands out: node u32, its port u16, 0 u16 (Streams.OpenDatagrams). */
 #define HEADER 8
 #define DATAGRAM_MAX 65535
 
-static GVariant *
-describe (guint32 node, guint16 port, const guint8 *bytes, gsize length)
+/* One as it is handed out; the data is not copied. */
+typedef struct {
+  char from[PILOT_ADDRESS_TEXT_SIZE];
+  guint16 port;
+  const guint8 *data;
+  gsize length;
+} Datagram;
+
+static void
+take_apart (Datagram *datagram, const guint8 *bytes, gsize length)
 {
-  PilotAddress address = { 0, node };
-  char text[PILOT_ADDRESS_TEXT_SIZE];
+  PilotAddress address = { 0 };
+
+  memcpy (&address.node, bytes, sizeof address.node);
+  memcpy (&datagram->port, bytes + 4, sizeof datagram->port);
+  address.node = GUINT32_FROM_BE (address.node);
+  datagram->port = GUINT16_FROM_BE (datagram->port);
+  pilot_address_format (&address, datagram->from);
+  datagram->data = bytes + HEADER;
+  datagram->length = length - HEADER;
+}
+
+static GVariant *
+describe (const Datagram *datagram)
+{
   GVariantDict dict;
 
-  pilot_address_format (&address, text);
   g_variant_dict_init (&dict, NULL);
-  g_variant_dict_insert (&dict, "src_addr", "s", text);
-  g_variant_dict_insert (&dict, "src_port", "q", port);
-  output_insert_bytes (&dict, "data", bytes, length);
-  g_variant_dict_insert (&dict, "bytes", "t", (guint64) length);
+  g_variant_dict_insert (&dict, "src_addr", "s", datagram->from);
+  g_variant_dict_insert (&dict, "src_port", "q", datagram->port);
+  output_insert_bytes (&dict, "data", datagram->data, datagram->length);
+  g_variant_dict_insert (&dict, "bytes", "t", (guint64) datagram->length);
   return g_variant_dict_end (&dict);
 }
 
-/* FALSE when stdout takes no more. */
-static gboolean
-print (guint32 node, guint16 port, const guint8 *bytes, gsize length)
+/* (transfer full) */
+static char *
+describe_line (const Datagram *datagram)
 {
-  PilotAddress address = { 0, node };
-  char text[PILOT_ADDRESS_TEXT_SIZE];
-  g_autofree char *valid = g_utf8_make_valid ((const char *) bytes, (gssize) length);
-  g_autofree char *clean = output_clean (valid), *line = NULL;
+  g_autofree char *valid = g_utf8_make_valid ((const char *) datagram->data, (gssize) datagram->length), *clean = output_clean (valid);
 
-  pilot_address_format (&address, text);
-  line = g_strdup_printf ("[%s:%u] %s", text, port, clean);
-  return output_line (line, strlen (line));
+  return g_strdup_printf ("[%s:%u] %s", datagram->from, datagram->port, clean);
 }
 
 /* One datagram: its length, 0 when the time is over, -1 with an error. */
@@ -65,6 +80,32 @@ next (int fd, gint64 deadline, guint8 *buffer, GError **error)
   }
 }
 
+/* Datagrams until there are enough, the time is over, or stdout takes no more. */
+static int
+follow (Invocation *invocation, int fd, int count, gint64 deadline)
+{
+  g_autofree guint8 *buffer = g_malloc (HEADER + DATAGRAM_MAX);
+  Collection messages;
+  GError *error = NULL;
+  gboolean ok = TRUE;
+  gssize got;
+
+  collection_init (&messages, invocation, count);
+  while (ok && !collection_is_complete (&messages) && (got = next (fd, deadline, buffer, &error)) >= 0) {
+    g_autofree char *line = NULL;
+    Datagram datagram;
+
+    if (got == 0) {
+      messages.timed_out = TRUE;
+      break;
+    }
+    take_apart (&datagram, buffer, (gsize) got);
+    line = describe_line (&datagram);
+    ok = collection_add (&messages, describe (&datagram), line);
+  }
+  return collection_end (&messages, "messages", error);
+}
+
 int
 command_listen (Invocation *invocation)
 {
@@ -77,12 +118,7 @@ command_listen (Invocation *invocation)
   };
   g_autoptr (Client) client = NULL;
   g_autoptr (GVariant) reply = NULL;
-  g_autofree guint8 *buffer = g_malloc (HEADER + DATAGRAM_MAX);
-  GVariantBuilder messages;
   GError *error = NULL;
-  GVariantDict data;
-  gint64 deadline = G_MAXINT64;
-  gssize got = 1;
   double seconds;
   guint16 port;
   int exit_code, fd;
@@ -99,35 +135,7 @@ command_listen (Invocation *invocation)
   reply = client_call_fd (client, "Streams", "OpenDatagrams", g_variant_new ("(q@a{sv})", port, g_variant_new ("a{sv}", NULL)), "(hq)", &fd, &error);
   if (reply == NULL)
     return output_error (invocation, error);
-  if (seconds > 0)
-    deadline = g_get_monotonic_time () + (gint64) (seconds * G_USEC_PER_SEC);
-  g_variant_builder_init (&messages, G_VARIANT_TYPE ("aa{sv}"));
-  for (int n = 0; (count == 0 || n < count) && (got = next (fd, deadline, buffer, &error)) > 0; n++) {
-    guint32 node = GUINT32_FROM_BE (*(guint32 *) (gpointer) buffer);
-    guint16 source = GUINT16_FROM_BE (*(guint16 *) (gpointer) (buffer + 4));
-    gboolean ok = TRUE;
-
-    if (!invocation->json)
-      ok = print (node, source, buffer + HEADER, (gsize) got - HEADER);
-    else if (count == 0)
-      ok = output_object (describe (node, source, buffer + HEADER, (gsize) got - HEADER));
-    else
-      g_variant_builder_add_value (&messages, describe (node, source, buffer + HEADER, (gsize) got - HEADER));
-    if (!ok)
-      return EXIT_FAILED;
-  }
+  exit_code = follow (invocation, fd, count, deadline_after (seconds));
   close (fd);
-  if (got < 0) {
-    g_variant_builder_clear (&messages);
-    return output_error (invocation, error);
-  }
-  if (got == 0 && !invocation->json)
-    g_printerr (_("timeout\n"));
-  g_variant_dict_init (&data, NULL);
-  g_variant_dict_insert_value (&data, "messages", g_variant_builder_end (&messages));
-  g_variant_dict_insert (&data, "timeout", "b", got == 0);
-  if (count > 0)
-    return output_ok (invocation, g_variant_dict_end (&data));
-  g_variant_dict_clear (&data);
-  return EXIT_OK;
+  return exit_code;
 }

@@ -5,6 +5,14 @@
 
 #define TIMEOUT_MAX 3600
 
+static void
+print_error (guint sequence, const GError *error)
+{
+  g_autofree char *message = output_message (error);
+
+  g_print (_("seq=%u error: %s\n"), sequence, message);
+}
+
 static GVariant *
 ping_once (Invocation *invocation, Client *client, guint32 node, guint sequence, guint timeout_ms, gboolean *ok)
 {
@@ -22,7 +30,7 @@ ping_once (Invocation *invocation, Client *client, guint32 node, guint sequence,
 
     g_variant_dict_insert (&result, "error", "s", message);
     if (!invocation->json)
-      g_print (_("seq=%u error: %s\n"), sequence, message);
+      print_error (sequence, error);
   } else {
     g_variant_get (reply, "(du)", &rtt_ms, &bytes);
     g_variant_dict_insert (&result, "rtt_ms", "d", rtt_ms);

@@ -26,7 +26,7 @@ print (Stream *stream, double seconds, gboolean alone)
   Exchange exchange = { .input = -1, .output = STDOUT_FILENO, .quiet_seconds = seconds };
 
   if (!stream_exchange (stream, &exchange, &error)) {
-    g_autofree char *why = pilot_error_dup_message (error);
+    g_autofree char *why = output_message (error);
 
     g_printerr (_("error: %s\n"), why);
     return FALSE;

@@ -229,7 +229,7 @@ send_many (Invocation *invocation, Client *client, guint32 node, const char *tar
     if (!invocation->json && receipt != NULL)
       g_print (_("seq=%d %s\n"), i, dict_string (receipt, "ack"));
     else if (!invocation->json) {
-      g_autofree char *message = pilot_error_dup_message (error);
+      g_autofree char *message = output_message (error);
 
       g_print (_("seq=%d error: %s\n"), i, message);
     }

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "pilotctl/arguments.h"
+#include "pilotctl/collection.h"
 #include "pilotctl/output.h"
 #include "pilotctl/stream.h"
 #include "pilotctl/trust-check.h"
@@ -74,15 +75,14 @@ describe (const Event *event)
   return g_variant_dict_end (&dict);
 }
 
-/* FALSE when stdout takes no more. */
-static gboolean
-print (const Event *event)
+/* (transfer full) */
+static char *
+describe_line (const Event *event)
 {
-  g_autofree char *topic = g_utf8_make_valid (event->topic, -1), *data = g_utf8_make_valid ((const char *) event->data, (gssize) event->length);
-  g_autofree char *clean_topic = output_clean (topic), *clean = output_clean (data);
-  g_autofree char *line = g_strdup_printf ("[%s] %s", clean_topic, clean);
+  g_autofree char *topic = output_clean (event->topic), *data = g_utf8_make_valid ((const char *) event->data, (gssize) event->length);
+  g_autofree char *clean = output_clean (data);
 
-  return output_line (line, strlen (line));
+  return g_strdup_printf ("[%s] %s", topic, clean);
 }
 
 static gboolean
@@ -108,6 +108,31 @@ reach (Client *client, const char *name, gboolean unchecked, guint32 *node, char
   return unchecked || *node == g_variant_get_uint32 (own) || trust_check (client, *node, error);
 }
 
+/* Events until there are enough, the time is over, or stdout takes no more. */
+static int
+follow (Invocation *invocation, Stream *stream, int count, gint64 deadline)
+{
+  Collection events;
+  GError *error = NULL;
+  gboolean ok = TRUE;
+
+  collection_init (&events, invocation, count);
+  while (ok && !events.timed_out && !collection_is_complete (&events)) {
+    g_auto (Event) event = { NULL };
+    g_autofree char *line = NULL;
+
+    if (read_event (stream, deadline, &event, &error)) {
+      line = describe_line (&event);
+      ok = collection_add (&events, describe (&event), line);
+    } else if (g_error_matches (error, PILOT_ERROR, PILOT_ERROR_TIMEOUT)) {
+      g_clear_error (&error);
+      events.timed_out = TRUE;
+    } else
+      ok = FALSE;
+  }
+  return collection_end (&events, "events", error);
+}
+
 int
 command_subscribe (Invocation *invocation)
 {
@@ -123,11 +148,7 @@ command_subscribe (Invocation *invocation)
   g_autoptr (Client) client = NULL;
   g_auto (Stream) stream = STREAM_NONE;
   char address[PILOT_ADDRESS_TEXT_SIZE];
-  gboolean timed_out = FALSE, ok = TRUE;
-  GVariantBuilder events;
   GError *error = NULL;
-  GVariantDict data;
-  gint64 deadline = G_MAXINT64;
   double seconds;
   guint32 node;
   int exit_code;
@@ -142,36 +163,7 @@ command_subscribe (Invocation *invocation)
   if (client == NULL || !reach (client, invocation->argv[1], unchecked, &node, address, &error) ||
       !subscribe (client, node, invocation->argv[2], &stream, &error))
     return output_error (invocation, error);
-  if (seconds > 0)
-    deadline = g_get_monotonic_time () + (gint64) (seconds * G_USEC_PER_SEC);
-  g_variant_builder_init (&events, G_VARIANT_TYPE ("aa{sv}"));
-  for (int n = 0; ok && !timed_out && (count == 0 || n < count); n++) {
-    g_auto (Event) event = { NULL };
-
-    if (!read_event (&stream, deadline, &event, &error)) {
-      timed_out = g_error_matches (error, PILOT_ERROR, PILOT_ERROR_TIMEOUT);
-      ok = timed_out;
-    } else if (!invocation->json)
-      ok = print (&event);
-    else if (count == 0)
-      ok = output_object (describe (&event));
-    else
-      g_variant_builder_add_value (&events, describe (&event));
-  }
-  if (!ok) {
-    g_variant_builder_clear (&events);
-    return error != NULL ? output_error (invocation, error) : EXIT_FAILED;
-  }
-  g_clear_error (&error);
-  if (timed_out && !invocation->json)
-    g_printerr (_("timeout\n"));
-  g_variant_dict_init (&data, NULL);
-  g_variant_dict_insert_value (&data, "events", g_variant_builder_end (&events));
-  g_variant_dict_insert (&data, "timeout", "b", timed_out);
-  if (count > 0)
-    return output_ok (invocation, g_variant_dict_end (&data));
-  g_variant_dict_clear (&data);
-  return EXIT_OK;
+  return follow (invocation, &stream, count, deadline_after (seconds));
 }
 
 int

@@ -29,7 +29,6 @@ listing_run (Invocation *invocation, const Listing *listing)
   g_autoptr (Client) client = NULL;
   g_autoptr (GVariant) list = NULL;
   g_autoptr (GPtrArray) table = output_table_new ();
-  g_auto (GStrv) lines = NULL;
   GVariantBuilder shown;
   GError *error = NULL;
   GVariantDict data;
@@ -59,9 +58,8 @@ listing_run (Invocation *invocation, const Listing *listing)
     g_variant_builder_add_value (&shown, record);
     listing->add (table, record);
   }
-  lines = output_table_lines (table);
-  for (guint i = 0; !invocation->json && lines[i] != NULL; i++)
-    g_print ("%s\n", lines[i]);
+  if (!invocation->json)
+    output_table_print (table);
   if (!invocation->json && total == 0)
     g_print ("%s\n", _(listing->none));
   g_variant_dict_init (&data, NULL);

@@ -105,6 +105,14 @@ output_error (Invocation *invocation, GError *error)
   return EXIT_FAILED;
 }
 
+char *
+output_message (const GError *error)
+{
+  g_autofree char *message = pilot_error_dup_message (error);
+
+  return output_clean (message);
+}
+
 int
 output_fail (Invocation *invocation, PilotError code, const char *hint, const char *format, ...)
 {
@@ -231,6 +239,15 @@ column_width (GPtrArray *table, guint column)
       width = MAX (width, g_utf8_strlen (row->pdata[column], -1));
   }
   return width;
+}
+
+void
+output_table_print (GPtrArray *table)
+{
+  g_auto (GStrv) lines = output_table_lines (table);
+
+  for (guint i = 0; lines[i] != NULL; i++)
+    g_print ("%s\n", lines[i]);
 }
 
 char **

@@ -27,7 +27,11 @@ GPtrArray *output_table_new (void);
 void output_table_add (GPtrArray *table, ...) G_GNUC_NULL_TERMINATED;
 /* A line for each row, without line ends; NULL-terminated, transfer full. Columns that are empty everywhere are left out. */
 char **output_table_lines (GPtrArray *table);
+void output_table_print (GPtrArray *table);
 /* Outside text made fit for a terminal: control characters as \xNN. Transfer full. */
 char *output_clean (const char *text);
+
+/* (transfer full): the message of an error, for a line of a terminal. */
+char *output_message (const GError *error);
 
 G_END_DECLS

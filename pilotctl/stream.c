@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "pilotctl/arguments.h"
 #include "pilotctl/output.h"
 
 #define BLOCK (64 * 1024)
@@ -104,12 +105,6 @@ milliseconds_until (gint64 deadline)
   if (deadline == G_MAXINT64)
     return -1;
   return (int) CLAMP ((deadline - g_get_monotonic_time () + 999) / 1000, 0, 1000000);
-}
-
-static gint64
-deadline_after (double seconds)
-{
-  return seconds > 0 ? g_get_monotonic_time () + (gint64) (seconds * G_USEC_PER_SEC) : G_MAXINT64;
 }
 
 static gboolean

@@ -106,6 +106,17 @@ watch (int epoll, int fd, uint32_t events, epoll_data_t data)
     die ("epoll_ctl");
 }
 
+/* How many of the EVENTS there is room for. */
+static int
+wait_for (int epoll, struct epoll_event *events, int milliseconds)
+{
+  int n = epoll_wait (epoll, events, EVENTS, milliseconds);
+
+  if (n < 0 && errno != EINTR)
+    die ("epoll_wait");
+  return n > 0 ? n : 0;
+}
+
 /* --- serve --- */
 
 /* False when the connection is over. */
@@ -141,7 +152,6 @@ serve (const char *port)
 {
   struct sockaddr_in name = name_of ("0.0.0.0", port);
   int listening = socket (AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), epoll = make_epoll (), one = 1;
-  struct epoll_event events[EVENTS];
 
   if (listening < 0 || setsockopt (listening, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) != 0 ||
       setsockopt (listening, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one) != 0 ||
@@ -149,7 +159,8 @@ serve (const char *port)
     die ("cannot listen");
   watch (epoll, listening, EPOLLIN, (epoll_data_t) { .fd = listening });
   for (;;) {
-    int n = epoll_wait (epoll, events, EVENTS, -1);
+    struct epoll_event events[EVENTS];
+    const int n = wait_for (epoll, events, -1);
 
     for (int i = 0; i < n; i++) {
       int fd = events[i].data.fd;
@@ -163,8 +174,6 @@ serve (const char *port)
 }
 
 /* --- connect --- */
-
-static void begin_next (Run *run, Connection *connection);
 
 static void
 end (Run *run, Connection *connection, bool well)
@@ -201,21 +210,25 @@ begin_next (Run *run, Connection *connection)
 }
 
 static void
+replace (Run *run, Connection *connection, bool well)
+{
+  end (run, connection, well);
+  begin_next (run, connection);
+}
+
+static void
 on_event (Run *run, Connection *connection)
 {
   char answer;
   ssize_t got;
 
   if (!connection->sent && !send_question (connection)) {
-    end (run, connection, false);
-    begin_next (run, connection);
+    replace (run, connection, false);
     return;
   }
   got = recv (connection->fd, &answer, 1, 0);
-  if (got < 0 && (errno == EAGAIN || errno == EINTR))
-    return;
-  end (run, connection, got == 1 && answer == 'x');
-  begin_next (run, connection);
+  if (got >= 0 || (errno != EAGAIN && errno != EINTR))
+    replace (run, connection, got == 1 && answer == 'x');
 }
 
 static void
@@ -224,10 +237,8 @@ give_up_late (Run *run)
   for (long i = 0; i < run->n; i++) {
     Connection *connection = &run->connections[i];
 
-    if (connection->fd >= 0 && now () - connection->began > GIVE_UP_SECONDS) {
-      end (run, connection, false);
-      begin_next (run, connection);
-    }
+    if (connection->fd >= 0 && now () - connection->began > GIVE_UP_SECONDS)
+      replace (run, connection, false);
   }
 }
 
@@ -235,10 +246,10 @@ static void
 count_connections (const char *address, const char *port, const char *at_once, const char *each)
 {
   Run run = { .to = name_of (address, port), .epoll = make_epoll (), .n = number (at_once, 100000) };
-  struct epoll_event events[EVENTS];
+  const long total = run.n * number (each, 1000000);
   double began;
 
-  run.to_begin = run.to_end = run.n * number (each, 1000000);
+  run.to_begin = run.to_end = total;
   run.connections = calloc ((size_t) run.n, sizeof *run.connections);
   if (run.connections == NULL)
     die ("calloc");
@@ -248,14 +259,15 @@ count_connections (const char *address, const char *port, const char *at_once, c
     begin_next (&run, &run.connections[i]);
   }
   while (run.to_end > 0) {
-    int n = epoll_wait (run.epoll, events, EVENTS, 1000);
+    struct epoll_event events[EVENTS];
+    const int n = wait_for (run.epoll, events, 1000);
 
     for (int i = 0; i < n; i++)
       on_event (&run, events[i].data.ptr);
     if (n == 0)
       give_up_late (&run);
   }
-  printf ("%f %ld\n", (double) (run.n * number (each, 1000000)) / (now () - began), run.failed);
+  printf ("%f %ld\n", (double) total / (now () - began), run.failed);
   free (run.connections);
 }
 
