@@ -2,6 +2,7 @@
 #pragma once
 
 #include "daemon/bus/bus.h"
+#include "daemon/bus/private-socket.h"
 #include "pilot-dbus.h"
 
 G_BEGIN_DECLS
@@ -20,7 +21,7 @@ struct _PilotBus {
   PilotBroker *broker; /* (nullable) */
 
   /* bus-server.c */
-  GDBusServer *server;
+  PilotPrivateSocket *private_socket;
   gboolean system; /* our name is on the bus of the machine, not on one user's */
   char *socket_path;
   guint name_id, name_retry;

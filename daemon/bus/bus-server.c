@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <glib/gstdio.h>
 
-#include "daemon/core/local-socket.h"
 #include "libpilot/pilot-error.h"
 
 #define BUS_NAME "network.pilotprotocol.Pilot1"
@@ -27,60 +26,27 @@ on_closed (GDBusConnection *connection, gboolean remote_vanished, GError *error,
   drop_connection (user_data, connection);
 }
 
-static gboolean
-on_new_connection (GDBusServer *server, GDBusConnection *connection, gpointer user_data)
+static void
+on_arrived (GDBusConnection *connection, gpointer user_data)
 {
   PilotBus *bus = user_data;
 
-  /* Who is gone already will not be told to us as closed any more. */
-  if (g_dbus_connection_is_closed (connection))
-    return FALSE;
   pilot_bus_export (bus, connection);
   g_signal_connect (connection, "closed", G_CALLBACK (on_closed), bus);
-  return TRUE;
-}
-
-/* Any uid may authenticate: methods decide (authority.c). A peer refused here would see only a broken connection. */
-static gboolean
-on_authorize_peer (GDBusAuthObserver *observer, GIOStream *stream, GCredentials *credentials, gpointer user_data)
-{
-  return credentials != NULL;
-}
-
-static gboolean
-on_allow_mechanism (GDBusAuthObserver *observer, const char *mechanism, gpointer user_data)
-{
-  return g_str_equal (mechanism, "EXTERNAL");
 }
 
 static gboolean
 listen_private (PilotBus *bus, GError **error)
 {
   g_autofree char *folder = g_path_get_dirname (bus->socket_path);
-  g_autofree char *escaped = g_dbus_address_escape_value (bus->socket_path);
-  g_autofree char *address = g_strdup_printf ("unix:path=%s", escaped);
-  g_autofree char *guid = g_dbus_generate_guid ();
-  g_autoptr (GDBusAuthObserver) observer = g_dbus_auth_observer_new ();
 
   /* Others may pass through to ask for status. */
   if (g_mkdir_with_parents (folder, 0711) != 0) {
     g_set_error (error, PILOT_ERROR, PILOT_ERROR_IO, "cannot make the folder \"%s\": %s", folder, g_strerror (errno));
     return FALSE;
   }
-  if (!pilot_local_socket_clear (bus->socket_path, "--bus", error))
-    return FALSE;
-  g_signal_connect (observer, "authorize-authenticated-peer", G_CALLBACK (on_authorize_peer), NULL);
-  g_signal_connect (observer, "allow-mechanism", G_CALLBACK (on_allow_mechanism), NULL);
-  bus->server = g_dbus_server_new_sync (address, G_DBUS_SERVER_FLAGS_NONE, guid, observer, NULL, error);
-  if (bus->server == NULL) {
-    g_prefix_error (error, "cannot serve \"%s\": ", bus->socket_path);
-    return FALSE;
-  }
-  if (g_chmod (bus->socket_path, 0666) != 0)
-    g_warning ("cannot open \"%s\" to other users of this machine: %s", bus->socket_path, g_strerror (errno));
-  g_signal_connect (bus->server, "new-connection", G_CALLBACK (on_new_connection), bus);
-  g_dbus_server_start (bus->server);
-  return TRUE;
+  bus->private_socket = pilot_private_socket_new (bus->socket_path, on_arrived, bus, error);
+  return bus->private_socket != NULL;
 }
 
 static void
@@ -156,11 +122,7 @@ pilot_bus_server_stop (PilotBus *bus)
   if (bus->name_id != 0)
     g_bus_unown_name (bus->name_id);
   bus->name_id = 0;
-  if (bus->server != NULL) {
-    g_dbus_server_stop (bus->server);
-    g_unlink (bus->socket_path);
-  }
-  g_clear_object (&bus->server);
+  g_clear_pointer (&bus->private_socket, pilot_private_socket_free);
   g_hash_table_iter_init (&iter, bus->connections);
   while (g_hash_table_iter_next (&iter, &connection, NULL)) {
     g_signal_handlers_disconnect_by_data (connection, bus);
