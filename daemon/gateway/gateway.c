@@ -3,8 +3,10 @@
 
 #include <arpa/inet.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "daemon/gateway/gateway-private.h"
+#include "daemon/helper/netlink-address.h"
 #include "libpilot/pilot-error.h"
 
 #define STATE_FILE "gateway.json"
@@ -309,17 +311,15 @@ cleaned_up (GObject *source, GAsyncResult *result, gpointer user_data)
     pilot_operation_return (user_data, error, NULL, NULL);
 }
 
+/* Asked of the kernel, which tells anybody: root may have cleaned up meanwhile ("sudo pilotctl gateway stop"), or the machine has been started anew. Rules go
+ * before addresses, so where there is no address there is no rule. */
 static gboolean
-anything_in_force (PilotGateway *gateway)
+anything_left (void)
 {
-  GHashTableIter iter;
-  gpointer value;
+  char label[PILOT_LABEL_SIZE];
+  g_autoptr (GArray) addresses = pilot_netlink_list_addresses (pilot_netlink_label (getuid (), label), NULL);
 
-  g_hash_table_iter_init (&iter, gateway->by_local);
-  while (g_hash_table_iter_next (&iter, NULL, &value))
-    if (!pilot_mapping_is_down (value))
-      return TRUE;
-  return FALSE;
+  return addresses == NULL || addresses->len > 0;
 }
 
 static void
@@ -339,7 +339,6 @@ static void
 stop_found (GObject *source, GAsyncResult *result, gpointer user_data)
 {
   GTask *task = user_data;
-  PilotGateway *gateway = g_task_get_source_object (task);
   g_autoptr (PilotPrivileged) privileged = NULL;
   GError *error = NULL;
 
@@ -348,8 +347,8 @@ stop_found (GObject *source, GAsyncResult *result, gpointer user_data)
     clean_up (task, privileged);
     return;
   }
-  /* Nobody is there to take anything away; after a reboot there is nothing to take away either. */
-  if (pilot_error_code (error) == PILOT_ERROR_PERMISSION_DENIED && !anything_in_force (gateway)) {
+  /* Nobody is there to take anything away, and nothing that could be. */
+  if (pilot_error_code (error) == PILOT_ERROR_PERMISSION_DENIED && !anything_left ()) {
     g_error_free (error);
     forget_everything (task);
     return;

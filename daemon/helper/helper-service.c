@@ -6,16 +6,34 @@
 
 #include "daemon/helper/privileged-remote.h"
 #include "libpilot/pilot-error.h"
+#include "libpilot/pilot-private-bus.h"
 #include "pilot-helper-dbus.h"
 
+/* Connections at one time, from the first byte on. Root has places of its own: a user shall not keep him from ending this. */
 #define CLIENTS_MAX 16
+#define ROOT_CLIENTS_MAX 4
+#define AUTHENTICATION_SECONDS 5
+/* Calls of one client that are not answered, or whose answers it does not read. The daemon has one at a time. */
+#define CALLS_MAX 64
+/* How long a client that asked us to end may take to read that we do. */
+#define FAREWELL_SECONDS 1
+
+/* A private connection. */
+typedef struct {
+  PilotHelperService *service;
+  GDBusConnection *connection; /* NULL until it has authenticated */
+  GCancellable *cancellable;
+  guint limit; /* source that ends an authentication that takes too long */
+  gboolean is_root;
+} Client;
 
 struct _PilotHelperService {
   GObject parent_instance;
   PilotHostNetwork *network;
   PilotDBusHelper *skeleton;
   GSocketService *listener;
-  GPtrArray *clients; /* GDBusConnection that have authenticated */
+  GPtrArray *clients; /* Client* */
+  guint farewell;     /* source: we end */
   /* Whose rules are in force: a private connection, or a name on the bus. Their end suspends the network. */
   GDBusConnection *owner;
   guint owner_watch;
@@ -203,28 +221,6 @@ handle_set_rules (PilotHelperService *service, GDBusMethodInvocation *invocation
 }
 
 static gboolean
-handle_add_route (PilotHelperService *service, GDBusMethodInvocation *invocation)
-{
-  GError *error = NULL;
-
-  if (!pilot_host_network_add_route (service->network, &error))
-    return fail (invocation, error);
-  pilot_dbus_helper_complete_add_route (service->skeleton, invocation);
-  return TRUE;
-}
-
-static gboolean
-handle_remove_route (PilotHelperService *service, GDBusMethodInvocation *invocation)
-{
-  GError *error = NULL;
-
-  if (!pilot_host_network_remove_route (service->network, &error))
-    return fail (invocation, error);
-  pilot_dbus_helper_complete_remove_route (service->skeleton, invocation);
-  return TRUE;
-}
-
-static gboolean
 handle_open_listener (PilotHelperService *service, GDBusMethodInvocation *invocation, GUnixFDList *in_fds,
                       const char *text, guint16 port)
 {
@@ -272,6 +268,27 @@ handle_cleanup (PilotHelperService *service, GDBusMethodInvocation *invocation)
 }
 
 static gboolean
+quit (gpointer user_data)
+{
+  PilotHelperService *service = user_data;
+
+  service->farewell = 0;
+  g_signal_emit (service, quit_signal, 0);
+  return G_SOURCE_REMOVE;
+}
+
+static void
+answer_sent (GObject *source, GAsyncResult *result, gpointer user_data)
+{
+  g_autoptr (PilotHelperService) service = user_data;
+
+  if (service->farewell != 0) {
+    g_source_remove (service->farewell);
+    quit (service);
+  }
+}
+
+static gboolean
 handle_quit (PilotHelperService *service, GDBusMethodInvocation *invocation)
 {
   GDBusConnection *connection = g_dbus_method_invocation_get_connection (invocation);
@@ -281,8 +298,10 @@ handle_quit (PilotHelperService *service, GDBusMethodInvocation *invocation)
     return fail (invocation, error);
   forget_owner (service);
   pilot_dbus_helper_complete_quit (service->skeleton, invocation);
-  g_dbus_connection_flush_sync (connection, NULL, NULL);
-  g_signal_emit (service, quit_signal, 0);
+  /* The answer shall be read, but not be waited for: who does not read could keep us for ever. */
+  if (service->farewell == 0)
+    service->farewell = g_timeout_add_seconds (FAREWELL_SECONDS, quit, service);
+  g_dbus_connection_flush (connection, NULL, answer_sent, g_object_ref (service));
   return TRUE;
 }
 
@@ -309,41 +328,97 @@ authorize (PilotHelperService *service, GDBusMethodInvocation *invocation)
 }
 
 static void
+client_free (gpointer data)
+{
+  Client *client = data;
+  GDBusInterfaceSkeleton *skeleton = G_DBUS_INTERFACE_SKELETON (client->service->skeleton);
+
+  g_clear_handle_id (&client->limit, g_source_remove);
+  g_clear_object (&client->cancellable);
+  if (client->connection != NULL) {
+    g_signal_handlers_disconnect_by_data (client->connection, client);
+    if (g_dbus_interface_skeleton_has_connection (skeleton, client->connection))
+      g_dbus_interface_skeleton_unexport_from_connection (skeleton, client->connection);
+    g_dbus_connection_close (client->connection, NULL, NULL, NULL);
+    g_object_unref (client->connection);
+  }
+  g_free (client);
+}
+
+static void
 client_closed (GDBusConnection *connection, gboolean remote_peer_vanished, GError *error, gpointer user_data)
 {
-  PilotHelperService *service = user_data;
+  Client *client = user_data;
+  PilotHelperService *service = client->service;
+  gboolean owned = connection == service->owner;
 
-  g_signal_handlers_disconnect_by_data (connection, service);
-  if (g_dbus_interface_skeleton_has_connection (G_DBUS_INTERFACE_SKELETON (service->skeleton), connection))
-    g_dbus_interface_skeleton_unexport_from_connection (G_DBUS_INTERFACE_SKELETON (service->skeleton), connection);
-  if (connection == service->owner)
+  g_ptr_array_remove_fast (service->clients, client);
+  if (owned)
     suspend (service);
-  g_ptr_array_remove_fast (service->clients, connection);
+}
+
+/* In a thread of GDBus. An answer passes here when it is about to be written: who asks and does not read is not given memory without end. */
+static GDBusMessage *
+count_message (GDBusConnection *connection, GDBusMessage *message, gboolean incoming, gpointer user_data)
+{
+  gint *unanswered = user_data;
+
+  if (!incoming) {
+    g_atomic_int_add (unanswered, -1);
+    return message;
+  }
+  if (g_atomic_int_add (unanswered, 1) < CALLS_MAX)
+    return message;
+  g_dbus_connection_close (connection, NULL, NULL, NULL);
+  g_object_unref (message);
+  return NULL;
 }
 
 static void
 client_authenticated (GObject *source, GAsyncResult *result, gpointer user_data)
 {
-  g_autoptr (PilotHelperService) service = user_data;
+  Client *client = user_data;
+  g_autoptr (PilotHelperService) service = client->service;
   g_autoptr (GError) error = NULL;
-  g_autoptr (GDBusConnection) connection = g_dbus_connection_new_finish (result, &error);
 
-  if (connection == NULL) {
+  g_clear_handle_id (&client->limit, g_source_remove);
+  client->connection = g_dbus_connection_new_finish (result, &error);
+  if (client->connection == NULL || !g_dbus_interface_skeleton_export (G_DBUS_INTERFACE_SKELETON (service->skeleton), client->connection, PILOT_HELPER_PATH, &error)) {
     g_message ("a client did not authenticate: %s", error->message);
+    g_ptr_array_remove_fast (service->clients, client);
     return;
   }
-  if (service->clients->len >= CLIENTS_MAX) {
-    g_dbus_connection_close (connection, NULL, NULL, NULL);
-    return;
-  }
-  if (!g_dbus_interface_skeleton_export (G_DBUS_INTERFACE_SKELETON (service->skeleton), connection, PILOT_HELPER_PATH, &error)) {
-    g_warning ("cannot serve a client: %s", error->message);
-    return;
-  }
-  g_dbus_connection_set_exit_on_close (connection, FALSE);
-  g_signal_connect (connection, "closed", G_CALLBACK (client_closed), service);
-  g_ptr_array_add (service->clients, g_object_ref (connection));
-  g_dbus_connection_start_message_processing (connection);
+  g_dbus_connection_set_exit_on_close (client->connection, FALSE);
+  g_signal_connect (client->connection, "closed", G_CALLBACK (client_closed), client);
+  g_dbus_connection_add_filter (client->connection, count_message, g_new0 (gint, 1), g_free);
+  g_dbus_connection_start_message_processing (client->connection);
+}
+
+static gboolean
+authentication_late (gpointer user_data)
+{
+  Client *client = user_data;
+
+  client->limit = 0;
+  g_cancellable_cancel (client->cancellable);
+  return G_SOURCE_REMOVE;
+}
+
+static gboolean
+has_place (PilotHelperService *service, gboolean is_root)
+{
+  guint n = 0;
+
+  for (guint i = 0; i < service->clients->len; i++)
+    n += ((const Client *) service->clients->pdata[i])->is_root == is_root;
+  return n < (is_root ? ROOT_CLIENTS_MAX : CLIENTS_MAX);
+}
+
+/* The kernel has said who it is. The other ways would have root look for cookies in files. */
+static gboolean
+is_external (GDBusAuthObserver *observer, const char *mechanism, gpointer user_data)
+{
+  return g_str_equal (mechanism, "EXTERNAL");
 }
 
 static gboolean
@@ -351,20 +426,32 @@ client_connected (GSocketService *listener, GSocketConnection *stream, GObject *
 {
   PilotHelperService *service = user_data;
   guint32 served = pilot_host_network_get_uid (service->network);
-  g_autoptr (GCredentials) credentials = g_socket_get_credentials (g_socket_connection_get_socket (stream), NULL);
-  uid_t uid = credentials != NULL ? g_credentials_get_unix_user (credentials, NULL) : (uid_t) -1;
-  g_autofree char *guid = NULL;
+  g_autofree char *guid = g_dbus_generate_guid ();
+  g_autoptr (GDBusAuthObserver) observer = NULL;
+  PilotPrivateBusPeer peer;
+  Client *client;
 
   /* Before a byte is read. */
-  if (uid == (uid_t) -1 || (uid != 0 && uid != served)) {
-    g_message ("uid %u was turned away: this helper serves uid %u", (guint) uid, served);
+  if (!pilot_private_bus_get_peer (G_IO_STREAM (stream), &peer, NULL) || (peer.uid != 0 && peer.uid != served)) {
+    g_message ("a client was turned away: this helper serves uid %u", served);
     g_io_stream_close (G_IO_STREAM (stream), NULL, NULL);
     return TRUE;
   }
-  guid = g_dbus_generate_guid ();
-  g_dbus_connection_new (G_IO_STREAM (stream), guid,
-                         G_DBUS_CONNECTION_FLAGS_AUTHENTICATION_SERVER | G_DBUS_CONNECTION_FLAGS_DELAY_MESSAGE_PROCESSING,
-                         NULL, NULL, client_authenticated, g_object_ref (service));
+  if (!has_place (service, peer.uid == 0)) {
+    g_io_stream_close (G_IO_STREAM (stream), NULL, NULL);
+    return TRUE;
+  }
+  client = g_new0 (Client, 1);
+  client->service = service;
+  client->is_root = peer.uid == 0;
+  client->cancellable = g_cancellable_new ();
+  client->limit = g_timeout_add_seconds (AUTHENTICATION_SECONDS, authentication_late, client);
+  g_ptr_array_add (service->clients, client);
+  g_object_ref (service);
+  observer = g_dbus_auth_observer_new ();
+  g_signal_connect (observer, "allow-mechanism", G_CALLBACK (is_external), NULL);
+  g_dbus_connection_new (G_IO_STREAM (stream), guid, G_DBUS_CONNECTION_FLAGS_AUTHENTICATION_SERVER | G_DBUS_CONNECTION_FLAGS_DELAY_MESSAGE_PROCESSING, observer,
+                         client->cancellable, client_authenticated, client);
   return TRUE;
 }
 
@@ -405,15 +492,13 @@ pilot_helper_service_init (PilotHelperService *service)
     { "handle-remove-address", G_CALLBACK (handle_remove_address) },
     { "handle-list-addresses", G_CALLBACK (handle_list_addresses) },
     { "handle-set-rules", G_CALLBACK (handle_set_rules) },
-    { "handle-add-route", G_CALLBACK (handle_add_route) },
-    { "handle-remove-route", G_CALLBACK (handle_remove_route) },
     { "handle-open-listener", G_CALLBACK (handle_open_listener) },
     { "handle-open-redirect-listener", G_CALLBACK (handle_open_redirect_listener) },
     { "handle-cleanup", G_CALLBACK (handle_cleanup) },
     { "handle-quit", G_CALLBACK (handle_quit) },
   };
 
-  service->clients = g_ptr_array_new_with_free_func (g_object_unref);
+  service->clients = g_ptr_array_new_with_free_func (client_free);
   service->skeleton = pilot_dbus_helper_skeleton_new ();
   for (guint i = 0; i < G_N_ELEMENTS (handlers); i++)
     g_signal_connect_swapped (service->skeleton, handlers[i].signal, handlers[i].handler, service);
@@ -430,12 +515,7 @@ pilot_helper_service_dispose (GObject *object)
     g_socket_listener_close (G_SOCKET_LISTENER (service->listener));
   }
   forget_owner (service);
-  for (guint i = 0; service->clients != NULL && i < service->clients->len; i++) {
-    GDBusConnection *connection = g_ptr_array_index (service->clients, i);
-
-    g_signal_handlers_disconnect_by_data (connection, service);
-    g_dbus_connection_close (connection, NULL, NULL, NULL);
-  }
+  g_clear_handle_id (&service->farewell, g_source_remove);
   g_clear_pointer (&service->clients, g_ptr_array_unref);
   if (service->skeleton != NULL) {
     g_signal_handlers_disconnect_by_data (service->skeleton, service);

@@ -25,7 +25,6 @@ struct _PilotHostNetwork {
   char label[PILOT_LABEL_SIZE];
   GArray *loopback_addresses; /* "added" addresses of a 127.x subnet */
   GPtrArray *redirects;       /* copy of the rules in force, for suspend */
-  gboolean routed;
   int redirect_fd;
   guint16 redirect_port;
 };
@@ -95,15 +94,6 @@ pilot_host_network_check_overlap (PilotHostNetwork *network, GError **error)
   return pilot_netlink_check_overlap (network->label, &network->subnet, error);
 }
 
-static int
-find_address (GArray *addresses, guint32 address)
-{
-  for (guint i = 0; i < addresses->len; i++)
-    if (g_array_index (addresses, guint32, i) == address)
-      return i;
-  return -1;
-}
-
 GArray *
 pilot_host_network_list_addresses (PilotHostNetwork *network, GError **error)
 {
@@ -122,7 +112,7 @@ pilot_host_network_add_address (PilotHostNetwork *network, guint32 address, GErr
   present = pilot_host_network_list_addresses (network, error);
   if (present == NULL)
     return FALSE;
-  if (find_address (present, address) >= 0)
+  if (pilot_ipv4_contains (present, address))
     return TRUE;
   if (present->len >= PILOT_REDIRECTS_MAX) {
     g_set_error (error, PILOT_ERROR, PILOT_ERROR_EXHAUSTED, "no more than %u addresses are added", PILOT_REDIRECTS_MAX);
@@ -138,20 +128,20 @@ pilot_host_network_add_address (PilotHostNetwork *network, guint32 address, GErr
 gboolean
 pilot_host_network_remove_address (PilotHostNetwork *network, guint32 address, GError **error)
 {
+  GArray *list = network->loopback_addresses;
   char text[PILOT_IPV4_TEXT_SIZE];
-  int index;
 
   if (!pilot_subnet_check_host (&network->subnet, address, error))
     return FALSE;
   if (!pilot_subnet_is_loopback (&network->subnet))
     return pilot_netlink_remove_address (network->label, address, error);
-  index = find_address (network->loopback_addresses, address);
-  if (index < 0) {
-    g_set_error (error, PILOT_ERROR, PILOT_ERROR_NOT_FOUND, "address %s is not ours", pilot_ipv4_format (address, text));
-    return FALSE;
-  }
-  g_array_remove_index (network->loopback_addresses, index);
-  return TRUE;
+  for (guint i = 0; i < list->len; i++)
+    if (g_array_index (list, guint32, i) == address) {
+      g_array_remove_index_fast (list, i);
+      return TRUE;
+    }
+  g_set_error (error, PILOT_ERROR, PILOT_ERROR_NOT_FOUND, "address %s is not ours", pilot_ipv4_format (address, text));
+  return FALSE;
 }
 
 static int
@@ -274,7 +264,7 @@ clear_rules (PilotHostNetwork *network, GError **error)
 {
   g_autoptr (GError) local_error = NULL;
 
-  if (pilot_nft_rules_clear (network->uid, &local_error) ||
+  if (pilot_nft_rules_clear (network->uid, NULL, &local_error) ||
       (network->redirects->len == 0 && g_error_matches (local_error, PILOT_ERROR, PILOT_ERROR_PERMISSION_DENIED)))
     return TRUE;
   g_propagate_error (error, g_steal_pointer (&local_error));
@@ -303,24 +293,6 @@ pilot_host_network_set_rules (PilotHostNetwork *network, const GPtrArray *redire
   return TRUE;
 }
 
-gboolean
-pilot_host_network_add_route (PilotHostNetwork *network, GError **error)
-{
-  if (!pilot_subnet_is_loopback (&network->subnet) && !pilot_netlink_add_route (&network->subnet, error))
-    return FALSE;
-  network->routed = TRUE;
-  return TRUE;
-}
-
-gboolean
-pilot_host_network_remove_route (PilotHostNetwork *network, GError **error)
-{
-  if (!pilot_subnet_is_loopback (&network->subnet) && !pilot_netlink_remove_route (&network->subnet, error))
-    return FALSE;
-  network->routed = FALSE;
-  return TRUE;
-}
-
 int
 pilot_host_network_open_listener (PilotHostNetwork *network, guint32 address, guint16 port, GError **error)
 {
@@ -339,7 +311,7 @@ pilot_host_network_open_listener (PilotHostNetwork *network, guint32 address, gu
   present = pilot_host_network_list_addresses (network, error);
   if (present == NULL)
     return -1;
-  if (!network->routed && find_address (present, address) < 0) {
+  if (!pilot_ipv4_contains (present, address)) {
     g_set_error (error, PILOT_ERROR, PILOT_ERROR_NOT_FOUND, "address %s was not added", text);
     return -1;
   }
@@ -379,11 +351,24 @@ pilot_host_network_suspend (PilotHostNetwork *network)
   }
 }
 
+static gboolean
+remove_addresses (const char *label, gboolean *found, GError **error)
+{
+  g_autoptr (GArray) present = pilot_netlink_list_addresses (label, error);
+
+  if (present == NULL)
+    return FALSE;
+  *found = *found || present->len > 0;
+  for (guint i = 0; i < present->len; i++)
+    if (!pilot_netlink_remove_address (label, g_array_index (present, guint32, i), error))
+      return FALSE;
+  return TRUE;
+}
+
 gboolean
 pilot_host_network_cleanup (PilotHostNetwork *network, GError **error)
 {
-  g_autoptr (GArray) present = NULL;
-  g_autoptr (GError) local_error = NULL;
+  gboolean found = FALSE;
 
   /* Rules first: without the addresses they would only catch what goes elsewhere. */
   if (!clear_rules (network, error))
@@ -391,19 +376,13 @@ pilot_host_network_cleanup (PilotHostNetwork *network, GError **error)
   g_ptr_array_set_size (network->redirects, 0);
   close_redirect_listener (network);
   g_array_set_size (network->loopback_addresses, 0);
-  network->routed = FALSE;
-  if (pilot_subnet_is_loopback (&network->subnet))
-    return TRUE;
-  present = pilot_netlink_list_addresses (network->label, error);
-  if (present == NULL)
-    return FALSE;
-  for (guint i = 0; i < present->len; i++)
-    if (!pilot_netlink_remove_address (network->label, g_array_index (present, guint32, i), error))
-      return FALSE;
-  if (!pilot_netlink_remove_route (&network->subnet, &local_error) &&
-      !g_error_matches (local_error, PILOT_ERROR, PILOT_ERROR_NOT_FOUND)) {
-    g_propagate_error (error, g_steal_pointer (&local_error));
-    return FALSE;
-  }
-  return TRUE;
+  return remove_addresses (network->label, &found, error);
+}
+
+gboolean
+pilot_host_network_remove_leftovers (guint32 uid, gboolean *found, GError **error)
+{
+  char label[PILOT_LABEL_SIZE];
+
+  return pilot_nft_rules_clear (uid, found, error) && remove_addresses (pilot_netlink_label (uid, label), found, error);
 }

@@ -26,8 +26,6 @@ gboolean pilot_host_network_remove_address (PilotHostNetwork *network, guint32 a
 /* Replaces all our rules; connections are turned to the redirect listener, which is opened when it is not there. An empty array
  * removes the table. @redirects: PilotRedirect*. */
 gboolean pilot_host_network_set_rules (PilotHostNetwork *network, const GPtrArray *redirects, GError **error);
-gboolean pilot_host_network_add_route (PilotHostNetwork *network, GError **error);
-gboolean pilot_host_network_remove_route (PilotHostNetwork *network, GError **error);
 /* A listening, non-blocking socket on @address:@port, bound to lo. -1 on error; ALREADY_EXISTS when the port is held. */
 int pilot_host_network_open_listener (PilotHostNetwork *network, guint32 address, guint16 port, GError **error);
 /* A duplicate of the listening socket on 127.0.0.1 that the rules lead to. The object keeps its own, so that the port stays ours when the
@@ -35,7 +33,9 @@ int pilot_host_network_open_listener (PilotHostNetwork *network, guint32 address
 int pilot_host_network_open_redirect_listener (PilotHostNetwork *network, guint16 *port, GError **error);
 /* The daemon has gone: connections are refused by the kernel until rules are set again, and those that wait in the queue are reset. */
 void pilot_host_network_suspend (PilotHostNetwork *network);
-/* Takes away every address with our label, our table, our route and the listener; nothing else. */
+/* Takes away every address with our label, our table and the listener; nothing else. */
 gboolean pilot_host_network_cleanup (PilotHostNetwork *network, GError **error);
+/* The same where nobody is left who knows what was made: label and table carry the uid, and only root can have made either. *@found: something was there. */
+gboolean pilot_host_network_remove_leftovers (guint32 uid, gboolean *found, GError **error);
 
 G_END_DECLS

@@ -3,22 +3,16 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <libmnl/libmnl.h>
 #include <linux/if_addr.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <string.h>
-#include <time.h>
 
+#include "daemon/helper/netlink.h"
 #include "libpilot/pilot-error.h"
 
-/* Marks our route: the kernel leaves numbers from 4 up to user space; this one is in nobody's list (rt_protos). */
-#define ROUTE_PROTOCOL 83
-/* What netlink(7) users take for dumps: the kernel fills up to this much a message. */
-#define NETLINK_BUFFER_SIZE 32768
-
-typedef struct mnl_socket PilotNetlink;
-G_DEFINE_AUTOPTR_CLEANUP_FUNC (PilotNetlink, mnl_socket_close)
+/* How often a list is begun anew because it changed while it was read. */
+#define DUMP_TRIES 10
 
 /* Answers ≤ 15 characters for every uid: IFNAMSIZ counts the final zero. */
 char *
@@ -31,57 +25,13 @@ pilot_netlink_label (guint32 uid, char buffer[PILOT_LABEL_SIZE])
   return buffer;
 }
 
-static void
-set_errno_error (GError **error, int code, const char *what)
-{
-  PilotError ours = PILOT_ERROR_IO;
-
-  if (code == EPERM || code == EACCES)
-    ours = PILOT_ERROR_PERMISSION_DENIED;
-  else if (code == EADDRNOTAVAIL || code == ESRCH || code == ENODEV)
-    ours = PILOT_ERROR_NOT_FOUND;
-  else if (code == EEXIST)
-    ours = PILOT_ERROR_ALREADY_EXISTS;
-  g_set_error (error, PILOT_ERROR, ours, "cannot %s: %s%s", what, g_strerror (code),
-               ours == PILOT_ERROR_PERMISSION_DENIED ? " (CAP_NET_ADMIN is needed)" : "");
-}
-
-static PilotNetlink *
-netlink_open (GError **error)
-{
-  PilotNetlink *netlink = mnl_socket_open2 (NETLINK_ROUTE, SOCK_CLOEXEC);
-
-  if (netlink == NULL || mnl_socket_bind (netlink, 0, MNL_SOCKET_AUTOPID) < 0) {
-    set_errno_error (error, errno, "open a netlink socket");
-    if (netlink != NULL)
-      mnl_socket_close (netlink);
-    return NULL;
-  }
-  return netlink;
-}
-
-/* Sends one request and reads what comes back up to the end: the acknowledgement, or all parts of a dump. 0 or an errno. */
+/* One request that changes something: 0, or the errno that the kernel answered. */
 static int
-netlink_exchange (PilotNetlink *netlink, struct nlmsghdr *message, mnl_cb_t callback, gpointer user_data)
+send_request (struct nlmsghdr *message)
 {
-  g_autofree char *buffer = g_malloc (NETLINK_BUFFER_SIZE);
-  int result = MNL_CB_OK;
+  g_autoptr (PilotNetlink) netlink = pilot_netlink_open (NETLINK_ROUTE);
 
-  message->nlmsg_seq = 1;
-  if (mnl_socket_sendto (netlink, message, message->nlmsg_len) < 0)
-    return errno;
-  while (result > MNL_CB_STOP) {
-    ssize_t length = mnl_socket_recvfrom (netlink, buffer, NETLINK_BUFFER_SIZE);
-
-    if (length < 0 && errno == EINTR)
-      continue;
-    if (length < 0)
-      return errno;
-    result = mnl_cb_run (buffer, length, 1, mnl_socket_get_portid (netlink), callback, user_data);
-    if (result < 0)
-      return errno;
-  }
-  return 0;
+  return netlink != NULL ? pilot_netlink_exchange (netlink, message, NULL, NULL) : errno;
 }
 
 static struct nlmsghdr *
@@ -148,24 +98,25 @@ address_received (const struct nlmsghdr *message, void *data)
   return MNL_CB_OK;
 }
 
-/* Calls @callback for everything of a kind that has to do with IPv4. @size: of the fixed part of such a message; the family comes first in each. */
+/* Calls @callback for everything of a kind that has to do with IPv4; for some of it twice, when the list changes while it is read. @size: of the fixed part
+ * of such a message; the family comes first in each. */
 static gboolean
 dump (guint16 type, gsize size, mnl_cb_t callback, gpointer user_data, const char *what, GError **error)
 {
-  g_autoptr (PilotNetlink) netlink = netlink_open (error);
-  char buffer[128];
-  struct nlmsghdr *message;
-  int code;
+  int code = EINTR;
 
-  if (netlink == NULL)
-    return FALSE;
-  message = mnl_nlmsg_put_header (buffer);
-  message->nlmsg_type = type;
-  message->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
-  *(guint8 *) mnl_nlmsg_put_extra_header (message, size) = AF_INET;
-  code = netlink_exchange (netlink, message, callback, user_data);
+  for (guint tries = 0; tries < DUMP_TRIES && code == EINTR; tries++) {
+    g_autoptr (PilotNetlink) netlink = pilot_netlink_open (NETLINK_ROUTE);
+    char buffer[128];
+    struct nlmsghdr *message = mnl_nlmsg_put_header (buffer);
+
+    message->nlmsg_type = type;
+    message->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
+    *(guint8 *) mnl_nlmsg_put_extra_header (message, size) = AF_INET;
+    code = netlink != NULL ? pilot_netlink_exchange (netlink, message, callback, user_data) : errno;
+  }
   if (code != 0)
-    set_errno_error (error, code, what);
+    pilot_netlink_set_error (error, code, what);
   return code == 0;
 }
 
@@ -187,7 +138,7 @@ collect_labelled (guint32 address, guint prefix, guint index, const char *label,
 {
   LabelSearch *search = user_data;
 
-  if (strcmp (label, search->label) == 0)
+  if (strcmp (label, search->label) == 0 && !pilot_ipv4_contains (search->addresses, address))
     g_array_append_val (search->addresses, address);
 }
 
@@ -207,24 +158,18 @@ is_ours (const char *label, guint32 address)
 {
   g_autoptr (GArray) addresses = pilot_netlink_list_addresses (label, NULL);
 
-  for (guint i = 0; addresses != NULL && i < addresses->len; i++)
-    if (g_array_index (addresses, guint32, i) == address)
-      return TRUE;
-  return FALSE;
+  return addresses != NULL && pilot_ipv4_contains (addresses, address);
 }
 
 gboolean
 pilot_netlink_add_address (const char *label, guint32 address, GError **error)
 {
-  g_autoptr (PilotNetlink) netlink = netlink_open (error);
   char buffer[256], text[PILOT_IPV4_TEXT_SIZE];
   g_autofree char *what = NULL;
   int code;
 
-  if (netlink == NULL)
-    return FALSE;
   /* EXCL: a replace would stamp our mark on somebody else's address. */
-  code = netlink_exchange (netlink, address_message (buffer, RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, label, address), NULL, NULL);
+  code = send_request (address_message (buffer, RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, label, address));
   if (code == 0 || (code == EEXIST && is_ours (label, address)))
     return TRUE;
   pilot_ipv4_format (address, text);
@@ -234,52 +179,27 @@ pilot_netlink_add_address (const char *label, guint32 address, GError **error)
     return FALSE;
   }
   what = g_strdup_printf ("add address %s to lo", text);
-  set_errno_error (error, code, what);
+  pilot_netlink_set_error (error, code, what);
   return FALSE;
 }
 
 gboolean
 pilot_netlink_remove_address (const char *label, guint32 address, GError **error)
 {
-  g_autoptr (PilotNetlink) netlink = netlink_open (error);
   char buffer[256], text[PILOT_IPV4_TEXT_SIZE];
   g_autofree char *what = NULL;
-  int code;
+  int code = send_request (address_message (buffer, RTM_DELADDR, 0, label, address));
 
-  if (netlink == NULL)
-    return FALSE;
-  code = netlink_exchange (netlink, address_message (buffer, RTM_DELADDR, 0, label, address), NULL, NULL);
   if (code == 0)
     return TRUE;
   what = g_strdup_printf ("remove address %s from lo", pilot_ipv4_format (address, text));
-  set_errno_error (error, code, what);
+  pilot_netlink_set_error (error, code, what);
   return FALSE;
-}
-
-static struct nlmsghdr *
-route_message (char *buffer, guint16 type, guint16 flags, const PilotSubnet *subnet)
-{
-  struct nlmsghdr *message = mnl_nlmsg_put_header (buffer);
-  struct rtmsg *body;
-
-  message->nlmsg_type = type;
-  message->nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK | flags;
-  body = mnl_nlmsg_put_extra_header (message, sizeof *body);
-  body->rtm_family = AF_INET;
-  body->rtm_dst_len = subnet->prefix;
-  body->rtm_table = RT_TABLE_LOCAL;
-  body->rtm_protocol = ROUTE_PROTOCOL;
-  body->rtm_scope = RT_SCOPE_HOST;
-  body->rtm_type = RTN_LOCAL;
-  mnl_attr_put_u32 (message, RTA_DST, htonl (subnet->network));
-  mnl_attr_put_u32 (message, RTA_OIF, if_nametoindex ("lo"));
-  return message;
 }
 
 typedef struct {
   const PilotSubnet *subnet;
-  gboolean ours; /* our AnyIP route is there */
-  char *met;     /* the first foreign route that overlaps, for a message */
+  char *met; /* the first route that overlaps, for a message */
 } RouteSearch;
 
 static int
@@ -298,11 +218,6 @@ route_received (const struct nlmsghdr *message, void *data)
   if (table[RTA_DST] == NULL || mnl_attr_get_payload_len (table[RTA_DST]) != 4)
     return MNL_CB_OK;
   destination = ntohl (mnl_attr_get_u32 (table[RTA_DST]));
-  if (body->rtm_protocol == ROUTE_PROTOCOL && body->rtm_table == RT_TABLE_LOCAL) {
-    if (destination == search->subnet->network && body->rtm_dst_len == search->subnet->prefix)
-      search->ours = TRUE;
-    return MNL_CB_OK;
-  }
   /* The local table says again what the list of addresses says; a default route overlaps everything and means nothing here. */
   if (search->met != NULL || body->rtm_dst_len == 0 || body->rtm_table == RT_TABLE_LOCAL ||
       !pilot_subnet_overlaps (search->subnet, destination, body->rtm_dst_len))
@@ -312,49 +227,6 @@ route_received (const struct nlmsghdr *message, void *data)
   search->met = g_strdup_printf ("route %s/%u%s%s", pilot_ipv4_format (destination, text), body->rtm_dst_len,
                                  device[0] != '\0' ? " on " : "", device);
   return MNL_CB_OK;
-}
-
-static gboolean
-dump_routes (RouteSearch *search, GError **error)
-{
-  return dump (RTM_GETROUTE, sizeof (struct rtmsg), route_received, search, "list the routes of this machine", error);
-}
-
-gboolean
-pilot_netlink_add_route (const PilotSubnet *subnet, GError **error)
-{
-  g_autoptr (PilotNetlink) netlink = netlink_open (error);
-  RouteSearch search = { .subnet = subnet };
-  char buffer[256];
-  int code;
-
-  if (netlink == NULL)
-    return FALSE;
-  code = netlink_exchange (netlink, route_message (buffer, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, subnet), NULL, NULL);
-  if (code == EEXIST && dump_routes (&search, NULL) && search.ours)
-    code = 0;
-  g_free (search.met);
-  if (code == 0)
-    return TRUE;
-  set_errno_error (error, code, "add the route of the subnet to lo");
-  return FALSE;
-}
-
-gboolean
-pilot_netlink_remove_route (const PilotSubnet *subnet, GError **error)
-{
-  g_autoptr (PilotNetlink) netlink = netlink_open (error);
-  char buffer[256];
-  int code;
-
-  if (netlink == NULL)
-    return FALSE;
-  /* The kernel compares protocol and type: only the route we made goes. */
-  code = netlink_exchange (netlink, route_message (buffer, RTM_DELROUTE, 0, subnet), NULL, NULL);
-  if (code == 0)
-    return TRUE;
-  set_errno_error (error, code, "remove the route of the subnet from lo");
-  return FALSE;
 }
 
 typedef struct {
@@ -380,47 +252,38 @@ pilot_netlink_check_overlap (const char *label, const PilotSubnet *subnet, GErro
 {
   OverlapSearch addresses = { label, subnet, NULL };
   RouteSearch routes = { .subnet = subnet };
-  g_autofree char *cidr = pilot_subnet_to_string (subnet);
-  g_autofree char *met = NULL;
+  g_autofree char *cidr = pilot_subnet_to_string (subnet), *met_address = NULL, *met_route = NULL;
+  const char *met;
+  gboolean listed;
 
-  if (!dump_addresses (find_overlap, &addresses, error))
-    return FALSE;
-  met = addresses.met;
-  if (met == NULL) {
-    if (!dump_routes (&routes, error)) {
-      g_free (routes.met);
-      return FALSE;
-    }
-    met = routes.met;
-  }
-  if (met == NULL)
-    return TRUE;
-  g_set_error (error, PILOT_ERROR, PILOT_ERROR_CONFLICT,
-               "subnet %s overlaps %s of this machine: choose another with --subnet", cidr, met);
+  listed = dump_addresses (find_overlap, &addresses, error) &&
+           dump (RTM_GETROUTE, sizeof (struct rtmsg), route_received, &routes, "list the routes of this machine", error);
+  met_address = addresses.met;
+  met_route = routes.met;
+  met = met_address != NULL ? met_address : met_route;
+  if (!listed || met == NULL)
+    return listed;
+  g_set_error (error, PILOT_ERROR, PILOT_ERROR_CONFLICT, "subnet %s overlaps %s of this machine: choose another with --subnet", cidr, met);
   return FALSE;
 }
 
 gboolean
 pilot_netlink_set_loopback_up (GError **error)
 {
-  g_autoptr (PilotNetlink) netlink = netlink_open (error);
   char buffer[128];
-  struct nlmsghdr *message;
+  struct nlmsghdr *message = mnl_nlmsg_put_header (buffer);
   struct ifinfomsg *body;
   int code;
 
-  if (netlink == NULL)
-    return FALSE;
-  message = mnl_nlmsg_put_header (buffer);
   message->nlmsg_type = RTM_NEWLINK;
   message->nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK;
   body = mnl_nlmsg_put_extra_header (message, sizeof *body);
   body->ifi_index = if_nametoindex ("lo");
   body->ifi_flags = IFF_UP;
   body->ifi_change = IFF_UP;
-  code = netlink_exchange (netlink, message, NULL, NULL);
+  code = send_request (message);
   if (code == 0)
     return TRUE;
-  set_errno_error (error, code, "bring lo up");
+  pilot_netlink_set_error (error, code, "bring lo up");
   return FALSE;
 }

@@ -6,7 +6,7 @@
 G_BEGIN_DECLS
 
 /*
- * Addresses and the AnyIP route on `lo`, over rtnetlink. Ours are known by a label ("lo:pilot1000"): RTM_DELADDR checks it, so a
+ * Addresses on `lo`, over rtnetlink. Ours are known by a label ("lo:pilot1000"): RTM_DELADDR checks it, so a
  * foreign address can never be taken away by mistake. Every call opens and closes a socket of its own and waits only for the kernel.
  */
 
@@ -21,11 +21,7 @@ gboolean pilot_netlink_add_address (const char *label, guint32 address, GError *
 gboolean pilot_netlink_remove_address (const char *label, guint32 address, GError **error);
 /* (transfer full): guint32 addresses that carry the label. */
 GArray *pilot_netlink_list_addresses (const char *label, GError **error);
-/* "local SUBNET dev lo" with a protocol number of ours. TRUE also when it is there already. */
-gboolean pilot_netlink_add_route (const PilotSubnet *subnet, GError **error);
-/* NOT_FOUND when it is not there. */
-gboolean pilot_netlink_remove_route (const PilotSubnet *subnet, GError **error);
-/* CONFLICT naming the first address or route of this machine that overlaps the subnet; ours (label, protocol number) do not count. */
+/* CONFLICT naming the first address or route of this machine that overlaps the subnet; addresses with our label do not count. */
 gboolean pilot_netlink_check_overlap (const char *label, const PilotSubnet *subnet, GError **error);
 /* Brings lo up: a fresh network namespace has it down. */
 gboolean pilot_netlink_set_loopback_up (GError **error);

@@ -1,9 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "daemon/helper/nft-rules.h"
 
+#include <arpa/inet.h>
+#include <errno.h>
+#include <linux/netfilter.h>
+#include <linux/netfilter/nf_tables.h>
+#include <linux/netfilter/nfnetlink.h>
 #include <nftables/libnftables.h>
 #include <string.h>
 
+#include "daemon/helper/netlink.h"
 #include "libpilot/pilot-error.h"
 
 typedef struct nft_ctx PilotNft;
@@ -125,8 +131,37 @@ pilot_nft_rules_format (guint32 uid, guint16 listener, const GPtrArray *redirect
   return g_string_free (text, FALSE);
 }
 
+/* Asks the kernel itself for the table: 0 = it is there, ENOENT = it is not, or what is in the way. libnftables has words for that, and in the language of
+ * the user. */
+static int
+look_for_table (guint32 uid)
+{
+  g_autoptr (PilotNetlink) netlink = pilot_netlink_open (NETLINK_NETFILTER);
+  char buffer[128], name[32];
+  struct nlmsghdr *message;
+  struct nfgenmsg *body;
+
+  if (netlink == NULL)
+    return errno;
+  g_snprintf (name, sizeof name, "pilot_%u", uid);
+  message = mnl_nlmsg_put_header (buffer);
+  message->nlmsg_type = NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETTABLE;
+  message->nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK;
+  body = mnl_nlmsg_put_extra_header (message, sizeof *body);
+  *body = (struct nfgenmsg) { .nfgen_family = NFPROTO_IPV4, .version = NFNETLINK_V0 };
+  mnl_attr_put_strz (message, NFTA_TABLE_NAME, name);
+  return pilot_netlink_exchange (netlink, message, NULL, NULL);
+}
+
+/* A kernel that was built without nfnetlink has no such protocol; one that cannot load nf_tables does not know the message. */
 static gboolean
-run_commands (const char *commands, GError **error)
+means_no_nftables (int code)
+{
+  return code == EPROTONOSUPPORT || code == EAFNOSUPPORT || code == EINVAL || code == EOPNOTSUPP;
+}
+
+static gboolean
+run_commands (guint32 uid, const char *commands, GError **error)
 {
   g_autoptr (PilotNft) nft = nft_ctx_new (NFT_CTX_DEFAULT);
   g_autofree char *line = NULL;
@@ -141,9 +176,8 @@ run_commands (const char *commands, GError **error)
   output = nft_ctx_get_error_buffer (nft);
   end = strchr (output, '\n');
   line = pilot_error_quote (output, end != NULL ? end - output : -1);
-  if (strstr (output, "Operation not permitted") != NULL)
-    g_set_error (error, PILOT_ERROR, PILOT_ERROR_PERMISSION_DENIED,
-                 "cannot set nftables rules: CAP_NET_ADMIN is needed (%s)", line);
+  if (look_for_table (uid) == EPERM)
+    g_set_error (error, PILOT_ERROR, PILOT_ERROR_PERMISSION_DENIED, "cannot set nftables rules: CAP_NET_ADMIN is needed (%s)", line);
   else
     g_set_error (error, PILOT_ERROR, PILOT_ERROR_NOT_SUPPORTED, "cannot set nftables rules: %s", line);
   return FALSE;
@@ -154,20 +188,23 @@ pilot_nft_rules_apply (guint32 uid, guint16 listener, const GPtrArray *redirects
 {
   g_autofree char *commands = pilot_nft_rules_format (uid, listener, redirects);
 
-  return run_commands (commands, error);
+  return run_commands (uid, commands, error);
 }
 
 gboolean
-pilot_nft_rules_clear (guint32 uid, GError **error)
+pilot_nft_rules_clear (guint32 uid, gboolean *found, GError **error)
 {
-  g_autofree char *commands = g_strdup_printf ("add table ip pilot_%u\ndelete table ip pilot_%u\n", uid, uid);
-  g_autoptr (GError) local_error = NULL;
+  const int code = look_for_table (uid);
+  g_autofree char *commands = NULL;
 
-  if (run_commands (commands, &local_error))
+  if (code == ENOENT || means_no_nftables (code))
     return TRUE;
-  /* No nftables at all: then there is no table either. */
-  if (g_error_matches (local_error, PILOT_ERROR, PILOT_ERROR_NOT_SUPPORTED))
-    return TRUE;
-  g_propagate_error (error, g_steal_pointer (&local_error));
-  return FALSE;
+  if (code != 0) {
+    pilot_netlink_set_error (error, code, "look for the gateway's nftables rules");
+    return FALSE;
+  }
+  if (found != NULL)
+    *found = TRUE;
+  commands = g_strdup_printf ("delete table ip pilot_%u\n", uid);
+  return run_commands (uid, commands, error);
 }

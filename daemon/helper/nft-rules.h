@@ -30,7 +30,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (PilotRedirect, pilot_redirect_free)
 char *pilot_nft_rules_format (guint32 uid, guint16 listener, const GPtrArray *redirects);
 /* Replaces the table. NOT_SUPPORTED where the kernel has no nftables (or not what the rules use), PERMISSION_DENIED without CAP_NET_ADMIN. */
 gboolean pilot_nft_rules_apply (guint32 uid, guint16 listener, const GPtrArray *redirects, GError **error);
-/* TRUE also when there is no table. */
-gboolean pilot_nft_rules_clear (guint32 uid, GError **error);
+/* Deletes the table. *@found (nullable) becomes TRUE when there was one. No table is no error, nor is a kernel without nftables; anything else that is in the way
+ * is one: PERMISSION_DENIED without CAP_NET_ADMIN, IO. */
+gboolean pilot_nft_rules_clear (guint32 uid, gboolean *found, GError **error);
 
 G_END_DECLS

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * pilot-helper --uid UID --subnet CIDR [--socket PATH] [--foreground | --system]
+ * pilot-helper --uid UID --stop | --cleanup [--socket PATH]
  *
  * Does for one unprivileged daemon what needs a privilege: see data/network.pilotprotocol.Pilot1.Helper.xml. Goes to the background when its
- * socket is ready. Ends on Quit (`pilotctl gateway stop`) or SIGTERM, and then leaves nothing behind.
+ * socket is ready. Ends on Quit (`pilotctl gateway stop`) or SIGTERM, and then leaves nothing behind. What it believes of whom: docs/privileges.md.
  *
  * Exit status: 0, or 64 + the PilotError of what went wrong, which pilotctl (command-gateway.c) passes on to the person.
  */
@@ -15,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -30,18 +32,21 @@
 #define EXIT_ERROR_BASE 64
 /* A report is cut there. */
 #define REPORT_SIZE 1024
+/* What a user can make the helper hold. GDBus takes messages of up to 128 MiB; the largest table of rules needs less. */
+#define MEMORY_MAX (256 * 1024 * 1024)
+#define LOCK_TRIES 100
+#define LOCK_TRY_US 50000
 
 typedef struct {
   guint32 uid;
   PilotSubnet subnet;
   char *socket;
-  gboolean foreground, system, stop;
+  gboolean foreground, system, stop, cleanup;
 } Options;
 
 typedef struct {
   GMainLoop *loop;
   PilotHostNetwork *network;
-  gboolean cleaned;
   gboolean failed;
 } Program;
 
@@ -79,6 +84,7 @@ parse_options (int argc, char **argv, Options *options, GError **error)
 {
   g_autofree char *uid_text = NULL, *subnet_text = NULL;
   g_autoptr (GOptionContext) context = g_option_context_new (NULL);
+  gboolean serves;
   const GOptionEntry entries[] = {
     { "uid", 0, 0, G_OPTION_ARG_STRING, &uid_text, "User to serve (number or name)", "UID" },
     { "subnet", 0, 0, G_OPTION_ARG_STRING, &subnet_text, "Subnet to stay inside", "CIDR" },
@@ -86,6 +92,7 @@ parse_options (int argc, char **argv, Options *options, GError **error)
     { "foreground", 0, 0, G_OPTION_ARG_NONE, &options->foreground, "Stay in the foreground, log to stderr", NULL },
     { "system", 0, 0, G_OPTION_ARG_NONE, &options->system, "Serve on the system bus", NULL },
     { "stop", 0, 0, G_OPTION_ARG_NONE, &options->stop, "End the user's helper, unless addresses are mapped", NULL },
+    { "cleanup", 0, 0, G_OPTION_ARG_NONE, &options->cleanup, "End the user's helper, and remove what one that was killed left behind", NULL },
     { NULL },
   };
 
@@ -93,16 +100,17 @@ parse_options (int argc, char **argv, Options *options, GError **error)
   g_option_context_add_main_entries (context, entries, NULL);
   if (!g_option_context_parse (context, &argc, &argv, error))
     return FALSE;
-  if (argc > 1 || uid_text == NULL || (subnet_text == NULL) != options->stop || (options->stop && (options->foreground || options->system))) {
+  serves = !options->stop && !options->cleanup;
+  if (argc > 1 || uid_text == NULL || (subnet_text != NULL) != serves || (options->stop && options->cleanup) || (!serves && (options->foreground || options->system))) {
     g_set_error (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT,
-                 "usage: pilot-helper --uid UID --subnet CIDR [--socket PATH] [--foreground | --system], or: pilot-helper --uid UID --stop [--socket PATH]");
+                 "usage: pilot-helper --uid UID --subnet CIDR [--socket PATH] [--foreground | --system], or: pilot-helper --uid UID --stop | --cleanup [--socket PATH]");
     return FALSE;
   }
   if (!parse_user (uid_text, &options->uid, error))
     return FALSE;
   if (options->socket == NULL)
     options->socket = pilot_helper_socket_path (options->uid);
-  return options->stop || pilot_subnet_parse_text (subnet_text, &options->subnet, error);
+  return !serves || pilot_subnet_parse_text (subnet_text, &options->subnet, error);
 }
 
 /* The folder must be root's (or our own) and writable by nobody else: then no name in it can be swapped under our hands. */
@@ -127,7 +135,7 @@ prepare_folder (const char *socket, GError **error)
   return TRUE;
 }
 
-/* One helper per socket: whoever holds the lock serves it. -1 with @busy set when another one does. */
+/* One helper per socket: whoever holds the lock serves it. -1 with @busy set when another one does, also after a while (@wait). */
 static int
 take_lock (const char *socket, gboolean wait, gboolean *busy, GError **error)
 {
@@ -139,16 +147,27 @@ take_lock (const char *socket, gboolean wait, gboolean *busy, GError **error)
     fail_errno (error, "open", path);
     return -1;
   }
-  for (int tries = wait ? 100 : 1; tries > 0; tries--) {
-    if (flock (fd, LOCK_EX | LOCK_NB) == 0)
-      return fd;
-    if (wait)
-      g_usleep (50000);
+  for (guint tries = wait ? LOCK_TRIES : 1; flock (fd, LOCK_EX | LOCK_NB) != 0; tries--) {
+    if (errno != EWOULDBLOCK || tries <= 1) {
+      *busy = errno == EWOULDBLOCK;
+      fail_errno (error, "lock", path);
+      close (fd);
+      return -1;
+    }
+    g_usleep (LOCK_TRY_US);
   }
-  *busy = errno == EWOULDBLOCK;
-  fail_errno (error, "lock", path);
-  close (fd);
-  return -1;
+  return fd;
+}
+
+/* Of the user's, and of nobody else's from before the first connection on. */
+static gboolean
+listen_for_user (int fd, const struct sockaddr_un *name, guint32 uid)
+{
+  mode_t before = umask (0177);
+  gboolean bound = bind (fd, (const struct sockaddr *) name, sizeof *name) == 0;
+
+  umask (before);
+  return bound && (uid == geteuid () || lchown (name->sun_path, uid, -1) == 0) && listen (fd, 16) == 0;
 }
 
 static int
@@ -157,22 +176,17 @@ open_socket (const Options *options, GError **error)
   struct sockaddr_un name = { .sun_family = AF_UNIX };
   int fd;
 
-  if (strlen (options->socket) >= sizeof name.sun_path) {
+  if (g_strlcpy (name.sun_path, options->socket, sizeof name.sun_path) >= sizeof name.sun_path) {
     g_set_error (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT, "socket path \"%s\" is too long", options->socket);
     return -1;
   }
-  strcpy (name.sun_path, options->socket);
   if (unlink (options->socket) != 0 && errno != ENOENT) {
     fail_errno (error, "remove the stale socket", options->socket);
     return -1;
   }
   fd = socket (AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  umask (0177);
-  if (fd >= 0 && bind (fd, (struct sockaddr *) &name, sizeof name) == 0 &&
-      (options->uid == geteuid () || lchown (options->socket, options->uid, -1) == 0) && listen (fd, 16) == 0) {
-    umask (077);
+  if (fd >= 0 && listen_for_user (fd, &name, options->uid))
     return fd;
-  }
   fail_errno (error, "listen on", options->socket);
   if (fd >= 0)
     close (fd);
@@ -310,36 +324,56 @@ stop_idle (const Options *options, GError **error)
   return pilot_helper_quit (options->socket, error);
 }
 
+/* Nobody is left who could look after these: the helper that served the socket is asked to end, and what one left that was killed, or a daemon of the user's
+ * with privileges of its own, goes by the name it has. The user is not asked what that is. */
 static gboolean
-program_cleanup (Program *program)
+clean_up_after (const Options *options, GError **error)
+{
+  g_autoptr (GError) local = NULL;
+  gboolean found = pilot_helper_quit (options->socket, &local), busy, good;
+  int lock;
+
+  if (!found && pilot_error_code (local) != PILOT_ERROR_NOT_RUNNING) {
+    g_propagate_error (error, g_steal_pointer (&local));
+    return FALSE;
+  }
+  /* It has ended once the lock is free, and no other one begins as long as we have it. */
+  lock = prepare_folder (options->socket, error) ? take_lock (options->socket, TRUE, &busy, error) : -1;
+  if (lock < 0)
+    return FALSE;
+  good = pilot_host_network_remove_leftovers (options->uid, &found, error);
+  if (good && unlink (options->socket) != 0 && errno != ENOENT)
+    good = fail_errno (error, "remove the stale socket", options->socket);
+  close (lock);
+  if (good && !found)
+    g_set_error (error, PILOT_ERROR, PILOT_ERROR_NOT_RUNNING, "no gateway of uid %u has left anything behind", options->uid);
+  return good && found;
+}
+
+static void
+end (Program *program)
 {
   g_autoptr (GError) error = NULL;
 
-  program->cleaned = TRUE;
-  if (pilot_host_network_cleanup (program->network, &error))
-    return TRUE;
-  g_warning ("something is left behind: %s", error->message);
-  program->failed = TRUE;
-  return FALSE;
+  if (!pilot_host_network_cleanup (program->network, &error)) {
+    g_warning ("something is left behind: %s", error->message);
+    program->failed = TRUE;
+  }
+  g_main_loop_quit (program->loop);
 }
 
 static gboolean
 on_terminate (gpointer user_data)
 {
-  Program *program = user_data;
-
-  program_cleanup (program);
-  g_main_loop_quit (program->loop);
+  end (user_data);
   return G_SOURCE_REMOVE;
 }
 
+/* All has been taken away by then; but somebody may have had something put up again, while the one who wanted the end was told of it. */
 static void
 on_quit (PilotHelperService *service, gpointer user_data)
 {
-  Program *program = user_data;
-
-  program->cleaned = TRUE;
-  g_main_loop_quit (program->loop);
+  end (user_data);
 }
 
 static void
@@ -411,6 +445,18 @@ serve_socket (PilotHelperService *service, const Options *options, int *lock, gb
   return pilot_helper_service_listen (service, fd, error);
 }
 
+/* As a service the manager sets the limit (pilot-helper.service). */
+static gboolean
+limit_memory (GError **error)
+{
+  const struct rlimit limit = { MEMORY_MAX, MEMORY_MAX };
+
+  if (setrlimit (RLIMIT_DATA, &limit) == 0)
+    return TRUE;
+  g_set_error (error, PILOT_ERROR, PILOT_ERROR_FAILED, "cannot limit the memory of pilot-helper: %s", g_strerror (errno));
+  return FALSE;
+}
+
 static gboolean
 serve_bus (PilotHelperService *service, Program *program, GError **error)
 {
@@ -433,7 +479,7 @@ run (const Options *options, int *pipe_fd, GError **error)
   gboolean done = FALSE;
   int lock = -1;
 
-  if (!pilot_host_network_check_overlap (network, error))
+  if ((!options->system && !limit_memory (error)) || !pilot_host_network_check_overlap (network, error))
     return FALSE;
   /* On a bus nothing more is needed of root; elsewhere the socket is. */
   if (options->system && !pilot_capability_drop_others (error))
@@ -521,8 +567,8 @@ main (int argc, char **argv)
     g_printerr ("pilot-helper: CAP_NET_ADMIN is missing: run it as root\n");
     return EXIT_ERROR_BASE + PILOT_ERROR_PERMISSION_DENIED;
   }
-  if (options.stop) {
-    if (!stop_idle (&options, &error))
+  if (options.stop || options.cleanup) {
+    if (!(options.stop ? stop_idle (&options, &error) : clean_up_after (&options, &error)))
       g_printerr ("pilot-helper: %s\n", error->message);
     g_free (options.socket);
     return error == NULL ? EXIT_SUCCESS : exit_status (error);

@@ -49,18 +49,6 @@ local_set_rules (PilotPrivileged *self, const GPtrArray *redirects, GError **err
   return pilot_host_network_set_rules (network_of (self), redirects, error);
 }
 
-static gboolean
-local_add_route (PilotPrivileged *self, GError **error)
-{
-  return pilot_host_network_add_route (network_of (self), error);
-}
-
-static gboolean
-local_remove_route (PilotPrivileged *self, GError **error)
-{
-  return pilot_host_network_remove_route (network_of (self), error);
-}
-
 static int
 local_open_listener (PilotPrivileged *self, guint32 address, guint16 port, GError **error)
 {
@@ -93,8 +81,6 @@ pilot_privileged_local_interface_init (PilotPrivilegedInterface *iface)
   iface->remove_address = local_remove_address;
   iface->list_addresses = local_list_addresses;
   iface->set_rules = local_set_rules;
-  iface->add_route = local_add_route;
-  iface->remove_route = local_remove_route;
   iface->open_listener = local_open_listener;
   iface->open_redirect_listener = local_open_redirect_listener;
   iface->cleanup = local_cleanup;

@@ -5,8 +5,10 @@
 #include <unistd.h>
 
 #include "libpilot/pilot-error.h"
+#include "libpilot/pilot-private-bus.h"
 
 #define CALL_TIMEOUT_MS 10000
+#define AUTHENTICATION_TIMEOUT_MS 5000
 
 struct _PilotPrivilegedRemote {
   GObject parent_instance;
@@ -112,18 +114,6 @@ remote_set_rules (PilotPrivileged *self, const GPtrArray *redirects, GError **er
   return call_void (self, "SetRules", g_variant_new ("(a(sbbaq))", &builder), error);
 }
 
-static gboolean
-remote_add_route (PilotPrivileged *self, GError **error)
-{
-  return call_void (self, "AddRoute", NULL, error);
-}
-
-static gboolean
-remote_remove_route (PilotPrivileged *self, GError **error)
-{
-  return call_void (self, "RemoveRoute", NULL, error);
-}
-
 static int
 remote_open_listener (PilotPrivileged *self, guint32 address, guint16 port, GError **error)
 {
@@ -169,8 +159,6 @@ pilot_privileged_remote_interface_init (PilotPrivilegedInterface *iface)
   iface->remove_address = remote_remove_address;
   iface->list_addresses = remote_list_addresses;
   iface->set_rules = remote_set_rules;
-  iface->add_route = remote_add_route;
-  iface->remove_route = remote_remove_route;
   iface->open_listener = remote_open_listener;
   iface->open_redirect_listener = remote_open_redirect_listener;
   iface->cleanup = remote_cleanup;
@@ -206,27 +194,6 @@ pilot_helper_socket_path (guint32 uid)
   return g_strdup_printf ("/run/pilot-helper/%u.sock", uid);
 }
 
-/* Whoever sits on the socket gets no say in our listeners unless it is root or we ourselves. */
-static gboolean
-check_server (GIOStream *stream, GError **error)
-{
-  g_autoptr (GCredentials) credentials = NULL;
-  uid_t uid;
-
-  credentials = g_socket_get_credentials (g_socket_connection_get_socket (G_SOCKET_CONNECTION (stream)), error);
-  if (credentials == NULL)
-    return FALSE;
-  uid = g_credentials_get_unix_user (credentials, error);
-  if (uid == (uid_t) -1)
-    return FALSE;
-  if (uid != 0 && uid != getuid ()) {
-    g_set_error (error, PILOT_ERROR, PILOT_ERROR_PERMISSION_DENIED,
-                 "the socket of pilot-helper is held by uid %u instead of root", (guint) uid);
-    return FALSE;
-  }
-  return TRUE;
-}
-
 /* A helper that ends between connect and its answer is a helper that is not there: say so, whatever the connection said. */
 static void
 propagate_ended (GError **error, GError *local_error)
@@ -239,29 +206,25 @@ propagate_ended (GError **error, GError *local_error)
     g_propagate_error (error, local_error);
 }
 
+/* Whoever sits on the socket gets no say in our listeners unless it is root or we ourselves. */
 static GDBusConnection *
 connect_socket (const char *path, GError **error)
 {
+  PilotPrivateBusPeer server;
+  g_autoptr (GSocketConnection) stream = pilot_private_bus_connect (path, &server, error);
   GDBusConnection *connection;
-  g_autoptr (GSocketClient) client = g_socket_client_new ();
-  g_autoptr (GSocketAddress) address = g_unix_socket_address_new (path);
-  g_autoptr (GSocketConnection) stream = NULL;
-  g_autoptr (GError) local_error = NULL;
 
-  stream = g_socket_client_connect (client, G_SOCKET_CONNECTABLE (address), NULL, &local_error);
   if (stream == NULL) {
-    gboolean absent = g_error_matches (local_error, G_IO_ERROR, G_IO_ERROR_NOT_FOUND) ||
-                      g_error_matches (local_error, G_IO_ERROR, G_IO_ERROR_CONNECTION_REFUSED);
-
-    g_set_error (error, PILOT_ERROR, absent ? PILOT_ERROR_NOT_RUNNING : PILOT_ERROR_CONNECTION_FAILED,
-                 "cannot reach pilot-helper at \"%s\": %s", path, local_error->message);
+    g_prefix_error_literal (error, "cannot reach pilot-helper: ");
     return NULL;
   }
-  if (!check_server (G_IO_STREAM (stream), error))
+  if (server.uid != 0 && server.uid != getuid ()) {
+    g_set_error (error, PILOT_ERROR, PILOT_ERROR_PERMISSION_DENIED, "the socket of pilot-helper is held by uid %u instead of root", server.uid);
     return NULL;
-  connection = g_dbus_connection_new_sync (G_IO_STREAM (stream), NULL, G_DBUS_CONNECTION_FLAGS_AUTHENTICATION_CLIENT, NULL, NULL, &local_error);
+  }
+  connection = pilot_private_bus_authenticate (stream, AUTHENTICATION_TIMEOUT_MS, error);
   if (connection == NULL)
-    propagate_ended (error, g_steal_pointer (&local_error));
+    g_prefix_error_literal (error, "no pilot-helper to talk to: ");
   return connection;
 }
 

@@ -64,15 +64,6 @@ pilot_privileged_plan_add_listener (PilotPrivilegedPlan *plan, guint32 address, 
   g_ptr_array_add (plan->listeners, request);
 }
 
-static gboolean
-array_contains (GArray *array, guint32 address)
-{
-  for (guint i = 0; i < array->len; i++)
-    if (g_array_index (array, guint32, i) == address)
-      return TRUE;
-  return FALSE;
-}
-
 /* The addresses first; @added tells which were not there before. */
 static gboolean
 apply_addresses (PilotPrivileged *self, PilotPrivilegedPlan *plan, GArray *before, GArray *added, GError **error)
@@ -84,7 +75,7 @@ apply_addresses (PilotPrivileged *self, PilotPrivilegedPlan *plan, GArray *befor
 
     if (!iface->add_address (self, address, error))
       return FALSE;
-    if (!array_contains (before, address))
+    if (!pilot_ipv4_contains (before, address))
       g_array_append_val (added, address);
   }
   return TRUE;
@@ -165,7 +156,7 @@ apply_removals (PilotPrivileged *self, PilotPrivilegedPlan *plan, GArray *before
     guint32 address = g_array_index (before, guint32, i);
     g_autoptr (GError) error = NULL;
 
-    if (array_contains (plan->add, address) || (!plan->remove_strays && !array_contains (plan->remove, address)))
+    if (pilot_ipv4_contains (plan->add, address) || (!plan->remove_strays && !pilot_ipv4_contains (plan->remove, address)))
       continue;
     if (!iface->remove_address (self, address, &error) && !g_error_matches (error, PILOT_ERROR, PILOT_ERROR_NOT_FOUND))
       g_warning ("an address is left behind: %s", error->message);

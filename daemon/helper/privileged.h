@@ -25,8 +25,6 @@ struct _PilotPrivilegedInterface {
   gboolean (*remove_address) (PilotPrivileged *self, guint32 address, GError **error);
   GArray *(*list_addresses) (PilotPrivileged *self, GError **error);
   gboolean (*set_rules) (PilotPrivileged *self, const GPtrArray *redirects, GError **error);
-  gboolean (*add_route) (PilotPrivileged *self, GError **error);
-  gboolean (*remove_route) (PilotPrivileged *self, GError **error);
   int (*open_listener) (PilotPrivileged *self, guint32 address, guint16 port, GError **error);
   int (*open_redirect_listener) (PilotPrivileged *self, guint16 *port, GError **error);
   /* Removes everything of ours; @quit: nothing more will be wanted, the helper may end. */

@@ -37,6 +37,15 @@ pilot_ipv4_format (guint32 address, char buffer[PILOT_IPV4_TEXT_SIZE])
 }
 
 gboolean
+pilot_ipv4_contains (const GArray *addresses, guint32 address)
+{
+  for (guint i = 0; i < addresses->len; i++)
+    if (g_array_index (addresses, guint32, i) == address)
+      return TRUE;
+  return FALSE;
+}
+
+gboolean
 pilot_subnet_parse_text (const char *text, PilotSubnet *subnet, GError **error)
 {
   g_autofree char *quoted = pilot_error_quote (text != NULL ? text : "", -1);

@@ -28,6 +28,8 @@ gboolean pilot_subnet_is_loopback (const PilotSubnet *subnet);
 
 /* Strict dotted quad. INVALID_ARGUMENT. */
 gboolean pilot_ipv4_parse (const char *text, guint32 *address, GError **error);
+/* Is it one of an array of guint32? */
+gboolean pilot_ipv4_contains (const GArray *addresses, guint32 address);
 char *pilot_ipv4_format (guint32 address, char buffer[PILOT_IPV4_TEXT_SIZE]);
 
 G_END_DECLS
