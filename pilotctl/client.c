@@ -4,13 +4,19 @@
 #include <gio/gunixfdlist.h>
 #include <pwd.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include "libpilot/pilot-private-bus.h"
+#include "pilot-dbus.h"
 #include "pilotctl/output.h"
+#include "pilotctl/sudo.h"
 
 #define BUS_NAME "network.pilotprotocol.Pilot1"
 #define ROOT "/network/pilotprotocol/Pilot1"
 #define CALL_TIMEOUT_MS 120000
+/* For what a daemon answers without having to ask anybody. */
+#define ANSWER_TIMEOUT_MS 5000
 
 struct _Client {
   GDBusConnection *connection;
@@ -19,47 +25,126 @@ struct _Client {
   gboolean quiet;
 };
 
+/* --- what is believed of who answers (docs/privileges.md) --- */
+
+/* What is stated of an interface ("Node"); a program that asks for another one is wrong. */
+static GDBusInterfaceInfo *
+find_interface (const char *interface)
+{
+  GDBusInterfaceInfo *const interfaces[] = {
+    pilot_dbus_node_interface_info (),
+    pilot_dbus_gateway_interface_info (),
+    pilot_dbus_plugins_interface_info (),
+    pilot_dbus_streams_interface_info (),
+    pilot_dbus_messages_interface_info (),
+    pilot_dbus_events_interface_info (),
+  };
+
+  for (guint i = 0; i < G_N_ELEMENTS (interfaces); i++)
+    if (g_str_equal (interfaces[i]->name + strlen (BUS_NAME "."), interface))
+      return interfaces[i];
+  g_error ("there is no interface %s", interface);
+}
+
+/* (transfer full): of a tuple of arguments. */
+static GVariantType *
+tuple_type (GDBusArgInfo **arguments)
+{
+  GString *text = g_string_new ("(");
+
+  for (guint i = 0; arguments != NULL && arguments[i] != NULL; i++)
+    g_string_append (text, arguments[i]->signature);
+  return (GVariantType *) g_string_free (g_string_append_c (text, ')'), FALSE);
+}
+
+/* (transfer full): of what a method answers. GDBus refuses any other answer: all that reads one may rely on its type. */
+static GVariantType *
+reply_type (const char *interface, const char *method)
+{
+  GDBusMethodInfo *stated = g_dbus_interface_info_lookup_method (find_interface (interface), method);
+
+  g_assert (stated != NULL);
+  return tuple_type (stated->out_args);
+}
+
+static GVariant *
+get_property (GDBusConnection *connection, const char *name, const char *interface, const char *property, int timeout_ms, GError **error)
+{
+  GDBusPropertyInfo *stated = g_dbus_interface_info_lookup_property (find_interface (interface), property);
+  g_autofree char *full = g_strconcat (BUS_NAME ".", interface, NULL);
+  g_autoptr (GVariant) reply = NULL, value = NULL;
+
+  g_assert (stated != NULL);
+  reply = g_dbus_connection_call_sync (connection, name, ROOT, "org.freedesktop.DBus.Properties", "Get", g_variant_new ("(ss)", full, property),
+                                       G_VARIANT_TYPE ("(v)"), G_DBUS_CALL_FLAGS_NO_AUTO_START, timeout_ms, NULL, error);
+  if (reply == NULL)
+    return NULL;
+  g_variant_get (reply, "(v)", &value);
+  if (g_variant_is_of_type (value, G_VARIANT_TYPE (stated->signature)))
+    return g_steal_pointer (&value);
+  g_set_error (error, PILOT_ERROR, PILOT_ERROR_FAILED, _("the daemon answered with type \"%s\" for %s.%s, which is of type \"%s\""),
+               g_variant_get_type_string (value), interface, property, stated->signature);
+  return NULL;
+}
+
 static gboolean
 answers (GDBusConnection *connection, const char *name, guint32 *pid)
 {
-  g_autoptr (GVariant) reply = NULL;
-  g_autoptr (GVariant) value = NULL;
+  g_autoptr (GVariant) value = get_property (connection, name, "Node", "Pid", ANSWER_TIMEOUT_MS, NULL);
 
-  reply = g_dbus_connection_call_sync (connection, name, ROOT, "org.freedesktop.DBus.Properties", "Get",
-                                       g_variant_new ("(ss)", BUS_NAME ".Node", "Pid"), G_VARIANT_TYPE ("(v)"),
-                                       G_DBUS_CALL_FLAGS_NO_AUTO_START, 5000, NULL, NULL);
-  if (reply == NULL)
-    return FALSE;
-  g_variant_get (reply, "(v)", &value);
-  if (pid != NULL)
+  if (value != NULL && pid != NULL)
     *pid = g_variant_get_uint32 (value);
-  return TRUE;
+  return value != NULL;
+}
+
+/* Who is on a place that sudo's user may have made must be he himself, or root: another user's daemon is not led to by a link. */
+static gboolean
+is_expected (const PilotPrivateBusPeer *peer, const char *place, GError **error)
+{
+  guint32 user;
+
+  if (!sudo_get_user (&user) || peer->uid == user || peer->uid == 0)
+    return TRUE;
+  g_set_error (error, PILOT_ERROR, PILOT_ERROR_CONFLICT, _("user id %u answers on \"%s\", and not %u, who called sudo"), peer->uid, place, user);
+  if (error != NULL)
+    pilot_error_set_hint (*error, _("say which daemon is meant with --bus PATH"));
+  return FALSE;
 }
 
 static Client *
-try_socket (const char *path, guint32 *pid)
+client_take (GDBusConnection *connection, const char *name, const char *place)
 {
-  g_autofree char *escaped = g_dbus_address_escape_value (path);
-  g_autofree char *address = g_strdup_printf ("unix:path=%s", escaped);
-  g_autoptr (GDBusConnection) connection = NULL;
-  Client *client;
+  Client *client = g_new0 (Client, 1);
 
-  if (access (path, F_OK) != 0)
-    return NULL;
-  connection = g_dbus_connection_new_for_address_sync (address, G_DBUS_CONNECTION_FLAGS_AUTHENTICATION_CLIENT, NULL, NULL, NULL);
-  if (connection == NULL || !answers (connection, NULL, pid))
-    return NULL;
-  client = g_new0 (Client, 1);
-  client->connection = g_steal_pointer (&connection);
-  client->place = g_strdup (path);
+  client->connection = connection;
+  client->name = name;
+  client->place = g_strdup (place);
   return client;
 }
 
+/* NULL without an error: no daemon is there. @named: by who runs this, so that whoever is there is meant. */
 static Client *
-try_bus (GBusType type, const char *place)
+try_socket (const char *path, gboolean named, guint32 *pid, GError **error)
+{
+  g_autoptr (GSocketConnection) stream = NULL;
+  g_autoptr (GDBusConnection) connection = NULL;
+  PilotPrivateBusPeer peer;
+
+  stream = pilot_private_bus_connect (path, &peer, NULL);
+  if (stream == NULL || (!named && !is_expected (&peer, path, error)))
+    return NULL;
+  connection = pilot_private_bus_authenticate (stream, ANSWER_TIMEOUT_MS, NULL);
+  if (connection == NULL || !answers (connection, NULL, pid))
+    return NULL;
+  return client_take (g_steal_pointer (&connection), NULL, path);
+}
+
+/* The same. */
+static Client *
+try_bus (GBusType type, gboolean named, const char *place, GError **error)
 {
   g_autoptr (GDBusConnection) connection = NULL;
-  Client *client;
+  PilotPrivateBusPeer peer;
 
   if (type == G_BUS_TYPE_SESSION && g_getenv ("DBUS_SESSION_BUS_ADDRESS") == NULL)
     return NULL;
@@ -67,30 +152,29 @@ try_bus (GBusType type, const char *place)
   if (connection == NULL)
     return NULL;
   g_dbus_connection_set_exit_on_close (connection, FALSE);
-  if (!answers (connection, BUS_NAME, NULL))
+  if (!named && pilot_private_bus_get_peer (g_dbus_connection_get_stream (connection), &peer, NULL) && !is_expected (&peer, place, error))
     return NULL;
-  client = g_new0 (Client, 1);
-  client->connection = g_steal_pointer (&connection);
-  client->name = BUS_NAME;
-  client->place = g_strdup (place);
-  return client;
+  return answers (connection, BUS_NAME, NULL) ? client_take (g_steal_pointer (&connection), BUS_NAME, place) : NULL;
 }
+
+/* --- finding it --- */
 
 /* Under sudo the person's own daemon is meant, not root's. */
 static void
 add_sudo_user (GPtrArray *paths)
 {
-  const char *uid_text = g_getenv ("SUDO_UID");
-  guint64 uid;
   struct passwd *user;
+  guint32 uid;
 
-  if (geteuid () != 0 || uid_text == NULL || !g_ascii_string_to_unsigned (uid_text, 10, 1, G_MAXUINT32 - 1, &uid, NULL))
+  if (!sudo_get_user (&uid))
     return;
-  g_ptr_array_add (paths, g_strdup_printf ("/run/user/%s/pilot/bus", uid_text));
-  user = getpwuid ((uid_t) uid);
+  g_ptr_array_add (paths, g_strdup_printf ("/run/user/%u/pilot/bus", uid));
+  user = getpwuid (uid);
   if (user != NULL)
     g_ptr_array_add (paths, g_build_filename (user->pw_dir, ".pilot", "bus", NULL));
 }
+
+#define SERVICE_SOCKET "/run/pilot/bus"
 
 static GPtrArray *
 candidate_sockets (void)
@@ -102,7 +186,7 @@ candidate_sockets (void)
   if (runtime != NULL && *runtime != '\0')
     g_ptr_array_add (paths, g_build_filename (runtime, "pilot", "bus", NULL));
   g_ptr_array_add (paths, g_build_filename (home != NULL ? home : g_get_home_dir (), ".pilot", "bus", NULL));
-  g_ptr_array_add (paths, g_strdup ("/run/pilot/bus"));
+  g_ptr_array_add (paths, g_strdup (SERVICE_SOCKET));
   return paths;
 }
 
@@ -122,9 +206,16 @@ find_socket (GPtrArray *paths, GError **error)
   guint32 found_pid = 0;
 
   for (guint i = 0; i < paths->len; i++) {
+    const char *path = paths->pdata[i];
     guint32 pid = 0;
-    g_autoptr (Client) client = try_socket (paths->pdata[i], &pid);
+    g_autoptr (GError) local = NULL;
+    /* No user made the folder of the service. */
+    g_autoptr (Client) client = try_socket (path, g_str_equal (path, SERVICE_SOCKET), &pid, &local);
 
+    if (local != NULL) {
+      g_propagate_error (error, g_steal_pointer (&local));
+      return NULL;
+    }
     if (client == NULL)
       continue;
     if (found == NULL) {
@@ -155,43 +246,45 @@ client_place_to_path (const char *place)
   return g_str_has_prefix (place, "unix:path=") ? place + strlen ("unix:path=") : place;
 }
 
+/* NULL without an error: no daemon is there. */
+static Client *
+open_given (const char *given, GError **error)
+{
+  const char *path = client_place_to_path (given);
+
+  if (path != NULL)
+    return try_socket (path, TRUE, NULL, error);
+  return g_str_equal (given, "session") ? try_bus (G_BUS_TYPE_SESSION, TRUE, "session bus", error) : try_bus (G_BUS_TYPE_SYSTEM, TRUE, "system bus", error);
+}
+
+static Client *
+open_any (char **tried, GError **error)
+{
+  g_autoptr (GPtrArray) paths = candidate_sockets ();
+  g_autoptr (GError) local = NULL;
+  Client *client = find_socket (paths, &local);
+
+  if (client == NULL && local == NULL)
+    client = try_bus (G_BUS_TYPE_SESSION, FALSE, "session bus", &local);
+  if (client == NULL && local == NULL)
+    client = try_bus (G_BUS_TYPE_SYSTEM, FALSE, "system bus", &local);
+  if (local != NULL)
+    g_propagate_error (error, g_steal_pointer (&local));
+  g_ptr_array_add (paths, NULL);
+  *tried = g_strjoinv (", ", (char **) paths->pdata);
+  return client;
+}
+
 Client *
 client_new (Invocation *invocation, GError **error)
 {
   const char *given = client_get_given_place (invocation);
-  g_autoptr (GPtrArray) paths = NULL;
+  g_autofree char *tried = given != NULL ? g_strdup (given) : NULL;
   g_autoptr (GError) local = NULL;
-  g_autofree char *tried = NULL;
-  Client *client;
+  Client *client = given != NULL ? open_given (given, &local) : open_any (&tried, &local);
 
-  if (given != NULL) {
-    const char *path = client_place_to_path (given);
-
-    client = path != NULL                     ? try_socket (path, NULL)
-             : g_str_equal (given, "session") ? try_bus (G_BUS_TYPE_SESSION, "session bus")
-                                              : try_bus (G_BUS_TYPE_SYSTEM, "system bus");
-    if (client == NULL) {
-      g_propagate_error (error, not_running (given));
-      return NULL;
-    }
-    client->quiet = invocation->json;
-    return client;
-  }
-
-  paths = candidate_sockets ();
-  client = find_socket (paths, &local);
-  if (local != NULL) {
-    g_propagate_error (error, g_steal_pointer (&local));
-    return NULL;
-  }
-  if (client == NULL)
-    client = try_bus (G_BUS_TYPE_SESSION, "session bus");
-  if (client == NULL)
-    client = try_bus (G_BUS_TYPE_SYSTEM, "system bus");
   if (client == NULL) {
-    g_ptr_array_add (paths, NULL);
-    tried = g_strjoinv (", ", (char **) paths->pdata);
-    g_propagate_error (error, not_running (tried));
+    g_propagate_error (error, local != NULL ? g_steal_pointer (&local) : not_running (tried));
     return NULL;
   }
   client->quiet = invocation->json;
@@ -241,62 +334,58 @@ ask_bus (Client *client, const char *method, guint32 *value, GError **error)
   return reply != NULL;
 }
 
-/* (transfer full): of the daemon's end of a private socket. */
-static GCredentials *
-get_peer (Client *client, GError **error)
-{
-  GSocketConnection *stream = G_SOCKET_CONNECTION (g_dbus_connection_get_stream (client->connection));
-
-  return g_socket_get_credentials (g_socket_connection_get_socket (stream), error);
-}
-
 gboolean
 client_get_uid (Client *client, guint32 *uid, GError **error)
 {
-  g_autoptr (GCredentials) peer = NULL;
+  PilotPrivateBusPeer peer;
 
-  if (client->name != NULL)
-    return ask_bus (client, "GetConnectionUnixUser", uid, error);
-  peer = get_peer (client, error);
-  if (peer == NULL)
+  if (!pilot_private_bus_get_peer (g_dbus_connection_get_stream (client->connection), &peer, error))
     return FALSE;
-  *uid = g_credentials_get_unix_user (peer, error);
-  return *uid != (guint32) -1;
+  /* Root's bus is believed. A user's own can only have a daemon of his, whatever it says. */
+  if (client->name != NULL && peer.uid == 0)
+    return ask_bus (client, "GetConnectionUnixUser", uid, error);
+  *uid = peer.uid;
+  return TRUE;
 }
 
 gint64
 client_get_pid (Client *client, GError **error)
 {
-  g_autoptr (GCredentials) peer = NULL;
+  PilotPrivateBusPeer peer;
   guint32 value;
-  pid_t pid;
 
   if (client->name != NULL)
     return ask_bus (client, "GetConnectionUnixProcessID", &value, error) ? value : 0;
-  peer = get_peer (client, error);
-  if (peer == NULL)
-    return 0;
-  pid = g_credentials_get_unix_pid (peer, error);
-  return MAX (pid, 0);
+  return pilot_private_bus_get_peer (g_dbus_connection_get_stream (client->connection), &peer, error) ? peer.pid : 0;
 }
 
 GVariant *
 client_call (Client *client, const char *interface, const char *method, GVariant *arguments, GError **error)
 {
   g_autofree char *full = g_strconcat (BUS_NAME ".", interface, NULL);
+  g_autofree GVariantType *type = reply_type (interface, method);
 
-  return g_dbus_connection_call_sync (client->connection, client->name, ROOT, full, method, arguments, NULL,
-                                      G_DBUS_CALL_FLAGS_NONE, CALL_TIMEOUT_MS, NULL, error);
+  return g_dbus_connection_call_sync (client->connection, client->name, ROOT, full, method, arguments, type, G_DBUS_CALL_FLAGS_NONE, CALL_TIMEOUT_MS, NULL, error);
+}
+
+/* What is read and written as root is a stream: a file that is opened has other rules for who writes to it. */
+static gboolean
+is_socket (int fd)
+{
+  struct stat info;
+
+  return fstat (fd, &info) == 0 && S_ISSOCK (info.st_mode);
 }
 
 GVariant *
-client_call_fd (Client *client, const char *interface, const char *method, GVariant *arguments, const char *type, int *fd, GError **error)
+client_call_fd (Client *client, const char *interface, const char *method, GVariant *arguments, int *fd, GError **error)
 {
   g_autofree char *full = g_strconcat (BUS_NAME ".", interface, NULL);
+  g_autofree GVariantType *type = reply_type (interface, method);
   g_autoptr (GUnixFDList) fds = NULL;
   g_autoptr (GVariant) reply = NULL;
 
-  reply = g_dbus_connection_call_with_unix_fd_list_sync (client->connection, client->name, ROOT, full, method, arguments, G_VARIANT_TYPE (type),
+  reply = g_dbus_connection_call_with_unix_fd_list_sync (client->connection, client->name, ROOT, full, method, arguments, type,
                                                          G_DBUS_CALL_FLAGS_NONE, G_MAXINT, NULL, &fds, NULL, error);
   if (reply == NULL)
     return NULL;
@@ -305,29 +394,63 @@ client_call_fd (Client *client, const char *interface, const char *method, GVari
     return NULL;
   }
   *fd = g_unix_fd_list_get (fds, 0, error);
-  return *fd >= 0 ? g_steal_pointer (&reply) : NULL;
+  if (*fd < 0)
+    return NULL;
+  if (is_socket (*fd))
+    return g_steal_pointer (&reply);
+  g_set_error (error, PILOT_ERROR, PILOT_ERROR_FAILED, _("the daemon answered with a descriptor that is no socket"));
+  close (*fd);
+  return NULL;
 }
 
 GVariant *
 client_call_long (Client *client, const char *interface, const char *method, GVariant *arguments, int fd, GError **error)
 {
   g_autofree char *full = g_strconcat (BUS_NAME ".", interface, NULL);
+  g_autofree GVariantType *type = reply_type (interface, method);
   g_autoptr (GUnixFDList) fds = g_unix_fd_list_new ();
 
   if (fd >= 0 && g_unix_fd_list_append (fds, fd, error) < 0) {
     g_variant_unref (g_variant_ref_sink (arguments));
     return NULL;
   }
-  return g_dbus_connection_call_with_unix_fd_list_sync (client->connection, client->name, ROOT, full, method, arguments, NULL,
+  return g_dbus_connection_call_with_unix_fd_list_sync (client->connection, client->name, ROOT, full, method, arguments, type,
                                                         G_DBUS_CALL_FLAGS_NONE, G_MAXINT, fds, NULL, NULL, error);
+}
+
+typedef struct {
+  GDBusSignalCallback handler;
+  gpointer user_data;
+  GVariantType *type;
+} Subscription;
+
+static void
+subscription_free (gpointer data)
+{
+  Subscription *subscription = data;
+
+  g_variant_type_free (subscription->type);
+  g_free (subscription);
+}
+
+/* What is not as stated is no such signal. */
+static void
+on_signal (GDBusConnection *connection, const char *sender, const char *path, const char *interface, const char *signal, GVariant *parameters, gpointer user_data)
+{
+  Subscription *subscription = user_data;
+
+  if (g_variant_is_of_type (parameters, subscription->type))
+    subscription->handler (connection, sender, path, interface, signal, parameters, subscription->user_data);
 }
 
 guint
 client_subscribe (Client *client, const char *interface, const char *signal, GDBusSignalCallback handler, gpointer user_data)
 {
   g_autofree char *full = g_strconcat (BUS_NAME ".", interface, NULL);
+  Subscription *subscription = g_new0 (Subscription, 1);
 
-  return g_dbus_connection_signal_subscribe (client->connection, client->name, full, signal, ROOT, NULL, G_DBUS_SIGNAL_FLAGS_NONE, handler, user_data, NULL);
+  *subscription = (Subscription) { handler, user_data, tuple_type (g_dbus_interface_info_lookup_signal (find_interface (interface), signal)->args) };
+  return g_dbus_connection_signal_subscribe (client->connection, client->name, full, signal, ROOT, NULL, G_DBUS_SIGNAL_FLAGS_NONE, on_signal, subscription, subscription_free);
 }
 
 void
@@ -353,16 +476,7 @@ client_list (Client *client, const char *interface, const char *method, GError *
 GVariant *
 client_get_property (Client *client, const char *interface, const char *property, GError **error)
 {
-  g_autofree char *full = g_strconcat (BUS_NAME ".", interface, NULL);
-  g_autoptr (GVariant) reply = NULL;
-  GVariant *value = NULL;
-
-  reply = g_dbus_connection_call_sync (client->connection, client->name, ROOT, "org.freedesktop.DBus.Properties", "Get",
-                                       g_variant_new ("(ss)", full, property), G_VARIANT_TYPE ("(v)"),
-                                       G_DBUS_CALL_FLAGS_NONE, CALL_TIMEOUT_MS, NULL, error);
-  if (reply != NULL)
-    g_variant_get (reply, "(v)", &value);
-  return value;
+  return get_property (client->connection, client->name, interface, property, CALL_TIMEOUT_MS, error);
 }
 
 gboolean

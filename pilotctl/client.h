@@ -23,14 +23,15 @@ const char *client_get_given_place (Invocation *invocation);
 const char *client_place_to_path (const char *place);
 /* Where the daemon was found: a socket path or a bus. */
 const char *client_get_place (Client *client);
-/* The uid the daemon runs as. */
+/* The uid the daemon runs as, as the kernel knows it, or root's message bus. */
 gboolean client_get_uid (Client *client, guint32 *uid, GError **error);
 /* The daemon's process, as the kernel or the message bus knows it and not as it says itself: it may be killed. 0: not to be seen from here, or an error. */
 gint64 client_get_pid (Client *client, GError **error);
-/* Calls interface.method ("Node", "Gateway", "Plugins"); @arguments floating tuple or NULL. */
+/* Calls interface.method ("Node", "Gateway", "Plugins"); @arguments floating tuple or NULL. The answer, as everything else here that comes from the daemon, has the
+ * type that data/network.pilotprotocol.Pilot1.xml states, or it is an error: what reads it need not ask. */
 GVariant *client_call (Client *client, const char *interface, const char *method, GVariant *arguments, GError **error);
-/* The same for a method whose first handle is wanted, in *@fd; waits for ever: such methods have limits of their own. @type: of the answer. */
-GVariant *client_call_fd (Client *client, const char *interface, const char *method, GVariant *arguments, const char *type, int *fd, GError **error);
+/* The same for a method whose first handle is wanted, a socket, in *@fd; waits for ever: such methods have limits of their own. */
+GVariant *client_call_fd (Client *client, const char *interface, const char *method, GVariant *arguments, int *fd, GError **error);
 /* The same without a limit of time; @fd >= 0: the descriptor that "h" 0 stands for. */
 GVariant *client_call_long (Client *client, const char *interface, const char *method, GVariant *arguments, int fd, GError **error);
 /* Calls @handler for a signal of the root object, while the caller iterates the main context. */

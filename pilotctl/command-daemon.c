@@ -4,11 +4,12 @@
 #include "pilotctl/daemon-log.h"
 #include "pilotctl/duration.h"
 #include "pilotctl/output.h"
+#include "pilotctl/process.h"
+#include "pilotctl/sudo.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <glib/gstdio.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -24,11 +25,11 @@
 static char *
 find_daemon (void)
 {
-  const char *given = g_getenv ("PILOT_DAEMON_BIN");
+  const char *given = sudo_getenv ("PILOT_DAEMON_BIN");
   char self[4096];
   gssize length = readlink ("/proc/self/exe", self, sizeof self - 1);
 
-  if (given != NULL && *given != '\0')
+  if (given != NULL)
     return g_strdup (given);
   if (length > 0) {
     g_autofree char *folder = NULL, *beside = NULL;
@@ -42,29 +43,11 @@ find_daemon (void)
   return g_find_program_in_path ("pilotd");
 }
 
-static gint64
-read_pid_file (const char *path)
-{
-  g_autofree char *text = NULL;
-
-  return g_file_get_contents (path, &text, NULL, NULL) ? g_ascii_strtoll (text, NULL, 10) : 0;
-}
-
-/* Is that process a daemon of ours, or has its number been given to another program? */
-static gboolean
-is_daemon (gint64 pid)
-{
-  g_autofree char *path = g_strdup_printf ("/proc/%" G_GINT64_FORMAT "/comm", pid);
-  g_autofree char *name = NULL;
-
-  return pid > 0 && g_file_get_contents (path, &name, NULL, NULL) && g_str_equal (g_strchomp (name), "pilotd");
-}
-
 static pid_t
 spawn (const char *program, char **arguments, const char *log_path)
 {
   pid_t pid;
-  int log_fd = open (log_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+  int log_fd = open (log_path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
   int null_fd = open ("/dev/null", O_RDONLY | O_CLOEXEC);
 
   if (log_fd < 0 || null_fd < 0)
@@ -302,6 +285,8 @@ command_daemon_start (Invocation *invocation)
   start.folder = config_file_folder ();
   start.pid_path = g_build_filename (start.folder, "pilot.pid", NULL);
   first_log = g_build_filename (start.folder, "pilot-starting.log", NULL);
+  if (!sudo_may_write (start.folder, &error))
+    return output_error (invocation, error);
   if (g_mkdir_with_parents (start.folder, 0700) != 0)
     return output_fail (invocation, PILOT_ERROR_IO, NULL, _("cannot make the folder \"%s\": %s"), start.folder, g_strerror (errno));
   if (foreground) {
@@ -324,35 +309,18 @@ command_daemon_start (Invocation *invocation)
   return report_start (invocation, &start, client);
 }
 
-static gint64
-running_pid (Invocation *invocation)
+/* The process of the daemon that answers, or else of the one that the file of the last start names. FALSE: there is none, or @error says what is wrong. */
+static gboolean
+find_process (Invocation *invocation, Process *process, GError **error)
 {
   g_autoptr (Client) client = client_new (invocation, NULL);
   g_autofree char *folder = config_file_folder ();
   g_autofree char *path = g_build_filename (folder, "pilot.pid", NULL);
-  gint64 pid = client != NULL ? client_get_pid (client, NULL) : read_pid_file (path);
+  guint32 uid;
 
-  return client != NULL || is_daemon (pid) ? pid : 0;
-}
-
-/* TRUE once the process is gone; a process waiting to be reaped by somebody else is gone too. */
-static gboolean
-wait_until_gone (gint64 pid)
-{
-  gint64 end = g_get_monotonic_time () + STOP_SECONDS * G_USEC_PER_SEC;
-  g_autofree char *path = g_strdup_printf ("/proc/%" G_GINT64_FORMAT "/stat", pid);
-
-  while (g_get_monotonic_time () < end) {
-    g_autofree char *stat = NULL;
-    const char *state;
-
-    if (kill ((pid_t) pid, 0) != 0 && errno == ESRCH)
-      return TRUE;
-    if (g_file_get_contents (path, &stat, NULL, NULL) && (state = strrchr (stat, ')')) != NULL && g_str_has_prefix (state, ") Z"))
-      return TRUE;
-    g_usleep (POLL_US);
-  }
-  return FALSE;
+  if (client == NULL)
+    return process_open_file (process, path, "pilotd");
+  return client_get_uid (client, &uid, error) && process_open (process, client_get_pid (client, NULL), uid, error);
 }
 
 int
@@ -360,29 +328,28 @@ command_daemon_stop (Invocation *invocation)
 {
   g_autofree char *folder = config_file_folder ();
   g_autofree char *path = g_build_filename (folder, "pilot.pid", NULL);
+  g_auto (Process) process = PROCESS_NONE;
   gboolean forced = FALSE;
+  GError *error = NULL;
   GVariantDict data;
-  gint64 pid;
   int exit_code;
 
   if (!command_parse (invocation, NULL, 0, 0, &exit_code))
     return exit_code;
-  pid = running_pid (invocation);
-  if (pid == 0)
-    return output_fail (invocation, PILOT_ERROR_NOT_RUNNING, NULL, _("daemon is not running"));
-  if (kill ((pid_t) pid, SIGTERM) != 0)
-    return output_fail (invocation, errno == EPERM ? PILOT_ERROR_PERMISSION_DENIED : PILOT_ERROR_FAILED, NULL,
-                        _("cannot stop the daemon (pid %d): %s"), (int) pid, g_strerror (errno));
-  if (!wait_until_gone (pid)) {
-    forced = kill ((pid_t) pid, SIGKILL) == 0;
-    wait_until_gone (pid);
+  if (!find_process (invocation, &process, &error))
+    return error != NULL ? output_error (invocation, error) : output_fail (invocation, PILOT_ERROR_NOT_RUNNING, NULL, _("daemon is not running"));
+  if (!process_signal (&process, SIGTERM, &error))
+    return output_error (invocation, error);
+  if (!process_wait (&process, STOP_SECONDS)) {
+    forced = process_signal (&process, SIGKILL, NULL);
+    process_wait (&process, STOP_SECONDS);
   }
   if (g_unlink (path) != 0 && errno != ENOENT)
     g_debug ("cannot remove \"%s\": %s", path, g_strerror (errno));
   if (!invocation->json)
-    g_print (forced ? _("daemon force-stopped (pid %d)\n") : _("daemon stopped (pid %d)\n"), (int) pid);
+    g_print (forced ? _("daemon force-stopped (pid %d)\n") : _("daemon stopped (pid %d)\n"), (int) process.pid);
   g_variant_dict_init (&data, NULL);
-  g_variant_dict_insert (&data, "pid", "x", pid);
+  g_variant_dict_insert (&data, "pid", "x", (gint64) process.pid);
   if (forced)
     g_variant_dict_insert (&data, "forced", "b", TRUE);
   return output_ok (invocation, g_variant_dict_end (&data));
@@ -400,14 +367,18 @@ command_daemon_status (Invocation *invocation)
   g_autofree char *path = g_build_filename (folder, "pilot.pid", NULL);
   g_autoptr (Client) client = NULL;
   g_autoptr (GVariant) statistics = NULL, node = NULL;
+  g_auto (Process) process = PROCESS_NONE;
   GVariantDict data;
   gint64 pid;
   int exit_code;
 
   if (!command_parse (invocation, entries, 0, 0, &exit_code))
     return exit_code;
-  pid = running_pid (invocation);
   client = client_new (invocation, NULL);
+  if (client != NULL)
+    pid = client_get_pid (client, NULL);
+  else
+    pid = process_open_file (&process, path, "pilotd") ? process.pid : 0;
   if (check)
     return client != NULL ? EXIT_OK : EXIT_FAILED;
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "pilotctl/client.h"
 #include "pilotctl/output.h"
+#include "pilotctl/sudo.h"
 
 #include <gio/gunixsocketaddress.h>
 #include <glib-unix.h>
@@ -13,9 +14,9 @@
 static char *
 find_helper (void)
 {
-  const char *given = g_getenv ("PILOT_HELPER_BIN");
+  const char *given = sudo_getenv ("PILOT_HELPER_BIN");
 
-  return g_strdup (given != NULL && *given != '\0' ? given : PILOT_HELPER_DIR "/pilot-helper");
+  return g_strdup (given != NULL ? given : PILOT_HELPER_DIR "/pilot-helper");
 }
 
 /* The helper's exit status tells the PilotError (pilot-helper.c, EXIT_ERROR_BASE); any other status is a fault nobody classified. */
@@ -57,6 +58,23 @@ needs_helper (guint32 uid)
   return geteuid () == 0 && uid != 0;
 }
 
+/* The daemon's word for a subnet goes into a line that a person may copy behind "sudo": only as what it is, or not at all. */
+static gboolean
+refuse_subnet (const char *subnet, GError **error)
+{
+  g_autoptr (GInetAddressMask) mask = g_inet_address_mask_new_from_string (subnet, NULL);
+  g_autofree char *plain = mask != NULL ? g_inet_address_mask_to_string (mask) : NULL;
+
+  if (plain == NULL) {
+    g_set_error (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT, _("the daemon says that its gateway is in \"%s\", which is no subnet"), subnet);
+    return FALSE;
+  }
+  g_set_error (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT, _("the daemon says that its gateway is in \"%s\""), plain);
+  if (error != NULL)
+    pilot_error_set_hint (*error, _("if it shall be: sudo pilotctl gateway start --subnet %s"), plain);
+  return FALSE;
+}
+
 /* Root has started one before: the folder is root's. */
 static gboolean
 has_helper (guint32 uid)
@@ -85,10 +103,7 @@ start_helper (Client *client, const char *subnet, gboolean typed, GError **error
     return run_helper (uid, "--subnet", subnet, error);
   if (has_helper (uid))
     return TRUE;
-  g_set_error (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT, _("the daemon says that its gateway is in \"%s\""), subnet);
-  if (error != NULL)
-    pilot_error_set_hint (*error, _("if it shall be: sudo pilotctl gateway start --subnet %s"), subnet);
-  return FALSE;
+  return refuse_subnet (subnet, error);
 }
 
 /* A start that came to nothing leaves no helper behind, or whoever may use the daemon could start the gateway without root ever after. */
@@ -348,20 +363,81 @@ command_gateway_start (Invocation *invocation)
   return foreground ? stay (invocation, client) : EXIT_OK;
 }
 
+/* What a gateway of @uid left that nobody is there for any more. FALSE without an error: nothing. */
+static gboolean
+remove_leftovers (guint32 uid, GError **error)
+{
+  g_autoptr (GError) local = NULL;
+
+  if (run_helper (uid, "--cleanup", NULL, &local))
+    return TRUE;
+  if (!g_error_matches (local, PILOT_ERROR, PILOT_ERROR_NOT_RUNNING))
+    g_propagate_error (error, g_steal_pointer (&local));
+  return FALSE;
+}
+
+/* No daemon answers, but one that was killed leaves its addresses, and with its helper killed too nobody takes them away. Root asks nobody what that is. */
+static int
+stop_without_daemon (Invocation *invocation, GError *not_running)
+{
+  g_autoptr (GError) owned = not_running;
+  gboolean found = FALSE;
+  GError *error = NULL;
+  GVariantDict data;
+  guint32 user;
+
+  /* A place that was named and does not answer is a mistake. */
+  if (geteuid () != 0 || client_get_given_place (invocation) != NULL || !g_error_matches (not_running, PILOT_ERROR, PILOT_ERROR_NOT_RUNNING))
+    return output_error (invocation, g_steal_pointer (&owned));
+  if (sudo_get_user (&user))
+    found = remove_leftovers (user, &error);
+  /* Root's own daemon, which sudo may have started. */
+  if (error == NULL && remove_leftovers (0, &error))
+    found = TRUE;
+  if (error != NULL)
+    return output_error (invocation, error);
+  if (!found)
+    return output_error (invocation, g_steal_pointer (&owned));
+  if (!invocation->json)
+    g_print (_("gateway stopped: no daemon runs, what one left behind was removed\n"));
+  g_variant_dict_init (&data, NULL);
+  g_variant_dict_insert (&data, "left_behind", "b", TRUE);
+  return output_ok (invocation, g_variant_dict_end (&data));
+}
+
+static gboolean
+stop_gateway (Client *client, GError **error)
+{
+  g_autoptr (GError) local = NULL;
+  g_autoptr (GVariant) reply = client_call (client, "Gateway", "Stop", NULL, &local);
+  guint32 uid;
+
+  /* Its helper was killed. Root does that one's work; then the daemon has nothing left that it could not do. */
+  if (reply == NULL && g_error_matches (local, PILOT_ERROR, PILOT_ERROR_PERMISSION_DENIED) && client_get_uid (client, &uid, NULL) && needs_helper (uid) &&
+      remove_leftovers (uid, NULL)) {
+    g_clear_error (&local);
+    reply = client_call (client, "Gateway", "Stop", NULL, &local);
+  }
+  if (reply == NULL)
+    g_propagate_error (error, g_steal_pointer (&local));
+  return reply != NULL;
+}
+
 int
 command_gateway_stop (Invocation *invocation)
 {
   g_autoptr (Client) client = NULL;
-  g_autoptr (GVariant) reply = NULL, pid = NULL;
+  g_autoptr (GVariant) pid = NULL;
   GError *error = NULL;
   GVariantDict data;
   int exit_code;
 
-  client = client_open (invocation, NULL, 0, 0, &exit_code);
-  if (client == NULL)
+  if (!command_parse (invocation, NULL, 0, 0, &exit_code))
     return exit_code;
-  reply = client_call (client, "Gateway", "Stop", NULL, &error);
-  if (reply == NULL)
+  client = client_new (invocation, &error);
+  if (client == NULL)
+    return stop_without_daemon (invocation, error);
+  if (!stop_gateway (client, &error))
     return output_error (invocation, error);
   if (!invocation->json)
     g_print (_("gateway stopped\n"));

@@ -132,7 +132,7 @@ command_listen (Invocation *invocation)
   client = client_new (invocation, &error);
   if (client == NULL)
     return output_error (invocation, error);
-  reply = client_call_fd (client, "Streams", "OpenDatagrams", g_variant_new ("(q@a{sv})", port, g_variant_new ("a{sv}", NULL)), "(hq)", &fd, &error);
+  reply = client_call_fd (client, "Streams", "OpenDatagrams", g_variant_new ("(q@a{sv})", port, g_variant_new ("a{sv}", NULL)), &fd, &error);
   if (reply == NULL)
     return output_error (invocation, error);
   exit_code = follow (invocation, fd, count, deadline_after (seconds));

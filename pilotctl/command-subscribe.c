@@ -89,7 +89,7 @@ static gboolean
 subscribe (Client *client, guint32 node, const char *topic, Stream *stream, GError **error)
 {
   int fd;
-  g_autoptr (GVariant) reply = client_call_fd (client, "Events", "Subscribe", g_variant_new ("(us@a{sv})", node, topic, g_variant_new ("a{sv}", NULL)), "(hb)", &fd, error);
+  g_autoptr (GVariant) reply = client_call_fd (client, "Events", "Subscribe", g_variant_new ("(us@a{sv})", node, topic, g_variant_new ("a{sv}", NULL)), &fd, error);
 
   if (reply == NULL)
     return FALSE;

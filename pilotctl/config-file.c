@@ -9,6 +9,7 @@
 #include "libpilot/pilot-error.h"
 #include "libpilot/pilot-file.h"
 #include "libpilot/pilot-json.h"
+#include "pilotctl/sudo.h"
 
 #define FILE_MAX (1024 * 1024)
 
@@ -96,6 +97,8 @@ config_file_save (JsonObject *document, GError **error)
   g_autofree char *folder = config_file_folder (), *path = config_file_path (), *text = NULL;
   g_autoptr (JsonNode) root = json_node_alloc ();
 
+  if (!sudo_may_write (folder, error))
+    return FALSE;
   if (g_mkdir_with_parents (folder, 0700) != 0) {
     g_set_error (error, PILOT_ERROR, PILOT_ERROR_IO, _("cannot make the folder \"%s\": %s"), folder, g_strerror (errno));
     return FALSE;

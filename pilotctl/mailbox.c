@@ -8,6 +8,18 @@
 #include "pilotctl/config-file.h"
 #include "pilotctl/duration.h"
 #include "pilotctl/output.h"
+#include "pilotctl/sudo.h"
+
+/* What a daemon, or a home, says of where a user's messages are, root would have to believe. The user himself may be sent to whatever is his. */
+static gboolean
+become_owner (Client *client, GError **error)
+{
+  guint32 uid;
+
+  if (client != NULL ? !client_get_uid (client, &uid, error) : !sudo_get_user (&uid))
+    return client == NULL;
+  return sudo_become (uid, error);
+}
 
 char *
 mailbox_find (Invocation *invocation, Client **client, GError **error)
@@ -16,17 +28,19 @@ mailbox_find (Invocation *invocation, Client **client, GError **error)
   g_autoptr (GVariant) folder = NULL;
 
   *client = client_new (invocation, &local);
-  if (*client != NULL)
-    folder = client_get_property (*client, "Messages", "Folder", error);
-  if (folder != NULL)
-    return g_variant_dup_string (folder, NULL);
-  if (*client != NULL)
-    return NULL;
   /* A socket that was named and does not answer is a mistake; no daemon at all is none. */
-  if (invocation->bus == NULL && g_error_matches (local, PILOT_ERROR, PILOT_ERROR_NOT_RUNNING))
-    return config_file_folder ();
-  g_propagate_error (error, g_steal_pointer (&local));
-  return NULL;
+  if (*client == NULL && (invocation->bus != NULL || !g_error_matches (local, PILOT_ERROR, PILOT_ERROR_NOT_RUNNING))) {
+    g_propagate_error (error, g_steal_pointer (&local));
+    return NULL;
+  }
+  if (*client != NULL) {
+    folder = client_get_property (*client, "Messages", "Folder", error);
+    if (folder == NULL)
+      return NULL;
+  }
+  if (!become_owner (*client, error))
+    return NULL;
+  return folder != NULL ? g_variant_dup_string (folder, NULL) : config_file_folder ();
 }
 
 gboolean

@@ -346,6 +346,7 @@ main (int argc, char **argv)
   bind_textdomain_codeset (GETTEXT_PACKAGE, "UTF-8");
   textdomain (GETTEXT_PACKAGE);
   keep_sigpipe ();
+  output_guard_terminal ();
   /* Registers the names of our errors, so that what the daemon sends is recognised. */
   (void) PILOT_ERROR;
 

@@ -5,6 +5,53 @@
 #include <stdio.h>
 #include <string.h>
 
+/* What a command forgot to clean. A character that is none for the eye is written as JSON writes it, so that a JSON line stays what it was. */
+static void
+append_visible (GString *text, gunichar c)
+{
+  if (c == '\n' || c == '\t' || g_unichar_isprint (c))
+    g_string_append_unichar (text, c);
+  else if (c <= 0xffff)
+    g_string_append_printf (text, "\\u%04x", c);
+  else
+    g_string_append_printf (text, "\\u%04x\\u%04x", 0xd7c0 + (c >> 10), 0xdc00 + (c & 0x3ff));
+}
+
+static void
+print_to (FILE *file, const char *text)
+{
+  g_autofree char *valid = g_utf8_make_valid (text, -1), *converted = NULL;
+  GString *visible = g_string_new (NULL);
+  const char *charset;
+
+  for (const char *p = valid; *p != '\0'; p = g_utf8_next_char (p))
+    append_visible (visible, g_utf8_get_char (p));
+  if (!g_get_charset (&charset))
+    converted = g_convert_with_fallback (visible->str, (gssize) visible->len, charset, "UTF-8", "?", NULL, NULL, NULL);
+  fputs (converted != NULL ? converted : visible->str, file);
+  fflush (file);
+  g_string_free (visible, TRUE);
+}
+
+static void
+print_out (const char *text)
+{
+  print_to (stdout, text);
+}
+
+static void
+print_error (const char *text)
+{
+  print_to (stderr, text);
+}
+
+void
+output_guard_terminal (void)
+{
+  g_set_print_handler (print_out);
+  g_set_printerr_handler (print_error);
+}
+
 static int
 compare_names (gconstpointer a, gconstpointer b)
 {

@@ -7,6 +7,8 @@ G_BEGIN_DECLS
 
 /* The one place that writes results: JSON envelope of cli.md 1.2 on stdout, errors on stderr. */
 
+/* From now on nothing that is printed as text (g_print(), g_printerr()) can command the terminal, whatever the daemon or a peer has put into it. */
+void output_guard_terminal (void);
 /* Success. @data: a{sv}, floating or not. Printed with --json only; a command prints its own text otherwise. */
 int output_ok (Invocation *invocation, GVariant *data);
 /* Takes @error: "error: …", "hint:  …", or one JSON line. EXIT_FAILED. */

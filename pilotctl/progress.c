@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "pilotctl/progress.h"
 
+#include <stdio.h>
 #include <unistd.h>
 
 #include "pilotctl/output.h"
@@ -113,7 +114,7 @@ progress_update (Progress *progress, guint64 done)
     g_string_append_printf (line, "  %s", progress->note);
   else if (bytes_per_second > 0)
     append_rate (line, done, progress->total, bytes_per_second);
-  g_printerr ("\r\033[K%s", line->str);
+  fprintf (stderr, "\r\033[K%s", line->str);
   g_string_free (line, TRUE);
 }
 
@@ -123,7 +124,7 @@ progress_free (Progress *progress)
   if (progress == NULL)
     return;
   if (progress->drawn != 0)
-    g_printerr ("\r\033[K");
+    fputs ("\r\033[K", stderr);
   g_free (progress->name);
   g_free (progress->note);
   g_free (progress);

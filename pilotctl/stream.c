@@ -43,7 +43,7 @@ gboolean
 stream_dial (Client *client, guint32 node, guint16 port, double seconds, Stream *stream, GError **error)
 {
   int fd;
-  g_autoptr (GVariant) reply = client_call_fd (client, "Streams", "Dial", g_variant_new ("(uq@a{sv})", node, port, options (seconds)), "(hb)", &fd, error);
+  g_autoptr (GVariant) reply = client_call_fd (client, "Streams", "Dial", g_variant_new ("(uq@a{sv})", node, port, options (seconds)), &fd, error);
   gboolean half_close;
 
   if (reply == NULL)
@@ -57,7 +57,7 @@ gboolean
 stream_accept (Client *client, guint16 port, double seconds, Stream *stream, GError **error)
 {
   int fd;
-  g_autoptr (GVariant) reply = client_call_fd (client, "Streams", "Accept", g_variant_new ("(q@a{sv})", port, options (seconds)), "(uqhb)", &fd, error);
+  g_autoptr (GVariant) reply = client_call_fd (client, "Streams", "Accept", g_variant_new ("(q@a{sv})", port, options (seconds)), &fd, error);
   guint32 node;
   guint16 remote_port;
   gboolean half_close;

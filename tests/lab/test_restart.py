@@ -10,7 +10,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from labkit import tap  # noqa: E402
 from labkit.player import (ALPHA, BETA, address, fetch_page, gateway_start, kill, make_trust, mappings, network_state, pilotctl,  # noqa: E402
-                           restart_daemon, serve, trusted_ids, write_file)
+                           refused, restart_daemon, serve, trusted_ids, write_file)
 from labkit.tap import expect, expect_equal  # noqa: E402
 from labkit.world import wait_until  # noqa: E402
 
@@ -55,6 +55,41 @@ def both(world):
         kill(world, host, pilotctl(world, host, "daemon", "status")["pid"], "KILL")
     for host in ("alpha", "beta"):
         world.start_daemon(host)
+    expect_equal(fetch_page(world), "page", "the page")
+
+
+def helper_pid(world):
+    return world.run("alpha", "pgrep", "-x", "pilot-helper", user="root").stdout.strip()
+
+
+def nothing_of_the_gateway(world):
+    state = network_state(world, "alpha")
+    expect("10.9.0.77" in state and "table ip mine" in state, "a foreign address or rule is gone")
+    expect("10.4.0.1/" not in state and "pilot" not in state, f"something of the gateway is left: {state}")
+
+
+@suite.case("daemon and helper both killed: sudo gateway stop takes away what is theirs, and says when there is nothing")
+def nobody_left(world):
+    kill(world, "alpha", helper_pid(world), "KILL")
+    kill(world, "alpha", pilotctl(world, "alpha", "daemon", "status")["pid"], "KILL")
+    expect("10.4.0.1/" in network_state(world, "alpha"), "the address went by itself: nothing is tested")
+    refused(world, "alpha", "not_running", "gateway", "stop")
+    expect_equal(pilotctl(world, "alpha", "gateway", "stop", sudo=True), {"left_behind": True}, "what stop says")
+    nothing_of_the_gateway(world)
+    refused(world, "alpha", "not_running", "gateway", "stop", sudo=True)
+
+
+@suite.case("the helper killed alone: sudo gateway stop ends the gateway, and a start afterwards works")
+def helper_killed(world):
+    world.start_daemon("alpha")
+    gateway_start(world, "--ports", "8080", address(BETA))
+    expect_equal(fetch_page(world), "page", "the page")
+    kill(world, "alpha", helper_pid(world), "KILL")
+    refused(world, "alpha", "permission_denied", "gateway", "stop")
+    pilotctl(world, "alpha", "gateway", "stop", sudo=True)
+    nothing_of_the_gateway(world)
+    refused(world, "alpha", "not_running", "gateway", "list")
+    gateway_start(world, "--ports", "8080", address(BETA))
     expect_equal(fetch_page(world), "page", "the page")
 
 
