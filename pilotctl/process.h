@@ -13,7 +13,10 @@ typedef struct {
   int fd; /* of the pid; -1 = none */
 } Process;
 
-#define PROCESS_NONE { 0, -1 }
+#define PROCESS_NONE \
+  {                  \
+    0, -1            \
+  }
 
 void process_clear (Process *process);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Process, process_clear)
