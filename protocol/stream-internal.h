@@ -89,7 +89,7 @@ struct _PilotStream {
   gboolean probe_spent; /* a tail probe was sent and nothing came since */
   gint64 rack_sent, rack_rtt;
   guint32 rack_end;
-  guint reorder_window_mult;
+  guint reorder_window_mult, reorder_persist;
   guint32 sacked_end; /* highest byte known to be received */
   gint64 pace_at_ns;
   guint64 pace_rate; /* at which pace_at_ns was counted */

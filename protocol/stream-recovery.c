@@ -19,6 +19,8 @@
 #define PROBE_SLACK (5 * STREAM_MS)
 #define PROBE_MIN (10 * STREAM_MS)
 #define MAX_REORDER_MULT 8
+/* RFC 8985 section 6.2, step 4: so many recoveries without a needless retransmission, and the patience is as at first. */
+#define REORDER_PERSIST 16
 
 /* What one packet told, gathered over its cumulative and its selective part. */
 typedef struct {
@@ -28,6 +30,7 @@ typedef struct {
   gboolean sampled, app_limited;
   guint64 prior_delivered;
   gint64 prior_at, send_elapsed;
+  guint32 known_end; /* highest byte known to be received before: what one packet tells comes in no order */
 } Gathered;
 
 void
@@ -80,21 +83,28 @@ stream_mark_all_lost (PilotStream *self)
 }
 
 static void
+leave_recovery (PilotStream *self)
+{
+  self->in_recovery = FALSE;
+  if (self->reorder_persist > 0 && --self->reorder_persist == 0)
+    self->reorder_window_mult = 1;
+}
+
+static void
 rack_update (PilotStream *self,
              const PilotStreamRecord *record,
-             gint64 now)
+             const Gathered *gathered)
 {
   guint32 end = pilot_stream_record_end (record);
-  gint64 rtt = now - record->sent;
+  gint64 rtt = gathered->now - record->sent;
 
-  if (pilot_seq_lt (end, self->sacked_end)) {
-    if (!(record->flags & PILOT_SEGMENT_RETRANSMITTED))
-      self->reordering_seen = TRUE;
-  } else
-    self->sacked_end = end;
+  if (pilot_seq_lt (end, gathered->known_end) && !(record->flags & PILOT_SEGMENT_RETRANSMITTED))
+    self->reordering_seen = TRUE;
+  self->sacked_end = pilot_seq_max (self->sacked_end, end);
   if (record->flags & PILOT_SEGMENT_RETRANSMITTED && self->min_rtt >= 0 && rtt < self->min_rtt) {
     /* The first transmission arrived after all: more patience. */
     self->reorder_window_mult = MIN (self->reorder_window_mult + 1, MAX_REORDER_MULT);
+    self->reorder_persist = REORDER_PERSIST;
     return;
   }
   if (record->sent > self->rack_sent || (record->sent == self->rack_sent && pilot_seq_gt (end, self->rack_end))) {
@@ -123,7 +133,7 @@ record_delivered (PilotStream *self,
   record->flags &= ~PILOT_SEGMENT_LOST;
   self->delivered += record->length;
   gathered->delivered += record->length;
-  rack_update (self, record, gathered->now);
+  rack_update (self, record, gathered);
   if (!(record->flags & PILOT_SEGMENT_RETRANSMITTED) && (gathered->rtt < 0 || rtt < gathered->rtt))
     gathered->rtt = rtt;
   /* Sooner than the path allows: an earlier transmission has arrived, and what was so when it left is not known any more (as RFC 8985 section 6.2 has
@@ -372,7 +382,7 @@ stream_process_ack (PilotStream *self,
                     guint n_blocks,
                     gint64 now)
 {
-  Gathered gathered = { .now = now, .rtt = -1 };
+  Gathered gathered = { .now = now, .rtt = -1, .known_end = self->sacked_end };
   guint64 prior_in_flight = self->in_flight;
   guint64 window = self->peer_window;
   guint32 ack = packet->ack;
@@ -395,7 +405,7 @@ stream_process_ack (PilotStream *self,
     self->rto_backoff = self->duplicates = 0;
     pilot_stream_intervals_trim (&self->sacked, ack);
     if (self->in_recovery && pilot_seq_ge (ack, self->recovery_end))
-      self->in_recovery = FALSE;
+      leave_recovery (self);
   }
   for (guint i = 0; i < n_blocks; i++)
     process_block (self, blocks[i].left, blocks[i].right, &gathered);

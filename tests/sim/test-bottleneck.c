@@ -234,10 +234,10 @@ static const Crowd crowds[] = {
   { "eight of ours, CoDel", 4, TRUE, 8, 0, BOTTLENECK_STREAM, 0, 0, 0.4, 0 },
   { "four of ours, four CUBIC, queue 0.5 BDP", 0.5, FALSE, 4, 4, BOTTLENECK_CUBIC, 0, 0, 0.4, 0.75 },
   { "four of ours, four CUBIC, queue 1 BDP", 1, FALSE, 4, 4, BOTTLENECK_CUBIC, 0, 0, 0.4, 0.75 },
-  { "four of ours, four CUBIC, queue 4 BDP", 4, FALSE, 4, 4, BOTTLENECK_CUBIC, 0, 0, 0.3, 0.75 },
-  { "one of ours, seven CUBIC, queue 1 BDP", 1, FALSE, 1, 7, BOTTLENECK_CUBIC, 0, 0, 0.4, 0.5 },
+  { "four of ours, four CUBIC, queue 4 BDP", 4, FALSE, 4, 4, BOTTLENECK_CUBIC, 0, 0, 0.25, 0.75 },
+  { "one of ours, seven CUBIC, queue 1 BDP", 1, FALSE, 1, 7, BOTTLENECK_CUBIC, 0, 0, 0.3, 0.5 },
   { "seven of ours, one CUBIC, queue 1 BDP", 1, FALSE, 7, 1, BOTTLENECK_CUBIC, 0, 0, 0.25, 0 },
-  { "one of ours, one CUBIC, CoDel", 4, TRUE, 1, 1, BOTTLENECK_CUBIC, 0, 0, 0.4, 0.75 },
+  { "one of ours, one CUBIC, CoDel", 4, TRUE, 1, 1, BOTTLENECK_CUBIC, 0, 0, 0.3, 0.85 },
   { "one of ours, one Reno, CoDel", 4, TRUE, 1, 1, BOTTLENECK_RENO, 0, 0, 0.3, 0.85 },
 };
 

@@ -527,6 +527,8 @@ test_rebind_in_transfer (void)
     pair_start (&w);
     w.beta->link.rate = 250000;
     w.beta->link.queue = 50000;
+    /* What is larger than the queue would not get through it. */
+    w.alpha->link.mtu = w.beta->link.mtu = 1500;
     g_assert_true (pair_ping (&w, w.alpha, w.beta, SIM_SECOND));
     flow = pair_dial (&w, SIM_FLOW_HALF_CLOSE, 100, 5000000);
     pair_run (&w, 5 * SIM_SECOND);
