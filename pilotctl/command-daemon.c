@@ -285,7 +285,7 @@ command_daemon_start (Invocation *invocation)
   start.folder = config_file_folder ();
   start.pid_path = g_build_filename (start.folder, "pilot.pid", NULL);
   first_log = g_build_filename (start.folder, "pilot-starting.log", NULL);
-  if (!sudo_may_write (start.folder, &error))
+  if (!sudo_check_folder (start.folder, &error))
     return output_error (invocation, error);
   if (g_mkdir_with_parents (start.folder, 0700) != 0)
     return output_fail (invocation, PILOT_ERROR_IO, NULL, _("cannot make the folder \"%s\": %s"), start.folder, g_strerror (errno));

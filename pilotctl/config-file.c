@@ -70,12 +70,14 @@ config_file_path (void)
 JsonObject *
 config_file_load (GError **error)
 {
-  g_autofree char *path = config_file_path ();
+  g_autofree char *folder = config_file_folder (), *path = config_file_path ();
   g_autofree char *text = NULL;
   g_autoptr (GError) local = NULL;
   g_autoptr (JsonParser) parser = json_parser_new ();
   gsize length;
 
+  if (!sudo_check_folder (folder, error))
+    return NULL;
   if (!pilot_file_load (path, FILE_MAX, 0, &text, &length, &local)) {
     if (g_error_matches (local, G_FILE_ERROR, G_FILE_ERROR_NOENT))
       return json_object_new ();
@@ -97,7 +99,7 @@ config_file_save (JsonObject *document, GError **error)
   g_autofree char *folder = config_file_folder (), *path = config_file_path (), *text = NULL;
   g_autoptr (JsonNode) root = json_node_alloc ();
 
-  if (!sudo_may_write (folder, error))
+  if (!sudo_check_folder (folder, error))
     return FALSE;
   if (g_mkdir_with_parents (folder, 0700) != 0) {
     g_set_error (error, PILOT_ERROR, PILOT_ERROR_IO, _("cannot make the folder \"%s\": %s"), folder, g_strerror (errno));

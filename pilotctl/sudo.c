@@ -45,13 +45,13 @@ sudo_become (guint32 uid, GError **error)
 }
 
 gboolean
-sudo_may_write (const char *folder, GError **error)
+sudo_check_folder (const char *folder, GError **error)
 {
   struct stat info;
 
   if (geteuid () != 0 || stat (folder, &info) != 0 || info.st_uid == 0)
     return TRUE;
-  g_set_error (error, PILOT_ERROR, PILOT_ERROR_PERMISSION_DENIED, _("\"%s\" belongs to user id %u, and root writes nothing there"), folder, (guint) info.st_uid);
+  g_set_error (error, PILOT_ERROR, PILOT_ERROR_PERMISSION_DENIED, _("\"%s\" belongs to user id %u, and root keeps nothing there"), folder, (guint) info.st_uid);
   if (error != NULL)
     pilot_error_set_hint (*error, "%s", _("run it without sudo, or for root's own daemon with sudo -H"));
   return FALSE;

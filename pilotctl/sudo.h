@@ -13,7 +13,7 @@ gboolean sudo_get_user (guint32 *uid);
 const char *sudo_getenv (const char *name);
 /* As root: gives every privilege up for good and goes on as @uid. What a user says of his files is then no matter of belief. Does nothing as anybody else. */
 gboolean sudo_become (guint32 uid, GError **error);
-/* Whether @folder, which may not be there yet, is ours to keep something in: root writes to no folder of somebody else's, who can put a link in its way. */
-gboolean sudo_may_write (const char *folder, GError **error);
+/* Whether @folder, which may not be there yet, is ours to keep something in: root reads and writes in no folder of somebody else's, who can put a link in the way. */
+gboolean sudo_check_folder (const char *folder, GError **error);
 
 G_END_DECLS
