@@ -37,6 +37,13 @@ def main():
         prefix = re.search(r"^prefix=(.+)$", text, re.M).group(1)
         package[0].write_text(text.replace(f"prefix={prefix}\n", f"prefix={stage}{prefix}\n", 1))
 
+        # Whoever installs it somewhere else than below /usr need not know of ldconfig.
+        library = next(stage.rglob("libpilot-1.so")).parent
+        for program in ("bin/pilotctl", "bin/pilotd", "bin/pilot-plugin-check"):
+            path = str(library).removeprefix(str(stage)).encode()
+            if prefix != "/usr" and path not in (stage / prefix.lstrip("/") / program).read_bytes():
+                sys.exit(f"{program} does not look for its library in {path}")
+
         copy = pathlib.Path(work) / "template"
         shutil.copytree(args.source, copy)
         environment = dict(os.environ, PKG_CONFIG_PATH=str(package[0].parent))
