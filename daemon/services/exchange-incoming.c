@@ -211,6 +211,15 @@ drop (ExchangeIncoming *incoming)
   g_hash_table_remove (incoming->session->incoming, incoming->id);
 }
 
+/* Its sender is told why, and so is who listens here. */
+static void
+refuse (ExchangeIncoming *incoming, PilotError code, const char *reason)
+{
+  complete (incoming->session, g_bytes_get_data (incoming->id, NULL), reason);
+  incoming_fail (incoming, code, reason);
+  drop (incoming);
+}
+
 /* Whether the common partial of this transfer is free for a newcomer. Takes it from a connection that has gone quiet. */
 static gboolean
 claim (PilotExchange *exchange, const char *key)
@@ -221,9 +230,7 @@ claim (PilotExchange *exchange, const char *key)
     return TRUE;
   if (other->session->busy || g_get_monotonic_time () - other->moved_at < TAKE_OVER_AFTER)
     return FALSE;
-  complete (other->session, g_bytes_get_data (other->id, NULL), "a newer transfer of this file has taken it over");
-  incoming_fail (other, PILOT_ERROR_BUSY, "a newer transfer of this file has taken it over");
-  drop (other);
+  refuse (other, PILOT_ERROR_BUSY, "a newer transfer of this file has taken it over");
   return TRUE;
 }
 
@@ -245,11 +252,9 @@ batch_done (PilotExchange *exchange, gpointer data)
   ExchangeIncoming *incoming = batch->incoming;
 
   incoming->moved_at = g_get_monotonic_time ();
-  if (batch->error != NULL) {
-    complete (session, g_bytes_get_data (incoming->id, NULL), batch->error->message);
-    incoming_fail (incoming, pilot_error_code (batch->error), batch->error->message);
-    drop (incoming);
-  } else {
+  if (batch->error != NULL)
+    refuse (incoming, pilot_error_code (batch->error), batch->error->message);
+  else {
     incoming->cursor = pilot_partial_get_cursor (incoming->partial);
     for (guint i = 0; i < batch->cursors->len; i++)
       acknowledge (session, incoming, g_array_index (batch->cursors, guint64, i));
@@ -295,9 +300,7 @@ take_chunk (ExchangeSession *session, const PilotExchangeStreamMessage *message)
     g_autofree char *reason = g_strdup_printf ("chunk at %" G_GUINT64_FORMAT " of %" G_GSIZE_FORMAT " bytes exceeds declared size %" G_GUINT64_FORMAT,
                                                message->offset, message->length, incoming->size);
 
-    complete (session, message->id, reason);
-    incoming_fail (incoming, PILOT_ERROR_CORRUPT, reason);
-    drop (incoming);
+    refuse (incoming, PILOT_ERROR_CORRUPT, reason);
     return TRUE;
   }
   /* What is there is acknowledged again. */
@@ -344,9 +347,7 @@ open_done (PilotExchange *exchange, gpointer data)
   incoming->moved_at = g_get_monotonic_time ();
   if (work->error != NULL) {
     g_message ("file from %s refused: %s", session->from, work->error->message);
-    complete (session, g_bytes_get_data (incoming->id, NULL), work->error->message);
-    incoming_fail (incoming, pilot_error_code (work->error), work->error->message);
-    drop (incoming);
+    refuse (incoming, pilot_error_code (work->error), work->error->message);
   } else {
     incoming->cursor = incoming->transfer->resumed = incoming->transfer->bytes = pilot_partial_get_cursor (incoming->partial);
     pilot_exchange_append_stream_offset (session->out, PILOT_EXCHANGE_INIT_ACK, g_bytes_get_data (incoming->id, NULL), incoming->cursor, NULL, 0);
