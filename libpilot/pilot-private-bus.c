@@ -67,6 +67,13 @@ on_authenticated (GObject *source, GAsyncResult *result, gpointer user_data)
   authentication->done = TRUE;
 }
 
+gboolean
+pilot_private_bus_has_ended (const GError *error)
+{
+  return g_error_matches (error, G_IO_ERROR, G_IO_ERROR_CONNECTION_CLOSED) || g_error_matches (error, G_IO_ERROR, G_IO_ERROR_CLOSED) ||
+         g_error_matches (error, G_IO_ERROR, G_IO_ERROR_FAILED);
+}
+
 /* The other end closed, or said what nobody understands: what runs there is nothing that could be talked to. */
 static GError *
 explain (GError *error, guint limit_ms)
@@ -75,7 +82,7 @@ explain (GError *error, guint limit_ms)
 
   if (g_error_matches (error, G_IO_ERROR, G_IO_ERROR_CANCELLED))
     return g_error_new (PILOT_ERROR, PILOT_ERROR_TIMEOUT, "who listens there does not answer: no authentication within %.3g s", limit_ms / 1000.0);
-  if (g_error_matches (error, G_IO_ERROR, G_IO_ERROR_CONNECTION_CLOSED) || g_error_matches (error, G_IO_ERROR, G_IO_ERROR_CLOSED) || g_error_matches (error, G_IO_ERROR, G_IO_ERROR_FAILED))
+  if (pilot_private_bus_has_ended (error))
     return g_error_new (PILOT_ERROR, PILOT_ERROR_NOT_RUNNING, "who listens there ended before it answered: %s", error->message);
   return g_steal_pointer (&owned);
 }

@@ -20,6 +20,8 @@ typedef struct {
 GSocketConnection *pilot_private_bus_connect (const char *path, PilotPrivateBusPeer *peer, GError **error);
 /* Who is at the other end of any D-Bus connection over a Unix socket; of a message bus that is who runs the bus. */
 gboolean pilot_private_bus_get_peer (GIOStream *stream, PilotPrivateBusPeer *peer, GError **error);
+/* Whether an error of a connection, or of a call on it, says that the other end has ended. */
+gboolean pilot_private_bus_has_ended (const GError *error);
 /* Authenticates as a client. TIMEOUT when that takes longer than @limit_ms; NOT_RUNNING when the other end closes before. */
 GDBusConnection *pilot_private_bus_authenticate (GSocketConnection *stream, guint limit_ms, GError **error);
 

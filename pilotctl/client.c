@@ -152,9 +152,10 @@ try_bus (GBusType type, gboolean named, const char *place, GError **error)
   if (connection == NULL)
     return NULL;
   g_dbus_connection_set_exit_on_close (connection, FALSE);
-  if (!named && pilot_private_bus_get_peer (g_dbus_connection_get_stream (connection), &peer, NULL) && !is_expected (&peer, place, error))
+  if (!answers (connection, BUS_NAME, NULL) ||
+      (!named && pilot_private_bus_get_peer (g_dbus_connection_get_stream (connection), &peer, NULL) && !is_expected (&peer, place, error)))
     return NULL;
-  return answers (connection, BUS_NAME, NULL) ? client_take (g_steal_pointer (&connection), BUS_NAME, place) : NULL;
+  return client_take (g_steal_pointer (&connection), BUS_NAME, place);
 }
 
 /* --- finding it --- */

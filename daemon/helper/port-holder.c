@@ -8,6 +8,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "libpilot/pilot-error.h"
+
 #define STATE_LISTEN 0x0a
 
 /* One listening socket of /proc/net/tcp{,6} (proc(5)). */
@@ -138,7 +140,7 @@ char *
 pilot_port_holder_describe (guint32 address, guint16 port)
 {
   HolderSearch search = { .address = address, .port = port };
-  g_autofree char *user = NULL, *path = NULL, *comm = NULL;
+  g_autofree char *user = NULL, *path = NULL, *comm = NULL, *name = NULL;
   guint pid;
 
   if (!find_listener (is_holder, &search))
@@ -150,5 +152,7 @@ pilot_port_holder_describe (guint32 address, guint16 port)
   path = g_strdup_printf ("/proc/%u/comm", pid);
   if (!g_file_get_contents (path, &comm, NULL, NULL))
     return g_strdup_printf ("pid %u (user %s)", pid, user);
-  return g_strdup_printf ("%s (pid %u, user %s)", g_strstrip (comm), pid, user);
+  /* A program calls itself what it likes, in bytes that are no text as well. */
+  name = pilot_error_quote (g_strstrip (comm), -1);
+  return g_strdup_printf ("%s (pid %u, user %s)", name, pid, user);
 }

@@ -194,18 +194,6 @@ pilot_helper_socket_path (guint32 uid)
   return g_strdup_printf ("/run/pilot-helper/%u.sock", uid);
 }
 
-/* A helper that ends between connect and its answer is a helper that is not there: say so, whatever the connection said. */
-static void
-propagate_ended (GError **error, GError *local_error)
-{
-  if (g_error_matches (local_error, G_IO_ERROR, G_IO_ERROR_CONNECTION_CLOSED) || g_error_matches (local_error, G_IO_ERROR, G_IO_ERROR_CLOSED) ||
-      g_error_matches (local_error, G_IO_ERROR, G_IO_ERROR_FAILED)) {
-    g_set_error (error, PILOT_ERROR, PILOT_ERROR_NOT_RUNNING, "pilot-helper ended before it answered: %s", local_error->message);
-    g_error_free (local_error);
-  } else
-    g_propagate_error (error, local_error);
-}
-
 /* Whoever sits on the socket gets no say in our listeners unless it is root or we ourselves. */
 static GDBusConnection *
 connect_socket (const char *path, GError **error)
@@ -260,8 +248,11 @@ remote_describe (PilotPrivilegedRemote *remote, GError **error)
   if (g_error_matches (local_error, G_DBUS_ERROR, G_DBUS_ERROR_SERVICE_UNKNOWN) ||
       g_error_matches (local_error, G_DBUS_ERROR, G_DBUS_ERROR_NAME_HAS_NO_OWNER))
     g_set_error (error, PILOT_ERROR, PILOT_ERROR_NOT_RUNNING, "no pilot-helper is on the system bus");
+  /* One that ends between connect and its answer is one that is not there. */
+  else if (pilot_private_bus_has_ended (local_error))
+    g_set_error (error, PILOT_ERROR, PILOT_ERROR_NOT_RUNNING, "pilot-helper ended before it answered: %s", local_error->message);
   else
-    propagate_ended (error, g_steal_pointer (&local_error));
+    g_propagate_error (error, g_steal_pointer (&local_error));
   return NULL;
 }
 

@@ -3,6 +3,7 @@
  * pilot-helper and whoever may talk to it and means it ill, in a network namespace of the test's own. What root believes of the user's side stands in
  * docs/privileges.md; each line of its table about the helper has a test here, with a lie in it.
  */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <gio/gio.h>
@@ -22,6 +23,7 @@
 #include <sys/wait.h>
 
 #include "daemon/helper/host-network.h"
+#include "daemon/helper/port-holder.h"
 #include "daemon/helper/privileged-remote.h"
 #include "libpilot/pilot-error.h"
 #include "libpilot/pilot-private-bus.h"
@@ -218,6 +220,26 @@ test_numbers (Helper *helper, gconstpointer data)
   g_variant_builder_add (&rules, "(sbb@aq)", "10.77.0.1", FALSE, FALSE, g_variant_new_fixed_array (G_VARIANT_TYPE_UINT16, ports + 1, G_MAXUINT16, 2));
   reply = call (connection, "SetRules", g_variant_new ("(a(sbbaq))", &rules), &error);
   g_assert_no_error (error);
+}
+
+/* Who holds a port calls itself what is no text, and is named in an answer over D-Bus all the same. */
+static void
+test_holder (void)
+{
+  struct sockaddr_in name = { .sin_family = AF_INET, .sin_port = htons (8081) };
+  int fd = socket (AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  g_autofree char *holder = NULL;
+  char before[16];
+
+  g_assert_cmpint (prctl (PR_GET_NAME, before), ==, 0);
+  g_assert_cmpint (prctl (PR_SET_NAME, "\xff\033]0;x\n"), ==, 0);
+  g_assert_cmpint (bind (fd, (struct sockaddr *) &name, sizeof name), ==, 0);
+  g_assert_cmpint (listen (fd, 1), ==, 0);
+  holder = pilot_port_holder_describe (helper_ip ("10.77.0.1"), 8081);
+  g_assert_cmpint (prctl (PR_SET_NAME, before), ==, 0);
+  g_assert_true (g_utf8_validate (holder, -1, NULL));
+  g_assert_nonnull (strstr (holder, "\\x1b]0;x (pid "));
+  close (fd);
 }
 
 /* ---- who, and how many of them ---- */
@@ -609,6 +631,7 @@ main (int argc, char **argv)
   g_test_add_func ("/privileges/nftables", test_no_nftables);
   g_test_add_func ("/privileges/folder", test_folder);
   g_test_add_func ("/privileges/false-helper", test_false_helper);
+  g_test_add_func ("/privileges/holder", test_holder);
 #define ADD(path, func) g_test_add (path, Helper, NULL, helper_set_up, func, helper_tear_down)
   ADD ("/privileges/arguments", test_arguments);
   ADD ("/privileges/numbers", test_numbers);
