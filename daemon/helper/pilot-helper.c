@@ -32,8 +32,12 @@
 #define EXIT_ERROR_BASE 64
 /* A report is cut there. */
 #define REPORT_SIZE 1024
-/* What a user can make the helper hold. GDBus takes messages of up to 128 MiB; the largest table of rules needs less. */
+/* What a user can make the helper hold. GDBus takes messages of up to 128 MiB; the largest table of rules needs less. The shadow of AddressSanitizer is memory too. */
+#ifdef __SANITIZE_ADDRESS__
+#define MEMORY_MAX RLIM_INFINITY
+#else
 #define MEMORY_MAX (256 * 1024 * 1024)
+#endif
 #define LOCK_TRIES 100
 #define LOCK_TRY_US 50000
 
