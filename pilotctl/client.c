@@ -184,8 +184,11 @@ candidate_sockets (void)
   const char *runtime = g_getenv ("XDG_RUNTIME_DIR"), *home = g_getenv ("PILOT_HOME");
 
   add_sudo_user (paths);
+  /* cron, su and the like leave the variable out; the daemon was started with it. */
   if (runtime != NULL && *runtime != '\0')
     g_ptr_array_add (paths, g_build_filename (runtime, "pilot", "bus", NULL));
+  else
+    g_ptr_array_add (paths, g_strdup_printf ("/run/user/%u/pilot/bus", (guint) geteuid ()));
   g_ptr_array_add (paths, g_build_filename (home != NULL ? home : g_get_home_dir (), ".pilot", "bus", NULL));
   g_ptr_array_add (paths, g_strdup (SERVICE_SOCKET));
   return paths;

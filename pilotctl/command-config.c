@@ -24,7 +24,9 @@ set (Invocation *invocation, JsonObject *document, const char *assignment)
     return output_fail (invocation, PILOT_ERROR_INVALID_ARGUMENT, NULL, _("usage: pilotctl config --set KEY=VALUE"));
   if (!config_file_set (document, parts[0], parts[1], &error) || !config_file_save (document, &error))
     return output_error (invocation, error);
-  if (!invocation->json)
+  if (!invocation->json && *parts[1] == '\0')
+    g_print (_("%s removed (the daemon reads it at its next start)\n"), parts[0]);
+  else if (!invocation->json)
     g_print (_("%s = %s (the daemon reads it at its next start)\n"), parts[0], shown (parts[0], parts[1]));
   g_variant_dict_init (&data, NULL);
   g_variant_dict_insert (&data, "key", "s", parts[0]);

@@ -301,6 +301,8 @@ run (Invocation *invocation, int argc, char **argv)
     print_usage (NULL, stderr);
     return EXIT_USAGE;
   }
+  if (g_str_equal (words[0], "--bus"))
+    return output_fail (invocation, PILOT_ERROR_INVALID_ARGUMENT, _("as in: pilotctl --bus PATH info"), _("--bus needs the path of a socket, \"session\" or \"system\""));
   if (g_str_equal (words[0], "help"))
     words = asked = help_words (words);
   if (g_str_equal (words[0], "-h") || g_str_equal (words[0], "--help")) {

@@ -51,7 +51,12 @@ static const struct {
   { "system", "false" },
   { "transport", "udp" },
   { "proxy", "auto" },
+  { "trust_auto_approve", "false" },
 };
+
+/* What a key may be whose default is "true" or "false". */
+static const char *const truths[] = { "true", "1", "yes", "", NULL };
+static const char *const untruths[] = { "false", "0", "no", NULL };
 
 static const char *const transports[] = { "udp", "compat", "auto", NULL };
 
@@ -148,6 +153,23 @@ load_document (const char *path, JsonObject **document, GError **error)
   return TRUE;
 }
 
+/* A slip of the pen would count as "false": whoever wrote "no_echo": "ture" has something running that he believes is not. */
+static gboolean
+check_booleans (PilotConfig *config, GError **error)
+{
+  for (guint i = 0; i < G_N_ELEMENTS (defaults); i++) {
+    const char *value = pilot_config_get (config, defaults[i].key);
+    g_autofree char *quoted = NULL;
+
+    if (!(g_str_equal (defaults[i].value, "true") || g_str_equal (defaults[i].value, "false")) || g_strv_contains (truths, value) || g_strv_contains (untruths, value))
+      continue;
+    quoted = pilot_error_quote (value, -1);
+    g_set_error (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT, "%s is \"%s\" (expected true or false)", defaults[i].key, quoted);
+    return FALSE;
+  }
+  return TRUE;
+}
+
 gboolean
 pilot_config_load (PilotConfig *config, const char *path, GError **error)
 {
@@ -157,13 +179,13 @@ pilot_config_load (PilotConfig *config, const char *path, GError **error)
     return FALSE;
   g_hash_table_remove_all (config->strings);
   if (!pilot_config_get_boolean (config, "system"))
-    return TRUE;
+    return check_booleans (config, error);
   g_free (config->changes_path);
   config->changes_path = g_build_filename (pilot_config_get_state_directory (config), "settings.json", NULL);
   if (!load_document (config->changes_path, &config->changes, error))
     return FALSE;
   g_hash_table_remove_all (config->strings);
-  return TRUE;
+  return check_booleans (config, error);
 }
 
 void
@@ -290,8 +312,7 @@ pilot_config_get_boolean (PilotConfig *config, const char *key)
 {
   const char *value = pilot_config_get (config, key);
 
-  return value != NULL && (g_str_equal (value, "true") || g_str_equal (value, "1") ||
-                           g_str_equal (value, "yes") || *value == '\0');
+  return value != NULL && g_strv_contains (truths, value);
 }
 
 gint64

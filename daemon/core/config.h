@@ -13,7 +13,7 @@ G_BEGIN_DECLS
 G_DECLARE_FINAL_TYPE (PilotConfig, pilot_config, PILOT, CONFIG, GObject)
 
 PilotConfig *pilot_config_new (void);
-/* A missing file is fine; a corrupt one is CORRUPT and is left untouched. */
+/* A missing file is fine; a corrupt one is CORRUPT and is left untouched; INVALID_ARGUMENT when what is true or false is neither. */
 gboolean pilot_config_load (PilotConfig *config, const char *path, GError **error);
 void pilot_config_set_flag (PilotConfig *config, const char *key, const char *value);
 const char *pilot_config_get (PilotConfig *config, const char *key); /* NULL = not set anywhere and no default */

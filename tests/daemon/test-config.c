@@ -167,6 +167,22 @@ test_corrupt (Fixture *fixture, gconstpointer data)
   assert_file (fixture->settings, "{ \"hostname\": ");
 }
 
+static void
+test_neither (Fixture *fixture, gconstpointer data)
+{
+  static const char *const wrong[] = { "{ \"no-echo\": \"ture\" }", "{ \"public\": 2 }", "{ \"trust_auto_approve\": \"True\" }" };
+
+  for (guint i = 0; i < G_N_ELEMENTS (wrong); i++) {
+    g_autoptr (PilotConfig) config = pilot_config_new ();
+    g_autoptr (GError) error = NULL;
+
+    write_file (fixture->file, wrong[i]);
+    pilot_config_set_flag (config, "state-dir", fixture->folder);
+    g_assert_false (pilot_config_load (config, fixture->file, &error));
+    g_assert_error (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT);
+  }
+}
+
 /* What could not be written has not happened. */
 static void
 test_store_fails (Fixture *fixture, gconstpointer data)
@@ -245,5 +261,6 @@ main (int argc, char **argv)
   g_test_add ("/config/plugin-setting", Fixture, NULL, setup, test_plugin_setting, teardown);
   g_test_add ("/config/plugin-setting-changed", Fixture, NULL, setup, test_plugin_setting_changed, teardown);
   g_test_add ("/config/store-fails", Fixture, NULL, setup, test_store_fails, teardown);
+  g_test_add ("/config/neither-true-nor-false", Fixture, NULL, setup, test_neither, teardown);
   return g_test_run ();
 }

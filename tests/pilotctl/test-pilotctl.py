@@ -145,6 +145,11 @@ def check_usage(home, commands):
     check('unknown command: exit 2', process.returncode == 2 and 'nonsense' in process.stderr, process)
     process = run(home, '--nonsense')
     check('unknown option before the command: exit 2', process.returncode == 2 and 'unknown option --nonsense' in process.stderr, process)
+    process = run(home, '--bus')
+    check('--bus alone: what it needs', process.returncode == 1 and '--bus needs the path' in process.stderr, process)
+    process = subprocess.run([PILOTCTL, 'info'], env={'HOME': home, 'PATH': '/usr/bin:/bin', 'LC_ALL': 'C.UTF-8'} | {name: value for name, value in os.environ.items() if 'SAN' in name or name == 'LD_LIBRARY_PATH'},
+                             capture_output=True, text=True, timeout=60, check=False)
+    check('without XDG_RUNTIME_DIR, as from cron', process.returncode == 0 or f'/run/user/{os.geteuid()}/pilot/bus' in process.stderr, process)
     process = run(home, 'nonsense', '--json')
     check('unknown command as JSON', process.returncode == 1 and error_of(process).get('code') == 'invalid_argument', process)
     for words, meant in (('gatway list', '"gateway list"'), ('gateway lits', '"gateway list"'), ('deamon', '"daemon"'), ('handshak 5', '"handshake"'),
