@@ -10,6 +10,7 @@
 #include "daemon/core/local-socket.h"
 #include "daemon/core/shares.h"
 #include "libpilot/pilot-acceptor.h"
+#include "protocol/rate-limit.h"
 
 #define BACKLOG 128
 /* Connections of all other users together, and of one of them. */
@@ -20,6 +21,7 @@
 /* Who are greeted at one time. */
 #define GREETERS 64
 #define GUEST_GREETERS 16
+#define SAY_EVERY (60 * (gint64) G_USEC_PER_SEC)
 
 /* A connection, from when it is accepted until it ends. */
 typedef struct {
@@ -47,7 +49,7 @@ struct _PilotPrivateSocket {
   GThreadPool *greeters[2]; /* for root and our own, for others */
   GAsyncQueue *greeted;     /* of Visit, from the threads */
   GSource *greeted_source;  /* made ready by them */
-  gint64 said_at;           /* that somebody was sent away */
+  PilotTokenBucket said;    /* that somebody was sent away */
 };
 
 /* --- greeting, in threads --- */
@@ -165,12 +167,8 @@ on_too_late (gpointer user_data)
 static void
 say_sent_away (PilotPrivateSocket *self, guint32 uid)
 {
-  gint64 now = g_get_monotonic_time ();
-
-  if (self->said_at != 0 && now - self->said_at < 60 * (gint64) G_USEC_PER_SEC)
-    return;
-  self->said_at = now;
-  g_message ("a connection of user id %u to \"%s\" was sent away: other users have too many", uid, self->path);
+  if (pilot_token_bucket_take (&self->said, SAY_EVERY, 1, g_get_monotonic_time ()))
+    g_message ("a connection of user id %u to \"%s\" was sent away: other users have too many", uid, self->path);
 }
 
 /* FALSE when there is no place for it. */

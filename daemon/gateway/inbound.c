@@ -13,6 +13,7 @@
 
 #include "daemon/core/shares.h"
 #include "daemon/gateway/bridge.h"
+#include "protocol/rate-limit.h"
 
 /* A local server with a full queue drops the SYN; the peer's own dial gives up about then. */
 #define CONNECT_TIMEOUT_MS 8000
@@ -20,6 +21,7 @@
 #define DIALS_OF_PEER 1024
 #define DIALS_MAX 4096
 #define CANDIDATES_MAX 16
+#define COMPLAIN_EVERY (60 * (gint64) G_USEC_PER_SEC)
 /* Reaches servers on the wildcard address, not those on 127.0.0.1 (linux-facts.md). Outside of what peers are given. */
 #define NETWORK_PROBE 0x7f520001u  /* 127.82.0.1 */
 #define SOURCE_NETWORK 0x7f530000u /* 127.83.0.0/16 */
@@ -55,6 +57,7 @@ struct _PilotInbound {
   GQueue dials;        /* the oldest first: all have the same time */
   GSource *timer;      /* one for all dials; not set anew when the first of them ends before its time */
   PilotBridgeGroup group;
+  PilotTokenBucket complained;
 };
 
 static void dial_next (Dial *dial);
@@ -235,6 +238,14 @@ dial_try (Dial *dial, int fd, const SocketName *name)
   return FALSE;
 }
 
+/* Whoever is trusted may call as often as he likes, and must not fill the log with that. */
+static void
+complain (Dial *dial, int code)
+{
+  if (pilot_token_bucket_take (&dial->inbound->complained, COMPLAIN_EVERY, 1, g_get_monotonic_time ()))
+    g_warning ("cannot connect a peer's stream to port %u: %s", dial->port, g_strerror (code));
+}
+
 /* Tries the next candidate; refuses the stream when there is none left. */
 static void
 dial_next (Dial *dial)
@@ -250,7 +261,7 @@ dial_next (Dial *dial)
     if (fd < 0 && errno == EAFNOSUPPORT)
       continue;
     if (fd < 0) {
-      g_warning ("cannot connect a peer's stream to port %u: %s", dial->port, g_strerror (errno));
+      complain (dial, errno);
       break;
     }
     if (dial_try (dial, fd, name))

@@ -304,6 +304,44 @@ test_share_of_dials (Fixture *fixture, gconstpointer data)
   close (listener);
 }
 
+static guint n_complaints;
+
+static GLogWriterOutput
+count_complaints (GLogLevelFlags level, const GLogField *fields, gsize n_fields, gpointer user_data)
+{
+  for (gsize i = 0; i < n_fields; i++)
+    if (g_str_equal (fields[i].key, "MESSAGE") && g_str_has_prefix (fields[i].value, "cannot connect a peer's stream")) {
+      n_complaints++;
+      return G_LOG_WRITER_HANDLED;
+    }
+  return g_log_writer_default (level, fields, n_fields, user_data);
+}
+
+/* Without descriptors a peer's calls are refused; however many there are, the log says it once. */
+static void
+test_no_descriptors (Fixture *fixture, gconstpointer data)
+{
+  static const guint calls = 20;
+  static PilotStreamUser user = { .ready = count_refused };
+  GLogLevelFlags fatal = g_log_set_always_fatal (G_LOG_FATAL_MASK | G_LOG_LEVEL_CRITICAL);
+  struct rlimit before, none;
+  int lowest = dup (0);
+
+  close (lowest);
+  n_refused = n_complaints = 0;
+  fake_node_set_capacity (fixture->node, 16);
+  g_assert_cmpint (getrlimit (RLIMIT_NOFILE, &before), ==, 0);
+  none = (struct rlimit) { (rlim_t) lowest, before.rlim_max };
+  g_assert_cmpint (setrlimit (RLIMIT_NOFILE, &none), ==, 0);
+  for (guint i = 0; i < calls; i++)
+    g_assert_nonnull (pilot_node_connect (fixture->node, 2, 8080, &user, NULL));
+  while (n_refused < calls)
+    g_main_context_iteration (NULL, TRUE);
+  g_assert_cmpint (setrlimit (RLIMIT_NOFILE, &before), ==, 0);
+  g_log_set_always_fatal (fatal);
+  g_assert_cmpuint (n_complaints, ==, 1);
+}
+
 static int G_GNUC_PRINTF (1, 2)
     run (const char *format, ...)
 {
@@ -373,6 +411,7 @@ main (int argc, char **argv)
   g_test_init (&argc, &argv, NULL);
   enter_namespace ();
   setrlimit (RLIMIT_NOFILE, &files);
+  g_log_set_writer_func (count_complaints, NULL, NULL);
 #define ADD(path, data, func) g_test_add (path, Fixture, data, fixture_set_up, func, fixture_tear_down)
   g_test_add_func ("/gateway/source-addresses", test_source_addresses);
   ADD ("/gateway/end-to-end/redirect", "redirect", test_end_to_end);
@@ -389,5 +428,6 @@ main (int argc, char **argv)
   ADD ("/gateway/untrust-ends-connections", NULL, test_untrust_ends_connections);
   ADD ("/gateway/untrust-ends-inbound", NULL, test_untrust_ends_inbound);
   ADD ("/gateway/share-of-dials", NULL, test_share_of_dials);
+  ADD ("/gateway/no-descriptors", NULL, test_no_descriptors);
   return g_test_run ();
 }
