@@ -32,6 +32,7 @@ struct _PilotBridge {
   guint closed_check; /* timeout, while FIN waits because the peer knows no half-close */
   int fd;
   guint32 events; /* what the poller watches for */
+  guint32 peer;   /* of a joined stream */
   guint16 port;
   gboolean dialing;
   gboolean is_pair;    /* a socket pair, not TCP: see socket-pair.h */
@@ -96,6 +97,8 @@ bridge_free (PilotBridge *bridge, PilotStreamError error)
   if (bridge->next != NULL)
     bridge->next->prev = bridge->prev;
   group->open--;
+  if (group->shares != NULL)
+    pilot_shares_give_back (group->shares, bridge->peer);
   g_slice_free (PilotBridge, bridge);
   if (group->ended != NULL)
     group->ended (group, port, error, group->user_data);
@@ -517,7 +520,7 @@ pilot_bridge_open (PilotBridgeGroup *group, int fd, guint16 port, PilotBridgeDia
   return TRUE;
 }
 
-static void
+static PilotBridge *
 join (PilotBridgeGroup *group, int fd, guint16 port, PilotStream *stream, gboolean is_pair)
 {
   PilotBridge *bridge = bridge_new (group, fd, port);
@@ -531,16 +534,17 @@ join (PilotBridgeGroup *group, int fd, guint16 port, PilotStream *stream, gboole
   if (pilot_stream_read_vectors (stream, spans) > 0 || pilot_stream_is_eof (stream))
     bridge->events |= EPOLLOUT;
   bridge->watch = pilot_poller_add (group->poller, fd, is_pair ? bridge->events | EPOLLET : bridge->events, socket_ready, bridge);
+  return bridge;
 }
 
 void
-pilot_bridge_join (PilotBridgeGroup *group, int fd, guint16 port, PilotStream *stream)
+pilot_bridge_join (PilotBridgeGroup *group, int fd, guint16 port, PilotStream *stream, guint32 peer)
 {
   int one = 1;
 
   /* Best effort: without it the connection works all the same. */
   setsockopt (fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-  join (group, fd, port, stream, FALSE);
+  join (group, fd, port, stream, FALSE)->peer = peer;
 }
 
 void

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "daemon/core/poller.h"
+#include "daemon/core/shares.h"
 #include "daemon/node/node.h"
 
 G_BEGIN_DECLS
@@ -17,6 +18,7 @@ typedef struct _PilotBridge PilotBridge;
 /*
  * PilotBridgeGroup: the bridges of one mapping, or of the inbound side: counters, and a way to end them all. Its struct is the owner's.
  * @ended: called when a bridge ended; @error is NONE when both sides closed in order or the local side reset it. May be NULL
+ * @shares: (nullable): whoever joins a stream has taken a place of its peer's; the bridge gives it back when it ends
  */
 typedef struct _PilotBridgeGroup PilotBridgeGroup;
 struct _PilotBridgeGroup {
@@ -24,6 +26,7 @@ struct _PilotBridgeGroup {
   void (*opened) (PilotBridgeGroup *group, guint16 port, gpointer user_data);
   void (*ended) (PilotBridgeGroup *group, guint16 port, PilotStreamError error, gpointer user_data);
   gpointer user_data;
+  PilotShares *shares;
   PilotBridge *first;         /* the bridges */
   PilotBridge *dialing_first; /* those whose stream is not open yet, oldest first */
   PilotBridge *dialing_last;
@@ -44,8 +47,8 @@ void pilot_bridge_group_reset_peer (PilotBridgeGroup *group, guint32 peer);
 
 /* For a connection that was accepted here: takes @fd (non-blocking, TCP_NODELAY) and dials. On error the client has been reset and @fd is closed. */
 gboolean pilot_bridge_open (PilotBridgeGroup *group, int fd, guint16 port, PilotBridgeDial dial, gpointer user_data, GError **error);
-/* For a stream that was opened toward us: takes @fd (connected, non-blocking) and the accepted stream. */
-void pilot_bridge_join (PilotBridgeGroup *group, int fd, guint16 port, PilotStream *stream);
+/* For a stream that @peer opened toward us: takes @fd (connected, non-blocking) and the accepted stream. */
+void pilot_bridge_join (PilotBridgeGroup *group, int fd, guint16 port, PilotStream *stream, guint32 peer);
 /* The same for a program of this machine that was handed the other end of a pilot_socket_pair_new(): takes ours. */
 void pilot_bridge_join_pair (PilotBridgeGroup *group, int fd, guint16 port, PilotStream *stream);
 /* Closes a socket with a reset instead of a FIN. */

@@ -8,6 +8,7 @@
 #include <netinet/in.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -21,6 +22,8 @@
 #define DIALS_OF_PEER 1024
 #define DIALS_MAX 4096
 #define CANDIDATES_MAX 16
+/* Half of the streams that the engine has for all. */
+#define CONNECTIONS_OF_PEER 32768
 #define COMPLAIN_EVERY (60 * (gint64) G_USEC_PER_SEC)
 /* Reaches servers on the wildcard address, not those on 127.0.0.1 (linux-facts.md). Outside of what peers are given. */
 #define NETWORK_PROBE 0x7f520001u  /* 127.82.0.1 */
@@ -43,6 +46,7 @@ typedef struct {
   gint64 deadline;
   guint32 node;
   guint16 port;
+  gboolean handed_over;   /* the connection, with its place, to a bridge */
   gboolean network_tried; /* the addresses of the network cards are among the candidates */
   guint n_candidates, next;
   SocketName candidates[CANDIDATES_MAX];
@@ -53,9 +57,10 @@ struct _PilotInbound {
   PilotInboundSource source;
   PilotInboundForbidden forbidden;
   gpointer user_data;
-  PilotShares *shares; /* of the dials */
-  GQueue dials;        /* the oldest first: all have the same time */
-  GSource *timer;      /* one for all dials; not set anew when the first of them ends before its time */
+  PilotShares *shares;      /* of the dials */
+  PilotShares *connections; /* of those and of the bridges */
+  GQueue dials;             /* the oldest first: all have the same time */
+  GSource *timer;           /* one for all dials; not set anew when the first of them ends before its time */
   PilotBridgeGroup group;
   PilotTokenBucket complained;
 };
@@ -78,6 +83,8 @@ dial_free (Dial *dial)
 {
   g_queue_unlink (&dial->inbound->dials, &dial->link);
   pilot_shares_give_back (dial->inbound->shares, dial->node);
+  if (!dial->handed_over)
+    pilot_shares_give_back (dial->inbound->connections, dial->node);
   g_clear_pointer (&dial->watch, pilot_poller_remove);
   if (dial->fd >= 0)
     close (dial->fd);
@@ -178,14 +185,16 @@ dial_connected (Dial *dial)
   PilotInbound *inbound = dial->inbound;
   PilotStream *stream = dial->stream;
   guint16 port = dial->port;
+  guint32 peer = dial->node;
   int fd = dial->fd;
 
   if (is_connected_to_itself (fd, &dial->candidates[dial->next - 1]))
     return FALSE;
   dial->fd = -1;
+  dial->handed_over = TRUE;
   dial_free (dial);
   pilot_stream_accept (stream, g_get_monotonic_time ());
-  pilot_bridge_join (&inbound->group, fd, port, stream);
+  pilot_bridge_join (&inbound->group, fd, port, stream, peer);
   return TRUE;
 }
 
@@ -318,6 +327,28 @@ check_access (PilotInbound *inbound, guint32 peer, guint16 port)
   return pilot_access_check (pilot_node_get_access (inbound->node), peer, info.key, port);
 }
 
+static gboolean
+take_places (PilotInbound *inbound, guint32 peer)
+{
+  if (!pilot_shares_take (inbound->shares, peer))
+    return FALSE;
+  if (pilot_shares_take (inbound->connections, peer))
+    return TRUE;
+  pilot_shares_give_back (inbound->shares, peer);
+  if (pilot_token_bucket_take (&inbound->complained, COMPLAIN_EVERY, 1, g_get_monotonic_time ()))
+    g_message ("node %u has as many connections to this machine as one peer may have: others are refused", peer);
+  return FALSE;
+}
+
+/* One peer may hold half of the descriptors: the others, and what the daemon does for itself, have the rest. */
+static guint
+connections_of_peer (void)
+{
+  struct rlimit limit;
+
+  return getrlimit (RLIMIT_NOFILE, &limit) == 0 ? (guint) MIN (limit.rlim_cur / 2, CONNECTIONS_OF_PEER) : CONNECTIONS_OF_PEER;
+}
+
 static void
 stream_incoming (PilotNode *node, PilotStream *stream, guint32 peer, gpointer user_data)
 {
@@ -331,7 +362,7 @@ stream_incoming (PilotNode *node, PilotStream *stream, guint32 peer, gpointer us
   /* Asked again here: what lets a peer in to this machine is decided next to what connects it. */
   verdict = check_access (inbound, peer, info.local_port);
   if (verdict == PILOT_ACCESS_DENIED || info.local_port == 0 || (inbound->forbidden != NULL && inbound->forbidden (info.local_port, inbound->user_data)) ||
-      !pilot_shares_take (inbound->shares, peer)) {
+      !take_places (inbound, peer)) {
     pilot_stream_refuse (stream, g_get_monotonic_time ());
     return;
   }
@@ -372,6 +403,7 @@ pilot_inbound_new (PilotNode *node, PilotInboundSource source, PilotInboundForbi
   g_source_set_callback (inbound->timer, dials_due, inbound, NULL);
   g_source_attach (inbound->timer, g_main_context_get_thread_default ());
   pilot_bridge_group_init (&inbound->group, pilot_node_get_poller (node));
+  inbound->group.shares = inbound->connections = pilot_shares_new (G_MAXUINT, connections_of_peer ());
   pilot_node_set_bridge (node, stream_incoming, inbound);
   return inbound;
 }
@@ -401,6 +433,7 @@ pilot_inbound_free (PilotInbound *inbound)
   g_source_destroy (inbound->timer);
   g_source_unref (inbound->timer);
   pilot_bridge_group_reset (&inbound->group);
+  pilot_shares_free (inbound->connections);
   pilot_node_kick (inbound->node);
   g_free (inbound);
 }

@@ -86,7 +86,7 @@ set_up (Fixture *fixture, gconstpointer data)
   int server;
 
   connect_pair (&fixture->client, &server, GPOINTER_TO_INT (data));
-  pilot_bridge_join (&fixture->group, server, 80, near);
+  pilot_bridge_join (&fixture->group, server, 80, near, 2);
 }
 
 /* The local program has one end of a socket pair. */

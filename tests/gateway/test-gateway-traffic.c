@@ -306,11 +306,72 @@ test_share_of_dials (Fixture *fixture, gconstpointer data)
 
 static guint n_complaints;
 
+static void
+count_open (PilotStreamUser *user, PilotStream *stream, guint ready)
+{
+  if ((ready & PILOT_STREAM_READY_CLOSED) != 0)
+    count_refused (user, stream, ready);
+}
+
+/* Connections that stand: one peer has half of the descriptors, another still gets through, and what ends makes room. */
+static void
+test_share_of_connections (Fixture *fixture, gconstpointer data)
+{
+  static const guint share = 50, more = 10;
+  static PilotStreamUser user = { .ready = count_open };
+  struct sockaddr_in here = socket_name ("127.0.0.1", 8080);
+  struct rlimit before, few;
+  PilotStream *first = NULL;
+  int listener = socket (AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), yes = 1;
+
+  n_refused = n_complaints = 0;
+  /* The share is reckoned when the daemon begins. */
+  fixture_end_run (fixture);
+  g_assert_cmpint (getrlimit (RLIMIT_NOFILE, &before), ==, 0);
+  few = (struct rlimit) { 2 * share, before.rlim_max };
+  g_assert_cmpint (setrlimit (RLIMIT_NOFILE, &few), ==, 0);
+  fixture_begin_run (fixture);
+  g_assert_cmpint (setrlimit (RLIMIT_NOFILE, &before), ==, 0);
+  fake_node_set_capacity (fixture->node, 16);
+  setsockopt (listener, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
+  g_assert_cmpint (bind (listener, (struct sockaddr *) &here, sizeof here), ==, 0);
+  g_assert_cmpint (listen (listener, 1000), ==, 0);
+  for (guint i = 0; i < share + more; i++) {
+    PilotStream *stream = pilot_node_connect (fixture->node, 2, 8080, &user, NULL);
+
+    g_assert_nonnull (stream);
+    if (i == 0)
+      first = stream;
+  }
+  while (n_refused < more)
+    g_main_context_iteration (NULL, TRUE);
+  while (g_main_context_iteration (NULL, FALSE))
+    ;
+  g_assert_cmpuint (n_refused, ==, more);
+  g_assert_cmpuint (n_complaints, ==, 1);
+  g_assert_nonnull (pilot_node_connect (fixture->node, 6, 8080, &user, NULL));
+  while (g_main_context_iteration (NULL, FALSE))
+    ;
+  g_assert_cmpuint (n_refused, ==, more);
+  pilot_stream_reset (first, g_get_monotonic_time ());
+  pilot_stream_release (first, g_get_monotonic_time ());
+  while (g_main_context_iteration (NULL, FALSE))
+    ;
+  for (guint i = 0; i < 2; i++)
+    g_assert_nonnull (pilot_node_connect (fixture->node, 2, 8080, &user, NULL));
+  while (n_refused < more + 1)
+    g_main_context_iteration (NULL, TRUE);
+  while (g_main_context_iteration (NULL, FALSE))
+    ;
+  g_assert_cmpuint (n_refused, ==, more + 1);
+  close (listener);
+}
+
 static GLogWriterOutput
 count_complaints (GLogLevelFlags level, const GLogField *fields, gsize n_fields, gpointer user_data)
 {
   for (gsize i = 0; i < n_fields; i++)
-    if (g_str_equal (fields[i].key, "MESSAGE") && g_str_has_prefix (fields[i].value, "cannot connect a peer's stream")) {
+    if (g_str_equal (fields[i].key, "MESSAGE") && (g_str_has_prefix (fields[i].value, "cannot connect a peer's stream") || g_str_has_prefix (fields[i].value, "node 2 has as many"))) {
       n_complaints++;
       return G_LOG_WRITER_HANDLED;
     }
@@ -428,6 +489,7 @@ main (int argc, char **argv)
   ADD ("/gateway/untrust-ends-connections", NULL, test_untrust_ends_connections);
   ADD ("/gateway/untrust-ends-inbound", NULL, test_untrust_ends_inbound);
   ADD ("/gateway/share-of-dials", NULL, test_share_of_dials);
+  ADD ("/gateway/share-of-connections", NULL, test_share_of_connections);
   ADD ("/gateway/no-descriptors", NULL, test_no_descriptors);
   return g_test_run ();
 }
