@@ -252,13 +252,13 @@ client_place_to_path (const char *place)
 
 /* NULL without an error: no daemon is there. */
 static Client *
-open_given (const char *given, GError **error)
+open_given (const char *given, gboolean named, GError **error)
 {
   const char *path = client_place_to_path (given);
 
   if (path != NULL)
-    return try_socket (path, TRUE, NULL, error);
-  return g_str_equal (given, "session") ? try_bus (G_BUS_TYPE_SESSION, TRUE, "session bus", error) : try_bus (G_BUS_TYPE_SYSTEM, TRUE, "system bus", error);
+    return try_socket (path, named, NULL, error);
+  return g_str_equal (given, "session") ? try_bus (G_BUS_TYPE_SESSION, named, "session bus", error) : try_bus (G_BUS_TYPE_SYSTEM, named, "system bus", error);
 }
 
 static Client *
@@ -285,7 +285,8 @@ client_new (Invocation *invocation, GError **error)
   const char *given = client_get_given_place (invocation);
   g_autofree char *tried = given != NULL ? g_strdup (given) : NULL;
   g_autoptr (GError) local = NULL;
-  Client *client = given != NULL ? open_given (given, &local) : open_any (&tried, &local);
+  /* A variable may be of who called sudo. */
+  Client *client = given != NULL ? open_given (given, invocation->bus != NULL, &local) : open_any (&tried, &local);
 
   if (client == NULL) {
     g_propagate_error (error, local != NULL ? g_steal_pointer (&local) : not_running (tried));

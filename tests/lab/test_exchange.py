@@ -58,6 +58,8 @@ def messages(world):
     expect_equal((data["message_id"], data["reply"]["reply_to"]), (question["message_id"], question["message_id"]), "the ids")
     modes = world.run("alpha", "stat", "-c", "%a", ".pilot/inbox", f".pilot/inbox/{data['reply']['id']}.json").stdout
     expect_equal(modes, "700\n600\n", "the modes")
+    # Root looks after it as the user whose it is.
+    expect_equal(pilotctl(world, "alpha", "inbox", sudo=True), pilotctl(world, "alpha", "inbox"), "what sudo shows of the inbox")
 
 
 @suite.case("what cannot be sent is refused, and says why")

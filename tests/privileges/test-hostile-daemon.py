@@ -207,6 +207,7 @@ def other_daemon(world):
     world.bus.symlink_to(elsewhere)
     error = world.refused("conflict", "find", "x")
     assert str(OTHER) in error["message"] and str(world.bus) in error["message"], error
+    world.refused("conflict", "find", "x", PILOT_BUS=str(elsewhere))
     assert world.run("find", "x", "--bus", str(elsewhere)).returncode == 0
 
 
