@@ -102,7 +102,8 @@ rack_update (PilotStream *self,
     self->reordering_seen = TRUE;
   self->sacked_end = pilot_seq_max (self->sacked_end, end);
   if (record->flags & PILOT_SEGMENT_RETRANSMITTED && self->min_rtt >= 0 && rtt < self->min_rtt) {
-    /* The first transmission arrived after all: more patience. */
+    /* The first transmission arrived after all: that is reordering, too, which does not show otherwise where everything is repeated at once; and it wants more patience. */
+    self->reordering_seen = TRUE;
     self->reorder_window_mult = MIN (self->reorder_window_mult + 1, MAX_REORDER_MULT);
     self->reorder_persist = REORDER_PERSIST;
     return;

@@ -35,6 +35,7 @@ static const Single singles[] = {
   { "400 Mbit/s, 100 ms", { .delay = 50 * BOTTLENECK_MS, .rate = LINE, .queue = 5000000 }, 8 * BOTTLENECK_SECOND, 0.95, 0.5 },
   { "400 Mbit/s, 30 ms, bursts 1 %", { .delay = 15 * BOTTLENECK_MS, .rate = LINE, .queue = 1500000, .burst_loss = 0.01, .burst_length = 8 }, 5 * BOTTLENECK_SECOND, 0.9, 0.5 },
   { "400 Mbit/s, 30 ms, late 5 %", { .delay = 15 * BOTTLENECK_MS, .rate = LINE, .queue = 1500000, .reorder = 0.05, .reorder_delay = 4 * BOTTLENECK_MS }, 5 * BOTTLENECK_SECOND, 0.9, 0.5 },
+  { "50 Mbit/s, 30 ms, 20 % are 25 ms late", { .delay = 15 * BOTTLENECK_MS, .rate = LONG_LINE, .queue = 187500, .reorder = 0.2, .reorder_delay = 25 * BOTTLENECK_MS }, 20 * BOTTLENECK_SECOND, 0.9, 0 },
   /* As much as hosts that are busy put into the times of acknowledgements. */
   { "400 Mbit/s, 30 ms, jitter 1 ms", { .delay = 15 * BOTTLENECK_MS, .rate = LINE, .queue = 1500000, .jitter = BOTTLENECK_MS }, 5 * BOTTLENECK_SECOND, 0.95, 0.5 },
   { "400 Mbit/s, 30 ms, jitter 5 ms", { .delay = 15 * BOTTLENECK_MS, .rate = LINE, .queue = 1500000, .jitter = 5 * BOTTLENECK_MS }, 5 * BOTTLENECK_SECOND, 0.9, 1 },
@@ -97,7 +98,9 @@ test_single (gconstpointer data)
   g_assert_cmpfloat (worst_start, <=, 2);
 }
 
-/* Starts that something disturbs which is not the end of the line: the worst of twelve. */
+/* Starts that something disturbs which is not the end of the line: the mean of twelve. */
+#define STARTS 12
+
 typedef struct
 {
   const gchar *name;
@@ -108,29 +111,31 @@ typedef struct
 
 static const Start starts[] = {
   /* The first window alone is longer than these queues. */
-  { "50 Mbit/s, 30 ms, queue 0.1 BDP", { .delay = 15 * BOTTLENECK_MS, .rate = LONG_LINE, .queue = 18750, .jitter = BOTTLENECK_MS / 2 }, 0, BOTTLENECK_SECOND, 0.6 },
-  { "50 Mbit/s, 30 ms, queue 0.05 BDP", { .delay = 15 * BOTTLENECK_MS, .rate = LONG_LINE, .queue = 9375, .jitter = BOTTLENECK_MS / 2 }, 0, BOTTLENECK_SECOND, 0.5 },
+  { "50 Mbit/s, 30 ms, queue 0.1 BDP", { .delay = 15 * BOTTLENECK_MS, .rate = LONG_LINE, .queue = 18750, .jitter = BOTTLENECK_MS / 2 }, 0, BOTTLENECK_SECOND, 0.7 },
+  { "50 Mbit/s, 30 ms, queue 0.05 BDP", { .delay = 15 * BOTTLENECK_MS, .rate = LONG_LINE, .queue = 9375, .jitter = BOTTLENECK_MS / 2 }, 0, BOTTLENECK_SECOND, 0.6 },
   /* Acknowledgements that come in lumps make round trips longer and rates stand still for a moment, and two of hundred are lost anyway. */
-  { "400 Mbit/s, 30 ms, jitter 8 ms, loss 2 %", { .delay = 15 * BOTTLENECK_MS, .rate = LINE, .queue = 1500000, .jitter = 8 * BOTTLENECK_MS, .loss = 0.02 }, BOTTLENECK_SECOND, 3 * BOTTLENECK_SECOND, 0.75 },
+  { "400 Mbit/s, 30 ms, jitter 8 ms, loss 2 %", { .delay = 15 * BOTTLENECK_MS, .rate = LINE, .queue = 1500000, .jitter = 8 * BOTTLENECK_MS, .loss = 0.02 }, BOTTLENECK_SECOND, 3 * BOTTLENECK_SECOND, 0.89 },
 };
 
 static void
 test_start (gconstpointer data)
 {
   const Start *start = data;
-  gdouble worst = G_MAXDOUBLE;
+  gdouble worst = G_MAXDOUBLE, mean = 0;
 
-  for (guint32 seed = 1; seed <= 12; seed++) {
+  for (guint32 seed = 1; seed <= STARTS; seed++) {
     Bottleneck *line = bottleneck_new (&start->config, seed);
     BottleneckFlow *flow = bottleneck_add (line, BOTTLENECK_STREAM, 0, 0);
+    gdouble share;
 
     bottleneck_run (line, start->to);
-    worst = MIN (worst, bottleneck_rate (flow, start->from, start->to));
+    share = bottleneck_rate (flow, start->from, start->to) / bottleneck_capacity (&start->config) / (1 - start->config.loss);
+    worst = MIN (worst, share);
+    mean += share / STARTS;
     bottleneck_free (line);
   }
-  worst /= bottleneck_capacity (&start->config) * (1 - start->config.loss);
-  g_test_message ("start, %-40s worst of twelve %.3f of the line", start->name, worst);
-  g_assert_cmpfloat (worst, >=, start->least);
+  g_test_message ("start, %-40s %.3f of the line, the worst %.3f", start->name, mean, worst);
+  g_assert_cmpfloat (mean, >=, start->least);
 }
 
 typedef struct

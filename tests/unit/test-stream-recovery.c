@@ -126,6 +126,25 @@ test_patience (void)
   end (&f);
 }
 
+/* Where everything is repeated at once nothing is seen to overtake anything: the needless repetition itself shows it. */
+static void
+test_late (void)
+{
+  static const guint32 others[1][2] = { { 1, 5 } };
+  Fixture f;
+
+  connect_go (&f);
+  send (&f, 0, 5);
+  f.wire->now += RTT;
+  sack (&f, 0, 1, others);
+  g_assert_cmpint (repeated_after (&f, 0), ==, 0);
+  f.wire->now += MS;
+  ack (&f, 5 * SEGMENT, 512);
+  f.wire->now += 20 * RTT;
+  g_assert_cmpint (lose_one (&f, 5, RTT), ==, 2 * RTT / 4);
+  end (&f);
+}
+
 int
 main (int argc,
       char *argv[])
@@ -133,5 +152,6 @@ main (int argc,
   g_test_init (&argc, &argv, NULL);
   g_test_add_func ("/stream/recovery/blocks-in-any-order", test_blocks_in_any_order);
   g_test_add_func ("/stream/recovery/patience", test_patience);
+  g_test_add_func ("/stream/recovery/late", test_late);
   return g_test_run ();
 }
