@@ -340,13 +340,13 @@ take_places (PilotInbound *inbound, guint32 peer)
   return FALSE;
 }
 
-/* One peer may hold half of the descriptors: the others, and what the daemon does for itself, have the rest. */
+/* One peer may hold three quarters of the descriptors: the others, and what the daemon does for itself, have the rest. */
 static guint
 connections_of_peer (void)
 {
   struct rlimit limit;
 
-  return getrlimit (RLIMIT_NOFILE, &limit) == 0 ? (guint) MIN (limit.rlim_cur / 2, CONNECTIONS_OF_PEER) : CONNECTIONS_OF_PEER;
+  return getrlimit (RLIMIT_NOFILE, &limit) == 0 ? (guint) MIN (limit.rlim_cur / 4 * 3, CONNECTIONS_OF_PEER) : CONNECTIONS_OF_PEER;
 }
 
 static void

@@ -313,11 +313,11 @@ count_open (PilotStreamUser *user, PilotStream *stream, guint ready)
     count_refused (user, stream, ready);
 }
 
-/* Connections that stand: one peer has half of the descriptors, another still gets through, and what ends makes room. */
+/* Connections that stand: one peer has three quarters of the descriptors, another still gets through, and what ends makes room. */
 static void
 test_share_of_connections (Fixture *fixture, gconstpointer data)
 {
-  static const guint share = 50, more = 10;
+  static const guint share = 75, more = 10;
   static PilotStreamUser user = { .ready = count_open };
   struct sockaddr_in here = socket_name ("127.0.0.1", 8080);
   struct rlimit before, few;
@@ -328,7 +328,7 @@ test_share_of_connections (Fixture *fixture, gconstpointer data)
   /* The share is reckoned when the daemon begins. */
   fixture_end_run (fixture);
   g_assert_cmpint (getrlimit (RLIMIT_NOFILE, &before), ==, 0);
-  few = (struct rlimit) { 2 * share, before.rlim_max };
+  few = (struct rlimit) { share / 3 * 4, before.rlim_max };
   g_assert_cmpint (setrlimit (RLIMIT_NOFILE, &few), ==, 0);
   fixture_begin_run (fixture);
   g_assert_cmpint (setrlimit (RLIMIT_NOFILE, &before), ==, 0);
