@@ -26,7 +26,8 @@ typedef struct
  * @settings: (nullable): GVariant text of type a{sv}, as in the configuration
  * @relay: (nullable): for transports that are relays
  * @fill_disk: (nullable): for stores that are in no file: has the next flush fail
- * @strict: beyond the rules: an allocator gives any free address that is wanted, a store leaves nothing but trust.json
+ * @strict: beyond the rules: an allocator gives any free address that is wanted, a store leaves nothing but trust.json, a transport hears of
+ *   destinations nobody is at
  */
 typedef struct
 {

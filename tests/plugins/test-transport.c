@@ -12,10 +12,10 @@
 #include "transport-wss.h"
 
 static const CheckCandidate candidates[] = {
-  { .name = "transport-udp", .get_type = pilot_transport_udp_get_type, .settings = "{'listen': <'127.0.0.1:0'>}" },
-  { .name = "transport-udp-plain", .get_type = pilot_transport_udp_get_type, .settings = "{'listen': <'127.0.0.1:0'>, 'offload': <'off'>}" },
-  { .name = "transport-udp-ipv6", .get_type = pilot_transport_udp_get_type, .settings = "{'listen': <'[::1]:0'>}" },
-  { .name = "mock-transport", .get_type = mock_transport_get_type, .settings = "{'listen': <'127.0.0.1:0'>}" },
+  { .name = "transport-udp", .get_type = pilot_transport_udp_get_type, .settings = "{'listen': <'127.0.0.1:0'>}", .strict = TRUE },
+  { .name = "transport-udp-plain", .get_type = pilot_transport_udp_get_type, .settings = "{'listen': <'127.0.0.1:0'>, 'offload': <'off'>}", .strict = TRUE },
+  { .name = "transport-udp-ipv6", .get_type = pilot_transport_udp_get_type, .settings = "{'listen': <'[::1]:0'>}", .strict = TRUE },
+  { .name = "mock-transport", .get_type = mock_transport_get_type, .settings = "{'listen': <'127.0.0.1:0'>}", .strict = TRUE },
   { .name = "transport-wss", .get_type = pilot_transport_wss_get_type, .relay = &pipe_beacon_relay },
 };
 
