@@ -28,6 +28,15 @@ typedef struct
   guint n, failed;
 } Run;
 
+static void
+run_clear (Run *run)
+{
+  g_free (run->module);
+  g_free (run->only);
+  g_strfreev (run->assignments);
+}
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC (Run, run_clear)
+
 static const CheckCase *
 cases_of (PilotPluginKind kind)
 {
@@ -212,7 +221,7 @@ int
 main (int argc,
       char *argv[])
 {
-  Run run = { 0 };
+  g_auto (Run) run = { 0 };
   const GOptionEntry entries[] = {
     { "setting", 's', 0, G_OPTION_ARG_STRING_ARRAY, &run.assignments, "A setting, as in the configuration", "KEY=VALUE" },
     { "case", 0, G_OPTION_FLAG_HIDDEN, G_OPTION_ARG_STRING, &run.only, NULL, NULL },
@@ -221,7 +230,6 @@ main (int argc,
   g_autoptr (GOptionContext) context = g_option_context_new ("MODULE.so - test a plugin of the Pilot daemon");
   g_autoptr (GError) error = NULL;
   g_autofree gchar *settings = NULL;
-  ExitStatus status;
 
   setlocale (LC_ALL, "");
   g_option_context_add_main_entries (context, entries, NULL);
@@ -234,14 +242,8 @@ main (int argc,
     return EXIT_STATUS_USAGE;
   run.module = g_canonicalize_filename (argv[1], NULL);
   if (run.only != NULL)
-    status = run_case (&run);
-  else {
-    check_all (&run);
-    g_print ("1..%u\n", run.n);
-    status = run.failed == 0 ? EXIT_STATUS_OK : EXIT_STATUS_FAILED;
-  }
-  g_free (run.module);
-  g_free (run.only);
-  g_strfreev (run.assignments);
-  return status;
+    return run_case (&run);
+  check_all (&run);
+  g_print ("1..%u\n", run.n);
+  return run.failed == 0 ? EXIT_STATUS_OK : EXIT_STATUS_FAILED;
 }
