@@ -17,7 +17,7 @@ PilotShares *pilot_shares_new (guint most, guint most_of_peer);
 /* After the last place was given back. */
 void pilot_shares_free (PilotShares *shares);
 
-/* A place for @peer, whose node id it is. FALSE when it has its share, or there is none left for anybody. */
+/* A place for @peer: a node id, or a user id where it is users of this machine who share. FALSE when it has its share, or there is none left for anybody. */
 gboolean pilot_shares_take (PilotShares *shares, guint32 peer);
 /* One that @peer took. */
 void pilot_shares_give_back (PilotShares *shares, guint32 peer);
