@@ -81,9 +81,9 @@ explain (GError *error, guint limit_ms)
   g_autoptr (GError) owned = error;
 
   if (g_error_matches (error, G_IO_ERROR, G_IO_ERROR_CANCELLED))
-    return g_error_new (PILOT_ERROR, PILOT_ERROR_TIMEOUT, "who listens there does not answer: no authentication within %.3g s", limit_ms / 1000.0);
+    return g_error_new (PILOT_ERROR, PILOT_ERROR_TIMEOUT, "no authentication within %.3g s", limit_ms / 1000.0);
   if (pilot_private_bus_has_ended (error))
-    return g_error_new (PILOT_ERROR, PILOT_ERROR_NOT_RUNNING, "who listens there ended before it answered: %s", error->message);
+    return g_error_new (PILOT_ERROR, PILOT_ERROR_NOT_RUNNING, "it ended before it answered: %s", error->message);
   return g_steal_pointer (&owned);
 }
 

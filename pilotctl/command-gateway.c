@@ -371,7 +371,8 @@ remove_leftovers (guint32 uid, GError **error)
 
   if (run_helper (uid, "--cleanup", NULL, &local))
     return TRUE;
-  if (!g_error_matches (local, PILOT_ERROR, PILOT_ERROR_NOT_RUNNING))
+  /* Where no helper is installed none was killed. */
+  if (!g_error_matches (local, PILOT_ERROR, PILOT_ERROR_NOT_RUNNING) && !g_error_matches (local, G_SPAWN_ERROR, G_SPAWN_ERROR_NOENT))
     g_propagate_error (error, g_steal_pointer (&local));
   return FALSE;
 }

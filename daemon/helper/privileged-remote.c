@@ -212,7 +212,7 @@ connect_socket (const char *path, GError **error)
   }
   connection = pilot_private_bus_authenticate (stream, AUTHENTICATION_TIMEOUT_MS, error);
   if (connection == NULL)
-    g_prefix_error_literal (error, "no pilot-helper to talk to: ");
+    g_prefix_error (error, "cannot talk to pilot-helper (pid %d) at \"%s\": ", server.pid, path);
   return connection;
 }
 
