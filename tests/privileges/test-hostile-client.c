@@ -432,6 +432,31 @@ test_memory (Helper *helper, gconstpointer data)
   g_assert_true (g_regex_match_simple ("Max data size +268435456 +268435456 ", limits, 0, 0));
 }
 
+/* What whoever calls sudo left open is not kept, and what he left in the environment is not looked at: with this variable GDBus would print all it says. */
+static void
+test_inherited (Helper *helper, gconstpointer data)
+{
+  g_autofree char *stop = g_strdup_printf ("sh -c 'G_DBUS_DEBUG=all exec %s --uid %u --stop --socket %s 2>&1'", helper_program, HELPER_UID, helper->socket);
+  g_autofree char *start = g_strdup_printf ("sh -c 'exec %s --uid %u --subnet %s --socket %s 7</etc/passwd'", helper_program, HELPER_UID, HELPER_CIDR, helper->socket);
+  g_autofree char *said = helper_output (stop), *folder = NULL;
+  g_autoptr (GDir) descriptors = NULL;
+  const char *name;
+  guint n = 0;
+
+  g_assert_cmpstr (said, ==, "");
+  helper_wait_gone (helper);
+  helper_run (start);
+  folder = g_strdup_printf ("/proc/%u/fd", pid_of (helper));
+  descriptors = g_dir_open (folder, 0, NULL);
+  g_assert_nonnull (descriptors);
+  for (; (name = g_dir_read_name (descriptors)) != NULL; n++) {
+    g_autofree char *path = g_build_filename (folder, name, NULL), *target = g_file_read_link (path, NULL);
+
+    g_assert_cmpstr (target, !=, "/etc/passwd");
+  }
+  g_assert_cmpuint (n, >, 3);
+}
+
 /* ---- false helpers ---- */
 
 static GDBusMessage *
@@ -680,6 +705,7 @@ main (int argc, char **argv)
   ADD ("/privileges/unread", test_unread);
   ADD ("/privileges/unread-quit", test_unread_quit);
   ADD ("/privileges/memory", test_memory);
+  ADD ("/privileges/inherited", test_inherited);
   ADD ("/privileges/leftovers", test_leftovers);
   ADD ("/privileges/cleanup-of-living", test_cleanup_of_living);
   return g_test_run ();
