@@ -84,22 +84,42 @@ sorted (JsonNode *node)
   return json_node_copy (node);
 }
 
+/* (transfer full): one line, the same for equal documents. JSON lets U+007F to U+009F stand as they are; terminals obey some of them, so they are written as escapes. */
 static char *
-print_line (JsonObject *envelope)
+to_text (JsonNode *node)
+{
+  g_autoptr (JsonNode) ordered = sorted (node);
+  g_autofree char *text = json_to_string (ordered, FALSE);
+  GString *safe = g_string_sized_new (strlen (text));
+
+  for (const char *p = text; *p != '\0'; p = g_utf8_next_char (p)) {
+    gunichar c = g_utf8_get_char (p);
+
+    if (c >= 0x7f && c < 0xa0)
+      g_string_append_printf (safe, "\\u%04x", c);
+    else
+      g_string_append_len (safe, p, g_utf8_next_char (p) - p);
+  }
+  return g_string_free (safe, FALSE);
+}
+
+/* JSON is UTF-8 whatever the locale says (RFC 8259): g_print() would put "?" in the place of what a job of cron, which has none, cannot show. */
+static void
+print_line (JsonObject *envelope, FILE *file)
 {
   g_autoptr (JsonNode) root = json_node_new (JSON_NODE_OBJECT);
-  g_autoptr (JsonNode) ordered = NULL;
+  g_autofree char *text = NULL;
 
   json_node_take_object (root, envelope);
-  ordered = sorted (root);
-  return json_to_string (ordered, FALSE);
+  text = to_text (root);
+  fprintf (file, "%s\n", text);
+  fflush (file);
 }
 
 int
 output_ok (Invocation *invocation, GVariant *data)
 {
   g_autoptr (GVariant) owned = g_variant_ref_sink (data);
-  g_autofree char *text = NULL;
   JsonObject *envelope;
 
   if (!invocation->json)
@@ -107,8 +127,7 @@ output_ok (Invocation *invocation, GVariant *data)
   envelope = json_object_new ();
   json_object_set_string_member (envelope, "status", "ok");
   json_object_set_member (envelope, "data", json_gvariant_serialize (owned));
-  text = print_line (envelope);
-  g_print ("%s\n", text);
+  print_line (envelope, stdout);
   return EXIT_OK;
 }
 
@@ -116,7 +135,6 @@ static void
 print_json_error (const char *code, const char *message, const char *hint)
 {
   JsonObject *envelope = json_object_new ();
-  g_autofree char *text = NULL;
 
   json_object_set_string_member (envelope, "status", "error");
   json_object_set_string_member (envelope, "code", code);
@@ -124,8 +142,7 @@ print_json_error (const char *code, const char *message, const char *hint)
   json_object_set_string_member (envelope, "error", message);
   if (hint != NULL)
     json_object_set_string_member (envelope, "hint", hint);
-  text = print_line (envelope);
-  g_printerr ("%s\n", text);
+  print_line (envelope, stderr);
 }
 
 int
@@ -248,8 +265,7 @@ output_object (GVariant *data)
 {
   g_autoptr (GVariant) owned = g_variant_ref_sink (data);
   g_autoptr (JsonNode) node = json_gvariant_serialize (owned);
-  g_autoptr (JsonNode) ordered = sorted (node);
-  g_autofree char *text = json_to_string (ordered, FALSE);
+  g_autofree char *text = to_text (node);
 
   return output_line (text, strlen (text));
 }

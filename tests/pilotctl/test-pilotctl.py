@@ -145,6 +145,8 @@ def check_usage(home, commands):
     check('unknown command: exit 2', process.returncode == 2 and 'nonsense' in process.stderr, process)
     process = run(home, '--nonsense')
     check('unknown option before the command: exit 2', process.returncode == 2 and 'unknown option --nonsense' in process.stderr, process)
+    process = subprocess.run([PILOTCTL, '--json', 'gr\u00fcn'], env={**os.environ, 'LC_ALL': 'C', 'HOME': home}, capture_output=True, timeout=60, check=False)
+    check('JSON is UTF-8 whatever the locale', 'gr\u00fcn' in json.loads(process.stderr)['message'], process)
     process = run(home, '--bus')
     check('--bus alone: what it needs', process.returncode == 1 and '--bus needs the path' in process.stderr, process)
     process = subprocess.run([PILOTCTL, 'info'], env={'HOME': home, 'PATH': '/usr/bin:/bin', 'LC_ALL': 'C.UTF-8'} | {name: value for name, value in os.environ.items() if 'SAN' in name or name == 'LD_LIBRARY_PATH'},
