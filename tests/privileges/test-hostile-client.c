@@ -418,19 +418,17 @@ test_unread_quit (Helper *helper, gconstpointer data)
   close (fd);
 }
 
+#ifndef __SANITIZE_ADDRESS__ /* it wants more room for its shadow than there is: the helper sets no bound then */
 /* A message that claims to be long costs memory up to a bound, and the bound is there before anybody connects. */
 static void
 test_memory (Helper *helper, gconstpointer data)
 {
   g_autofree char *path = g_strdup_printf ("/proc/%u/limits", pid_of (helper)), *limits = NULL;
 
-#ifdef __SANITIZE_ADDRESS__
-  g_test_skip ("with AddressSanitizer there is no limit");
-  return;
-#endif
   g_assert_true (g_file_get_contents (path, &limits, NULL, NULL));
   g_assert_true (g_regex_match_simple ("Max data size +268435456 +268435456 ", limits, 0, 0));
 }
+#endif
 
 /* What whoever calls sudo left open is not kept, and what he left in the environment is not looked at: with this variable GDBus would print all it says. */
 static void
@@ -704,7 +702,9 @@ main (int argc, char **argv)
   ADD ("/privileges/silent", test_silent);
   ADD ("/privileges/unread", test_unread);
   ADD ("/privileges/unread-quit", test_unread_quit);
+#ifndef __SANITIZE_ADDRESS__
   ADD ("/privileges/memory", test_memory);
+#endif
   ADD ("/privileges/inherited", test_inherited);
   ADD ("/privileges/leftovers", test_leftovers);
   ADD ("/privileges/cleanup-of-living", test_cleanup_of_living);
