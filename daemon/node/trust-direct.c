@@ -248,23 +248,6 @@ receive_free (Receive *receive)
   g_free (receive);
 }
 
-static void
-receive_end (Receive *receive)
-{
-  g_queue_remove (&receive->direct->receives, receive);
-  receive_free (receive);
-}
-
-static gboolean
-on_receive_timeout (gpointer user_data)
-{
-  Receive *receive = user_data;
-
-  receive->timeout_source = 0;
-  receive_end (receive);
-  return G_SOURCE_REMOVE;
-}
-
 /* Whether this is a copy of a message handled already. Time counts too: an honest repetition has another one. */
 static gboolean
 is_replay (PilotTrustDirect *direct, const PilotTrustMessage *message)
@@ -331,31 +314,60 @@ handle (PilotTrustDirect *direct, guint32 peer, const PilotTrustMessage *message
   }
 }
 
+/* @message: nullable */
+static void
+receive_end (Receive *receive, const PilotTrustMessage *message)
+{
+  PilotTrustDirect *direct = receive->direct;
+  guint32 peer = receive->peer;
+
+  g_queue_remove (&direct->receives, receive);
+  receive_free (receive);
+  if (message != NULL)
+    handle (direct, peer, message);
+  pilot_trust_resume_revocation (direct->trust, peer);
+}
+
+static gboolean
+on_receive_timeout (gpointer user_data)
+{
+  Receive *receive = user_data;
+
+  receive->timeout_source = 0;
+  receive_end (receive, NULL);
+  return G_SOURCE_REMOVE;
+}
+
 static void
 receive_ready (PilotStreamUser *user, PilotStream *stream, guint ready)
 {
   Receive *receive = (Receive *) user;
-  PilotTrustDirect *direct = receive->direct;
   struct iovec vectors[2];
 
   while (pilot_stream_read_vectors (stream, vectors) > 0) {
     g_autoptr (PilotTrustMessage) message = NULL;
     g_autoptr (GError) error = NULL;
-    guint32 peer = receive->peer;
     gboolean ok = pilot_trust_reader_push (receive->reader, vectors[0].iov_base, vectors[0].iov_len, &message, &error);
 
     pilot_stream_read_consume (stream, vectors[0].iov_len, g_get_monotonic_time ());
     if (ok && message == NULL)
       continue;
     if (!ok)
-      g_debug ("node %u sent no message: %s", peer, error->message);
-    receive_end (receive);
-    if (ok)
-      handle (direct, peer, message);
+      g_debug ("node %u sent no message: %s", receive->peer, error->message);
+    receive_end (receive, message);
     return;
   }
   if (ready & (PILOT_STREAM_READY_CLOSED | PILOT_STREAM_READY_EOF))
-    receive_end (receive);
+    receive_end (receive, NULL);
+}
+
+gboolean
+pilot_trust_direct_is_receiving (PilotTrustDirect *direct, guint32 peer)
+{
+  for (GList *item = direct->receives.head; item != NULL; item = item->next)
+    if (((Receive *) item->data)->peer == peer)
+      return TRUE;
+  return FALSE;
 }
 
 static void

@@ -71,12 +71,16 @@ void pilot_trust_handle_revoke (PilotTrust *trust, guint32 peer, gint64 sent_at)
 void pilot_trust_start_revocation (PilotTrust *trust, guint32 peer, gboolean by_peer);
 /* It is trusted again, or asked again: nothing more to tell. */
 void pilot_trust_stop_revocation (PilotTrust *trust, guint32 peer);
+/* A message of the peer's has come, or will not: the tunnel of a revocation that is done with may have waited for that. */
+void pilot_trust_resume_revocation (PilotTrust *trust, guint32 peer);
 void pilot_trust_revoking_free (gpointer revoking);
 
 /* --- trust-direct.c --- */
 typedef void (*PilotTrustSentFunc) (PilotTrust *trust, guint32 peer, gboolean sent, gpointer user_data);
 PilotTrustDirect *pilot_trust_direct_new (PilotTrust *trust);
 void pilot_trust_direct_free (PilotTrustDirect *direct);
+/* Whether a message of @peer is on its way: its stream is open. */
+gboolean pilot_trust_direct_is_receiving (PilotTrustDirect *direct, guint32 peer);
 gboolean pilot_trust_direct_start (PilotTrustDirect *direct, GError **error);
 void pilot_trust_direct_stop (PilotTrustDirect *direct);
 /* In the background; messages to one peer go one after the other. @func (nullable) hears how it went; not called after a cancel. */

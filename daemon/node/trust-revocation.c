@@ -10,12 +10,17 @@
 #define REVOKE_GRACE 5000
 /* How long the tunnel stays after the peer's revocation: its acknowledgement has to get through. */
 #define REVOKED_GRACE 300
+/* And for a message of the peer's that has begun to come: a Go node whose user asks again at once sends it before the tunnel goes, and does not see that it
+ * was lost with it. */
+#define RECEIVE_GRACE 2000
 
 typedef struct {
   PilotTrust *trust;
   guint32 peer;
   guint timeout_source;
   gboolean by_peer;
+  gboolean done; /* there is nothing more to tell: the tunnel waits for a message of the peer's */
+  gboolean told;
 } Revoking;
 
 #define EVERY_END (PILOT_TRUST_KIND_BIT (PILOT_TRUST_TRUSTED) | PILOT_TRUST_KIND_BIT (PILOT_TRUST_PENDING) | PILOT_TRUST_KIND_BIT (PILOT_TRUST_OUTGOING))
@@ -65,30 +70,54 @@ pilot_trust_stop_revocation (PilotTrust *trust, guint32 peer)
     g_warning ("node.json: %s", error->message);
 }
 
-static void
-finish_revocation (PilotTrust *trust, guint32 peer, gboolean told)
-{
-  Revoking *revoking = g_hash_table_lookup (trust->revoking, GUINT_TO_POINTER (peer));
-  g_autoptr (GError) error = NULL;
-  gboolean by_peer;
+static gboolean on_revoke_timeout (gpointer user_data);
 
-  if (revoking == NULL)
-    return;
-  by_peer = revoking->by_peer;
+/* The tunnel goes, unless there is trust again. */
+static void
+close_revocation (Revoking *revoking)
+{
+  PilotTrust *trust = revoking->trust;
+  guint32 peer = revoking->peer;
+  gboolean tell_by_registry = !revoking->by_peer && !revoking->told;
+
   g_hash_table_remove (trust->revoking, GUINT_TO_POINTER (peer));
-  pilot_trust_direct_cancel (trust->direct, peer);
-  if (told && !pilot_node_state_set_revocation (trust->node->state, peer, FALSE, &error))
-    g_warning ("node.json: %s", error->message);
   if (pilot_trust_has (trust, PILOT_TRUST_TRUSTED, peer))
     return;
   pilot_trust_tell_engine (trust, peer);
   pilot_trust_relay_revoke (trust->relay, peer);
   /* There is no relayed revocation. A rejection is relayed, and one of our own nodes that gets it from somebody it trusts asks the registry. Only when the
    * peer was not reached: a Go node that asks again meanwhile takes it for the answer, and drops the acceptance that follows. */
-  if (!by_peer && !told)
+  if (tell_by_registry)
     pilot_trust_relay_tell_revoked (trust->relay, peer);
   if (pilot_trust_has (trust, PILOT_TRUST_OUTGOING, peer))
     pilot_trust_send_request (trust, peer);
+}
+
+static void
+finish_revocation (Revoking *revoking, gboolean told)
+{
+  PilotTrust *trust = revoking->trust;
+  g_autoptr (GError) error = NULL;
+
+  revoking->done = TRUE;
+  revoking->told = told;
+  pilot_trust_direct_cancel (trust->direct, revoking->peer);
+  if (told && !pilot_node_state_set_revocation (trust->node->state, revoking->peer, FALSE, &error))
+    g_warning ("node.json: %s", error->message);
+  g_clear_handle_id (&revoking->timeout_source, g_source_remove);
+  if (pilot_trust_direct_is_receiving (trust->direct, revoking->peer))
+    revoking->timeout_source = g_timeout_add (RECEIVE_GRACE, on_revoke_timeout, revoking);
+  else
+    close_revocation (revoking);
+}
+
+void
+pilot_trust_resume_revocation (PilotTrust *trust, guint32 peer)
+{
+  Revoking *revoking = g_hash_table_lookup (trust->revoking, GUINT_TO_POINTER (peer));
+
+  if (revoking != NULL && revoking->done && !pilot_trust_direct_is_receiving (trust->direct, peer))
+    close_revocation (revoking);
 }
 
 static gboolean
@@ -97,14 +126,20 @@ on_revoke_timeout (gpointer user_data)
   Revoking *revoking = user_data;
 
   revoking->timeout_source = 0;
-  finish_revocation (revoking->trust, revoking->peer, FALSE);
+  if (revoking->done)
+    close_revocation (revoking);
+  else
+    finish_revocation (revoking, FALSE);
   return G_SOURCE_REMOVE;
 }
 
 static void
 on_revoke_sent (PilotTrust *trust, guint32 peer, gboolean sent, gpointer user_data)
 {
-  finish_revocation (trust, peer, sent);
+  Revoking *revoking = g_hash_table_lookup (trust->revoking, GUINT_TO_POINTER (peer));
+
+  if (revoking != NULL && !revoking->done)
+    finish_revocation (revoking, sent);
 }
 
 void

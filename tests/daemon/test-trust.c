@@ -113,6 +113,68 @@ test_untrust (void)
   world_clear (&world);
 }
 
+/* A request by hand, which comes in two parts. */
+typedef struct {
+  PilotStreamUser user; /* first */
+  gboolean open;
+} Request;
+
+static void
+request_ready (PilotStreamUser *user, PilotStream *stream, guint ready)
+{
+  Request *request = (Request *) user;
+
+  request->open |= (ready & PILOT_STREAM_READY_OPEN) != 0;
+}
+
+static gboolean
+is_told (World *world, guint at, guint peer)
+{
+  return !pilot_node_state_has_revocation (world->hosts[at].node->state, id (world, peer));
+}
+
+/* Who hears that trust is over and asks again at once is not lost with the tunnel that goes. */
+static void
+test_untrust_asked_again (void)
+{
+  World world;
+  PilotNode *asker;
+  Request request = { .user.ready = request_ready };
+  PilotStream *stream;
+  g_autoptr (PilotTrustMessage) message = NULL;
+  g_autoptr (GError) error = NULL;
+  g_autofree char *bytes = NULL;
+  gsize length;
+  gint64 now;
+
+  start_two (&world);
+  befriend (&world);
+  assert_ping (&world, 1, 0, "");
+  asker = world.hosts[1].node;
+  stream = pilot_node_connect (asker, id (&world, 0), PILOT_TRUST_PORT, &request.user, &error);
+  g_assert_no_error (error);
+  WAIT (LANDS, request.open);
+  untrust (&world, 0, 1);
+  WAIT (LANDS, !trusts (&world, 1, 0));
+  /* Else the asker's own tunnel would go, and the stream with it. */
+  pilot_trust_stop_revocation (trust (&world, 1), id (&world, 0));
+  WAIT (LANDS, is_told (&world, 0, 1));
+  g_assert_false (has (&world, 0, PILOT_TRUST_PENDING, 1));
+
+  message = pilot_trust_message_new (&asker->identity, PILOT_TRUST_MESSAGE_REQUEST, id (&world, 1), id (&world, 0), "again", pilot_trust_now ());
+  bytes = pilot_trust_message_print (message, &length);
+  now = g_get_monotonic_time ();
+  g_assert_cmpuint (pilot_stream_write (stream, bytes, length, now), ==, length);
+  pilot_stream_shutdown_write (stream, now);
+  pilot_node_kick (asker);
+  WAIT (LANDS, has (&world, 0, PILOT_TRUST_PENDING, 1));
+  g_assert_false (trusts (&world, 0, 1));
+  /* The tunnel goes when it has been heard, and does not wait for ever for who says nothing. */
+  WAIT (LANDS, !g_hash_table_contains (trust (&world, 0)->revoking, GUINT_TO_POINTER (id (&world, 1))));
+  pilot_stream_release (stream, g_get_monotonic_time ());
+  world_clear (&world);
+}
+
 static void
 on_approved (GObject *source, GAsyncResult *result, gpointer user_data)
 {
@@ -435,6 +497,7 @@ main (int argc, char **argv)
   g_test_add_func ("/daemon/trust/untrust", test_untrust);
   g_test_add_func ("/daemon/trust/untrust-at-once", test_untrust_at_once);
   g_test_add_func ("/daemon/trust/untrust-both", test_untrust_both);
+  g_test_add_func ("/daemon/trust/untrust-asked-again", test_untrust_asked_again);
   g_test_add_func ("/daemon/trust/approve-unseen", test_approve_unseen);
   g_test_add_func ("/daemon/trust/late-approval", test_late_approval);
   g_test_add_func ("/daemon/trust/delivery", test_delivery);
