@@ -274,6 +274,7 @@ main (int argc, char **argv)
     print_error (error);
     return EXIT_STATUS_FAILED;
   }
+  pilot_config_warn_of_unknown (config);
   raise_descriptor_limit ();
   status = run (config, &error);
   if (error != NULL)

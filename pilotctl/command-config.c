@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#include "libpilot/pilot-config-key.h"
+
 /* What is shown of a value: nothing of a token, nor of a proxy's URL with a password in it, which a command may hold too. */
 static const char *
 shown (const char *key, const char *value)
@@ -32,6 +34,28 @@ set (Invocation *invocation, JsonObject *document, const char *assignment)
   g_variant_dict_insert (&data, "key", "s", parts[0]);
   g_variant_dict_insert (&data, "value", "s", shown (parts[0], parts[1]));
   return output_ok (invocation, g_variant_dict_end (&data));
+}
+
+/* The daemon ignores them, and says so in its log alone. */
+static void
+tell_unknown (Invocation *invocation, GList *members, GVariantDict *data)
+{
+  g_autoptr (GPtrArray) unknown = g_ptr_array_new ();
+
+  for (GList *link = members; link != NULL; link = link->next) {
+    const char *key = link->data, *nearest = pilot_config_key_find_nearest (key);
+    g_autofree char *clean = output_clean (key);
+
+    if (pilot_config_key_is_known (key))
+      continue;
+    g_ptr_array_add (unknown, link->data);
+    if (!invocation->json && nearest != NULL)
+      g_printerr (_("warning: unknown key \"%s\" is ignored: did you mean \"%s\"?\n"), clean, nearest);
+    else if (!invocation->json)
+      g_printerr (_("warning: unknown key \"%s\" is ignored\n"), clean);
+  }
+  if (unknown->len > 0)
+    g_variant_dict_insert_value (data, "unknown_keys", g_variant_new_strv ((const char *const *) unknown->pdata, unknown->len));
 }
 
 int
@@ -74,5 +98,6 @@ command_config (Invocation *invocation)
       g_print ("%-22s %s\n", (char *) link->data, shown (link->data, text));
     g_variant_dict_insert (&data, link->data, "s", shown (link->data, text));
   }
+  tell_unknown (invocation, members, &data);
   return output_ok (invocation, g_variant_dict_end (&data));
 }

@@ -152,8 +152,11 @@ report_start (Invocation *invocation, Start *start, Client *client)
   g_autofree char *shown = output_clean (detail);
   g_autofree char *transport = node_property (client, "Transport");
   g_autoptr (GVariant) node = client_get_property (client, "Node", "NodeId", NULL);
+  g_auto (GStrv) warnings = daemon_log_list_warnings (start->log_path);
   GVariantDict data;
 
+  for (guint i = 0; !invocation->json && warnings[i] != NULL; i++)
+    g_printerr (_("warning: %s\n"), warnings[i]);
   if (!invocation->json) {
     g_print (_("Daemon running (pid %d)\n"), (int) start->pid);
     g_print (_("  Address:   %s\n  Hostname:  %s\n"), *address != '\0' ? address : _("(not registered yet)"), *hostname != '\0' ? hostname : "-");
@@ -172,6 +175,8 @@ report_start (Invocation *invocation, Start *start, Client *client)
   g_variant_dict_insert (&data, "transport", "s", transport);
   g_variant_dict_insert (&data, "socket", "s", client_get_place (client));
   g_variant_dict_insert (&data, "log_file", "s", start->log_path);
+  if (warnings[0] != NULL)
+    g_variant_dict_insert (&data, "warnings", "^as", warnings);
   return output_ok (invocation, g_variant_dict_end (&data));
 }
 

@@ -6,50 +6,13 @@
 #include <glib/gstdio.h>
 #include <string.h>
 
+#include "libpilot/pilot-config-key.h"
 #include "libpilot/pilot-error.h"
 #include "libpilot/pilot-file.h"
 #include "libpilot/pilot-json.h"
 #include "pilotctl/sudo.h"
 
 #define FILE_MAX (1024 * 1024)
-
-/* Those of cli.md 5.2 that mean something to this daemon, and our own. */
-static const char *const keys[] = {
-  "allocator",
-  "beacon",
-  "bus",
-  "busy_poll",
-  "compat_beacon",
-  "congestion",
-  "dataexchange_b64",
-  "dataexchange_max_frame",
-  "email",
-  "endpoint",
-  "expose_default",
-  "hostname",
-  "identity",
-  "keepalive",
-  "listen",
-  "log_format",
-  "log_level",
-  "no_dataexchange",
-  "no_echo",
-  "no_eventstream",
-  "proxy",
-  "proxy_cmd",
-  "public",
-  "registry",
-  "registry_fingerprint",
-  "registry_tls",
-  "registry_trust",
-  "relay_only",
-  "socket",
-  "state_dir",
-  "tls_trust",
-  "transport",
-  "trust_auto_approve",
-  "trust_store",
-};
 
 char *
 config_file_folder (void)
@@ -110,26 +73,19 @@ config_file_save (JsonObject *document, GError **error)
   return pilot_file_replace (path, text, strlen (text), 0600, error);
 }
 
-/* "PLUGIN.SETTING" is for the plugin to judge, when the daemon starts. */
-static gboolean
-is_known (const char *name)
-{
-  const char *dot = strchr (name, '.');
-
-  for (guint i = 0; i < G_N_ELEMENTS (keys); i++)
-    if (g_str_equal (keys[i], name))
-      return TRUE;
-  return dot != NULL && dot != name && dot[1] != '\0' && strchr (dot + 1, '.') == NULL;
-}
-
 gboolean
 config_file_set (JsonObject *document, const char *key, const char *value, GError **error)
 {
   g_autofree char *name = g_strdelimit (g_strdup (key), "-", '_'), *dashed = g_strdelimit (g_strdup (name), "_", '-');
 
-  if (!is_known (name)) {
+  if (!pilot_config_key_is_settable (name)) {
+    const char *nearest = pilot_config_key_is_known (name) ? NULL : pilot_config_key_find_nearest (name);
+
     g_set_error (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT, _("unknown configuration key \"%s\""), key);
-    pilot_error_set_hint (*error, _("see pilot-config(5) for the keys"));
+    if (nearest != NULL)
+      pilot_error_set_hint (*error, _("did you mean \"%s\"? pilot-config(5) lists the keys"), nearest);
+    else
+      pilot_error_set_hint (*error, _("see pilot-config(5) for the keys"));
     return FALSE;
   }
   /* In a file written by hand it may stand under its other spelling, and would be a second value or outlive the first. */

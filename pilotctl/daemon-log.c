@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <glib/gstdio.h>
+#include <json-glib/json-glib.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -123,4 +124,41 @@ daemon_log_last_line (const char *path, char **hint)
     line = strrchr (text, '\n');
   }
   return output_clean (line != NULL ? line + 1 : text);
+}
+
+/* (nullable) (transfer full): the message of a warning, in either form that the daemon's lines have (log_format). */
+static char *
+parse_warning (const char *line)
+{
+  g_autoptr (JsonNode) node = line[0] == '{' ? json_from_string (line, NULL) : NULL;
+  JsonObject *entry = node != NULL && JSON_NODE_HOLDS_OBJECT (node) ? json_node_get_object (node) : NULL;
+  g_auto (GStrv) words = NULL;
+  const char *message;
+
+  if (entry != NULL)
+    return g_str_equal (json_object_get_string_member_with_default (entry, "level", ""), "warn") ? output_clean (json_object_get_string_member_with_default (entry, "msg", "")) : NULL;
+  words = g_strsplit (line, " ", 3);
+  if (g_strv_length (words) < 3 || !g_str_equal (words[1], "warn"))
+    return NULL;
+  message = strstr (words[2], ": ");
+  return output_clean (message != NULL ? message + strlen (": ") : words[2]);
+}
+
+char **
+daemon_log_list_warnings (const char *path)
+{
+  g_autofree char *text = NULL;
+  g_auto (GStrv) lines = NULL;
+  GPtrArray *warnings = g_ptr_array_new ();
+
+  if (g_file_get_contents (path, &text, NULL, NULL))
+    lines = g_strsplit (text, "\n", -1);
+  for (guint i = 0; lines != NULL && lines[i] != NULL; i++) {
+    char *warning = parse_warning (lines[i]);
+
+    if (warning != NULL)
+      g_ptr_array_add (warnings, warning);
+  }
+  g_ptr_array_add (warnings, NULL);
+  return (char **) g_ptr_array_free (warnings, FALSE);
 }

@@ -14,4 +14,7 @@ char *daemon_log_adopt (const char *folder, const char *first, gint64 pid);
 /* (transfer full): the last line of a log, and the hint below it, if any; "" when it cannot be read. */
 char *daemon_log_last_line (const char *path, char **hint);
 
+/* (transfer full): the messages of the warnings in a log, for a line of a terminal each, up to NULL; none when it cannot be read. */
+char **daemon_log_list_warnings (const char *path);
+
 G_END_DECLS

@@ -7,8 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "libpilot/pilot-suggestion.h"
 #include "pilotctl/output.h"
-#include "pilotctl/suggestion.h"
 
 /* The one table of commands: it selects, and it writes the help. Man page and completion are checked against it (tests/pilotctl). */
 const Command commands[] = {
@@ -98,14 +98,14 @@ refuse_options (Invocation *invocation, const GError *error, const GOptionEntry 
   const char *message = error->message, *name = strstr (message, "--");
   gboolean word = g_ascii_isupper (message[0]) && g_ascii_islower (message[1]);
   g_autofree char *hint = NULL;
-  Suggestion option;
+  PilotSuggestion option;
 
-  suggestion_init (&option, name != NULL && g_error_matches (error, G_OPTION_ERROR, G_OPTION_ERROR_UNKNOWN_OPTION) ? name + strlen ("--") : "");
+  pilot_suggestion_init (&option, name != NULL && g_error_matches (error, G_OPTION_ERROR, G_OPTION_ERROR_UNKNOWN_OPTION) ? name + strlen ("--") : "");
   for (const GOptionEntry *entry = entries; entry != NULL && entry->long_name != NULL; entry++)
     if (!(entry->flags & G_OPTION_FLAG_HIDDEN))
-      suggestion_consider (&option, entry->long_name);
+      pilot_suggestion_consider (&option, entry->long_name);
   for (const GOptionEntry *entry = common; entry->long_name != NULL; entry++)
-    suggestion_consider (&option, entry->long_name);
+    pilot_suggestion_consider (&option, entry->long_name);
   if (option.nearest != NULL)
     hint = g_strdup_printf (_("did you mean --%s? pilotctl %s --help lists the options"), option.nearest, invocation->command->name);
   else
@@ -228,17 +228,17 @@ static const char *
 nearest_command (char **words)
 {
   g_autofree char *two = words[1] != NULL && words[1][0] != '-' ? g_strconcat (words[0], " ", words[1], NULL) : NULL;
-  Suggestion of_one, of_two;
+  PilotSuggestion of_one, of_two;
 
-  suggestion_init (&of_one, is_group (words[0]) ? "" : words[0]);
-  suggestion_init (&of_two, two != NULL ? two : "");
+  pilot_suggestion_init (&of_one, is_group (words[0]) ? "" : words[0]);
+  pilot_suggestion_init (&of_two, two != NULL ? two : "");
   for (const Command *command = commands; command->name != NULL; command++) {
     const char *space = strchr (command->name, ' ');
     g_autofree char *group = space != NULL ? g_strndup (command->name, (gsize) (space - command->name)) : NULL;
 
-    suggestion_consider (space != NULL ? &of_two : &of_one, command->name);
+    pilot_suggestion_consider (space != NULL ? &of_two : &of_one, command->name);
     if (group != NULL)
-      suggestion_consider (&of_one, g_intern_string (group));
+      pilot_suggestion_consider (&of_one, g_intern_string (group));
   }
   return of_two.nearest != NULL && (of_one.nearest == NULL || of_two.distance <= of_one.distance) ? of_two.nearest : of_one.nearest;
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "daemon/core/proxy.h"
+#include "libpilot/pilot-config-key.h"
 #include "libpilot/pilot-error.h"
 #include "libpilot/pilot-file.h"
 #include "protocol/json.h"
@@ -188,6 +189,27 @@ pilot_config_load (PilotConfig *config, const char *path, GError **error)
   return check_booleans (config, error);
 }
 
+/* No error: an older version shares the file with a newer one, and both with the Go daemon. */
+void
+pilot_config_warn_of_unknown (PilotConfig *config)
+{
+  g_autoptr (GList) members = json_object_get_members (config->document);
+
+  for (GList *link = members; link != NULL; link = link->next) {
+    const char *key = link->data, *nearest;
+    g_autofree char *quoted = NULL;
+
+    if (pilot_config_key_is_known (key))
+      continue;
+    quoted = pilot_error_quote (key, -1);
+    nearest = pilot_config_key_find_nearest (key);
+    if (nearest != NULL)
+      g_warning ("%s: unknown key \"%s\" is ignored: did you mean \"%s\"?", config->path, quoted, nearest);
+    else
+      g_warning ("%s: unknown key \"%s\" is ignored", config->path, quoted);
+  }
+}
+
 void
 pilot_config_set_flag (PilotConfig *config, const char *key, const char *value)
 {
@@ -323,10 +345,19 @@ pilot_config_get_int (PilotConfig *config, const char *key)
   return value != NULL ? g_ascii_strtoll (value, NULL, 10) : 0;
 }
 
+/* (nullable): */
+static JsonObject *
+get_object (PilotConfig *config, const char *key)
+{
+  JsonNode *node = find_member (config, key);
+
+  return node != NULL && JSON_NODE_HOLDS_OBJECT (node) ? json_node_get_object (node) : NULL;
+}
+
 const char *
 pilot_config_get_plugin_mode (PilotConfig *config, const char *plugin)
 {
-  JsonObject *plugins = pilot_json_get_object (config->document, "plugins");
+  JsonObject *plugins = get_object (config, "plugins");
   const char *mode = plugins != NULL ? pilot_json_get_string (plugins, plugin) : "";
 
   if (g_str_equal (mode, "required") || g_str_equal (mode, "optional") || g_str_equal (mode, "disabled"))
@@ -426,7 +457,7 @@ GVariant *
 pilot_config_get_plugin_settings (PilotConfig *config, const char *plugin)
 {
   g_autoptr (GVariantDict) dict = g_variant_dict_new (NULL);
-  JsonObject *all = pilot_json_get_object (config->document, "plugin-settings");
+  JsonObject *all = get_object (config, "plugin_settings");
   JsonObject *own = all != NULL ? pilot_json_get_object (all, plugin) : NULL;
 
   /* Keys of the Go daemon that concern a plugin. */

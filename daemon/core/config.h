@@ -7,7 +7,7 @@ G_BEGIN_DECLS
 
 /*
  * PilotConfig: what the daemon was told. Precedence: flag, environment, file (config.json), default. Keys as the Go daemon's where it has them
- * (cli.md 5.2), '-' and '_' alike. Unknown keys are preserved when it is rewritten.
+ * (cli.md 5.2), '-' and '_' alike. Unknown keys are told, and preserved when it is rewritten.
  */
 #define PILOT_TYPE_CONFIG (pilot_config_get_type ())
 G_DECLARE_FINAL_TYPE (PilotConfig, pilot_config, PILOT, CONFIG, GObject)
@@ -15,6 +15,8 @@ G_DECLARE_FINAL_TYPE (PilotConfig, pilot_config, PILOT, CONFIG, GObject)
 PilotConfig *pilot_config_new (void);
 /* A missing file is fine; a corrupt one is CORRUPT and is left untouched; INVALID_ARGUMENT when what is true or false is neither. */
 gboolean pilot_config_load (PilotConfig *config, const char *path, GError **error);
+/* Tells the log of keys in the file that nobody knows, and what they may have been meant to be. */
+void pilot_config_warn_of_unknown (PilotConfig *config);
 void pilot_config_set_flag (PilotConfig *config, const char *key, const char *value);
 const char *pilot_config_get (PilotConfig *config, const char *key); /* NULL = not set anywhere and no default */
 gboolean pilot_config_get_boolean (PilotConfig *config, const char *key);

@@ -183,6 +183,58 @@ test_neither (Fixture *fixture, gconstpointer data)
   }
 }
 
+static GPtrArray *told; /* warnings, while they are collected */
+
+static GLogWriterOutput
+collect (GLogLevelFlags level, const GLogField *fields, gsize n_fields, gpointer user_data)
+{
+  if (told == NULL || !(level & G_LOG_LEVEL_WARNING))
+    return g_log_writer_default (level, fields, n_fields, user_data);
+  for (gsize i = 0; i < n_fields; i++)
+    if (g_str_equal (fields[i].key, "MESSAGE"))
+      g_ptr_array_add (told, g_strdup (fields[i].value));
+  return G_LOG_WRITER_HANDLED;
+}
+
+/* A slip of the pen is told, with what was meant if it can be seen; remarks, settings of plugins and both spellings are none. */
+static void
+test_unknown (Fixture *fixture, gconstpointer data)
+{
+  static const char *const expected[] = {
+    "config.json: unknown key \"registy\" is ignored: did you mean \"registry\"?",
+    "config.json: unknown key \"webhook\" is ignored",
+    "config.json: unknown key \"a\\x1bb\" is ignored",
+    "config.json: unknown key \"keep-alive\" is ignored: did you mean \"keepalive\"?",
+  };
+  g_autoptr (PilotConfig) config = NULL;
+
+  write_file (fixture->file, "{ \"registy\": \"192.0.2.1:9000\", \"_why\": \"a remark\", \"log-level\": \"info\", \"no_echo\": true, \"webhook\": \"x\", \"a\\u001bb\": 1,"
+                             " \"plugins\": {}, \"plugin-settings\": {}, \"transport-udp.offload\": \"auto\", \"keep-alive\": 5 }");
+  config = load (fixture, FALSE);
+  told = g_ptr_array_new_with_free_func (g_free);
+  pilot_config_warn_of_unknown (config);
+  g_assert_cmpuint (told->len, ==, G_N_ELEMENTS (expected));
+  for (guint i = 0; i < told->len; i++)
+    g_assert_true (g_str_has_suffix (told->pdata[i], expected[i]));
+  g_clear_pointer (&told, g_ptr_array_unref);
+}
+
+/* The objects have two spellings as every key has. */
+static void
+test_objects (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (PilotConfig) config = NULL;
+  g_autoptr (GVariant) settings = NULL;
+  gint64 value = 0;
+
+  write_file (fixture->file, "{ \"plugins\": { \"trust-file\": \"optional\" }, \"plugin_settings\": { \"trust-file\": { \"limit\": 7 } } }");
+  config = load (fixture, FALSE);
+  g_assert_cmpstr (pilot_config_get_plugin_mode (config, "trust-file"), ==, "optional");
+  settings = g_variant_ref_sink (pilot_config_get_plugin_settings (config, "trust-file"));
+  g_assert_true (g_variant_lookup (settings, "limit", "x", &value));
+  g_assert_cmpint (value, ==, 7);
+}
+
 /* What could not be written has not happened. */
 static void
 test_store_fails (Fixture *fixture, gconstpointer data)
@@ -253,6 +305,7 @@ int
 main (int argc, char **argv)
 {
   g_test_init (&argc, &argv, NULL);
+  g_log_set_writer_func (collect, NULL, NULL);
   g_test_add ("/config/user", Fixture, NULL, setup, test_user, teardown);
   g_test_add ("/config/changed-meanwhile", Fixture, NULL, setup, test_changed_meanwhile, teardown);
   g_test_add ("/config/system", Fixture, NULL, setup, test_system, teardown);
@@ -262,5 +315,7 @@ main (int argc, char **argv)
   g_test_add ("/config/plugin-setting-changed", Fixture, NULL, setup, test_plugin_setting_changed, teardown);
   g_test_add ("/config/store-fails", Fixture, NULL, setup, test_store_fails, teardown);
   g_test_add ("/config/neither-true-nor-false", Fixture, NULL, setup, test_neither, teardown);
+  g_test_add ("/config/unknown", Fixture, NULL, setup, test_unknown, teardown);
+  g_test_add ("/config/objects", Fixture, NULL, setup, test_objects, teardown);
   return g_test_run ();
 }

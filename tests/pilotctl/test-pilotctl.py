@@ -236,8 +236,20 @@ MALFORMED = ['0:zzz', '0:0000.0000', '0:0000.0000.00005', '0:0000.0000.0005:', '
 def check_malformed(home):
     """A malformed address is told apart from an unknown name, without asking anybody. The registry of this daemon is a closed port."""
     socket = os.path.join(home, 'named')
-    process = run(home, '--json', '--bus', socket, 'daemon', 'start', '--registry', '127.0.0.1:1', '--beacon', '127.0.0.1:2', '--listen', '127.0.0.1:0')
+    config, wrapper = pathlib.Path(home, '.pilot/config.json'), pathlib.Path(home, 'pilotd')
+    config.parent.mkdir(0o700)
+    config.write_text('{"hostnam": "anna"}')
+    config.chmod(0o600)
+    # One line of each kind, as the other format of the log would have them.
+    wrapper.write_text('#!/bin/sh\necho \'{"time":"","level":"warn","domain":"x","msg":"said as JSON"}\'\necho \'{"level":"info","msg":"not said"}\'\n'
+                       f'exec "{PILOTD}" "$@"\n')
+    wrapper.chmod(0o755)
+    process = run(home, '--json', '--bus', socket, 'daemon', 'start', '--registry', '127.0.0.1:1', '--beacon', '127.0.0.1:2', '--listen', '127.0.0.1:0',
+                  daemon=str(wrapper))
     check('daemon start on a socket that was named', process.returncode == 0 and json.loads(process.stdout)['data']['socket'] == socket, process)
+    warnings = json.loads(process.stdout)['data'].get('warnings', [])
+    check('daemon start: what it warned of', warnings[:1] == ['said as JSON'] and 'not said' not in warnings and
+          f'{config}: unknown key "hostnam" is ignored: did you mean "hostname"?' in warnings, process)
 
     def ask(*words):
         return run(home, '--json', *words, bus='named')
@@ -296,7 +308,14 @@ def check_config(home):
     for key in ('.offload', 'transport-udp.', 'a.b.c'):
         process = run(home, '--json', 'config', '--set', f'{key}=1')
         check(f'config --set {key}: refused', process.returncode == 1 and error_of(process).get('code') == 'invalid_argument', process)
+    path.write_text('{"log-levl": "info", "unlike": {}, "_why": "a remark", "plugins": {}, "plugin-settings": {}}')
+    process = run(home, 'config')
+    check('config: unknown keys are told', process.returncode == 0 and 'unlike  ' in process.stdout and process.stderr ==
+          'warning: unknown key "log-levl" is ignored: did you mean "log_level"?\nwarning: unknown key "unlike" is ignored\n', process)
+    process = run(home, '--json', 'config')
+    check('config: unknown keys as JSON', process.stderr == '' and json.loads(process.stdout)['data']['unknown_keys'] == ['log-levl', 'unlike'], process)
     path.write_text('{"log-level": "info"}')
+    check('config: nothing unknown', 'unknown_keys' not in json.loads(run(home, '--json', 'config').stdout)['data'])
     run(home, 'config', '--set', 'log_level=debug')
     check('config --set: one spelling of a key', json.loads(path.read_text()) == {'log_level': 'debug'}, path.read_text())
     path.write_text('{"log-level": "info"}')

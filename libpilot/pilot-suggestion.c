@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "pilotctl/suggestion.h"
+#include "pilot-suggestion.h"
 
 #include <string.h>
 
@@ -32,13 +32,13 @@ edit_distance (const char *a, const char *b)
 }
 
 void
-suggestion_init (Suggestion *suggestion, const char *word)
+pilot_suggestion_init (PilotSuggestion *suggestion, const char *word)
 {
-  *suggestion = (Suggestion) { .word = word, .distance = strlen (word) > WORD_MAX ? 0 : (guint) strlen (word) / 3 + 1 };
+  *suggestion = (PilotSuggestion) { .word = word, .distance = strlen (word) > WORD_MAX ? 0 : (guint) strlen (word) / 3 + 1 };
 }
 
 void
-suggestion_consider (Suggestion *suggestion, const char *candidate)
+pilot_suggestion_consider (PilotSuggestion *suggestion, const char *candidate)
 {
   guint distance = suggestion->distance > 0 ? edit_distance (suggestion->word, candidate) : 0;
 

@@ -6,7 +6,7 @@
 G_BEGIN_DECLS
 
 /**
- * Suggestion:
+ * PilotSuggestion:
  * @word: what was written
  * @nearest: (nullable): the candidate it most likely meant; NULL while none is near enough. A third of the letters may be wrong
  * @distance: only a candidate that is nearer takes its place
@@ -14,10 +14,10 @@ G_BEGIN_DECLS
 typedef struct {
   const char *word, *nearest;
   guint distance;
-} Suggestion;
+} PilotSuggestion;
 
-void suggestion_init (Suggestion *suggestion, const char *word);
+void pilot_suggestion_init (PilotSuggestion *suggestion, const char *word);
 /* @candidate has to outlive @suggestion. */
-void suggestion_consider (Suggestion *suggestion, const char *candidate);
+void pilot_suggestion_consider (PilotSuggestion *suggestion, const char *candidate);
 
 G_END_DECLS
