@@ -423,6 +423,25 @@ client_call_long (Client *client, const char *interface, const char *method, GVa
                                                         G_DBUS_CALL_FLAGS_NONE, G_MAXINT, fds, NULL, NULL, error);
 }
 
+static void
+on_answered (GObject *source, GAsyncResult *result, gpointer user_data)
+{
+  *(GAsyncResult **) user_data = g_object_ref (result);
+}
+
+GVariant *
+client_call_until (Client *client, const char *interface, const char *method, GVariant *arguments, GCancellable *cancellable, GError **error)
+{
+  g_autofree char *full = g_strconcat (BUS_NAME ".", interface, NULL);
+  g_autofree GVariantType *type = reply_type (interface, method);
+  g_autoptr (GAsyncResult) result = NULL;
+
+  g_dbus_connection_call (client->connection, client->name, ROOT, full, method, arguments, type, G_DBUS_CALL_FLAGS_NONE, G_MAXINT, cancellable, on_answered, &result);
+  while (result == NULL)
+    g_main_context_iteration (NULL, TRUE);
+  return g_dbus_connection_call_finish (client->connection, result, error);
+}
+
 typedef struct {
   GDBusSignalCallback handler;
   gpointer user_data;

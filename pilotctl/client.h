@@ -34,6 +34,8 @@ GVariant *client_call (Client *client, const char *interface, const char *method
 GVariant *client_call_fd (Client *client, const char *interface, const char *method, GVariant *arguments, int *fd, GError **error);
 /* The same without a limit of time; @fd >= 0: the descriptor that "h" 0 stands for. */
 GVariant *client_call_long (Client *client, const char *interface, const char *method, GVariant *arguments, int fd, GError **error);
+/* The same again, while the main context runs: what it sees may cancel the wait. */
+GVariant *client_call_until (Client *client, const char *interface, const char *method, GVariant *arguments, GCancellable *cancellable, GError **error);
 /* Calls @handler for a signal of the root object, while the caller iterates the main context. */
 guint client_subscribe (Client *client, const char *interface, const char *signal, GDBusSignalCallback handler, gpointer user_data);
 void client_unsubscribe (Client *client, guint subscription);

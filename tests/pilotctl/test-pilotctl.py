@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -233,6 +234,17 @@ def check_logs(home):
 MALFORMED = ['0:zzz', '0:0000.0000', '0:0000.0000.00005', '0:0000.0000.0005:', ':', '0:', 'a b', '10.4.0.1', '-5', '']
 
 
+def check_interrupt(home, socket):
+    """Ctrl-C between two pings, or while one waits, is an end like any other."""
+    with subprocess.Popen([PILOTCTL, '--bus', socket, 'ping', '--count', '1000', '5'], env={**os.environ, 'HOME': home, 'LC_ALL': 'C.UTF-8'}, stdout=subprocess.PIPE,
+                          text=True) as process:
+        lines = [process.stdout.readline(), process.stdout.readline()]
+        process.send_signal(signal.SIGINT)
+        lines += process.stdout.readlines()
+    check('ping: Ctrl-C', process.returncode == 1 and lines[1].startswith('seq=0 error: ') and lines[-2].startswith('--- 0:0000.0000.0005 ping') and
+          lines[-1].endswith(' sent, 0 received, 100% loss\n'), lines)
+
+
 def check_malformed(home):
     """A malformed address is told apart from an unknown name, without asking anybody. The registry of this daemon is a closed port."""
     socket = os.path.join(home, 'named')
@@ -277,6 +289,7 @@ def check_malformed(home):
             check(f'ping --timeout "{wait}": refused', process.returncode == 1 and error_of(process).get('code') == 'invalid_argument', process)
         process = ask('ping', '--count', '1', '--timeout', '0m1s200ms', '5')
         check('ping --timeout 0m1s200ms: understood', process.returncode == 1 and process.stdout != '', process)
+        check_interrupt(home, socket)
         process = run(home, '-v', '--json', 'info', bus='named')
         check('-v leaves stdout to the answer', process.returncode == 0 and json.loads(process.stdout)['status'] == 'ok', process)
         process = ask('handshake', '3d-printer')
