@@ -17,16 +17,45 @@ append_visible (GString *text, gunichar c)
     g_string_append_printf (text, "\\u%04x\\u%04x", 0xd7c0 + (c >> 10), 0xdc00 + (c & 0x3ff));
 }
 
+/* What our own texts, and GLib's, have beyond ASCII, for terminals that have not. */
+static const struct {
+  gunichar character;
+  const char *plain;
+} stand_ins[] = {
+  { 0x00b7, "-" },   /* · */
+  { 0x2013, "-" },   /* – */
+  { 0x2014, "-" },   /* — */
+  { 0x2018, "'" },   /* ‘ */
+  { 0x2019, "'" },   /* ’ */
+  { 0x201c, "\"" },  /* “ */
+  { 0x201d, "\"" },  /* ” */
+  { 0x2026, "..." }, /* … */
+  { 0x2192, "->" },  /* → */
+  { 0x25cf, "*" },   /* ● */
+};
+
+static void
+append_plain (GString *text, gunichar c)
+{
+  for (guint i = 0; i < G_N_ELEMENTS (stand_ins); i++)
+    if (stand_ins[i].character == c) {
+      g_string_append (text, stand_ins[i].plain);
+      return;
+    }
+  append_visible (text, c);
+}
+
 static void
 print_to (FILE *file, const char *text)
 {
   g_autofree char *valid = g_utf8_make_valid (text, -1), *converted = NULL;
   GString *visible = g_string_new (NULL);
   const char *charset;
+  const gboolean is_utf8 = g_get_charset (&charset);
 
   for (const char *p = valid; *p != '\0'; p = g_utf8_next_char (p))
-    append_visible (visible, g_utf8_get_char (p));
-  if (!g_get_charset (&charset))
+    (is_utf8 ? append_visible : append_plain) (visible, g_utf8_get_char (p));
+  if (!is_utf8)
     converted = g_convert_with_fallback (visible->str, (gssize) visible->len, charset, "UTF-8", "?", NULL, NULL, NULL);
   fputs (converted != NULL ? converted : visible->str, file);
   fflush (file);

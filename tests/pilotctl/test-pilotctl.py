@@ -31,8 +31,8 @@ LOCAL = {'daemon start', 'daemon stop', 'daemon status', 'init', 'config', 'inbo
 results = []
 
 
-def run(home, *words, bus='no-such-socket', daemon=PILOTD):
-    environment = {'PATH': '/usr/bin:/bin', 'LC_ALL': 'C.UTF-8', 'HOME': home, 'PILOT_HOME': home, 'XDG_RUNTIME_DIR': home, 'PILOT_DAEMON_BIN': daemon,
+def run(home, *words, bus='no-such-socket', daemon=PILOTD, locale='C.UTF-8'):
+    environment = {'PATH': '/usr/bin:/bin', 'LC_ALL': locale, 'HOME': home, 'PILOT_HOME': home, 'XDG_RUNTIME_DIR': home, 'PILOT_DAEMON_BIN': daemon,
                    'PILOT_BUS': bus if bus == 'session' else os.path.join(home, bus)}
     for name in ('ASAN_OPTIONS', 'UBSAN_OPTIONS', 'LSAN_OPTIONS', 'LD_LIBRARY_PATH', 'PILOT_PLUGIN_PATH'):
         if name in os.environ:
@@ -171,6 +171,21 @@ def check_usage(home, commands):
     with open('/dev/full', 'w') as full:
         process = subprocess.run([PILOTCTL, '--help'], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
     check('a full disk is a failure', process.returncode == 1 and 'could be written' in process.stderr, process)
+
+
+def check_plain(home):
+    """Where the locale has ASCII alone, what we print beyond it has a stand-in, and nothing becomes a question mark that was none."""
+    plain = run(home, 'daemon', 'status', locale='C')
+    check('ASCII: daemon status', plain.stdout == '* pilotd stopped\n', plain)
+    for words in (['--help'], ['gateway', 'map', '--help'], ['find', '--help']):
+        process, plain = run(home, *words), run(home, *words, locale='C')
+        check(f'ASCII: {" ".join(words)}', '\u2026' in process.stdout and plain.stdout == process.stdout.replace('\u2026', '...'), plain)
+    process = run(home, 'gr\u00fcn', locale='C')
+    check('ASCII: a letter of somebody else has none', 'unknown command: gr?n' in process.stderr, process)
+    sources = [re.sub(r'/\*.*?\*/', '', path.read_text(), flags=re.S) for path in (ROOT / 'pilotctl').glob('*.c')]
+    used = {character for text in sources for character in text if ord(character) > 126}
+    known = {chr(int(code, 16)) for code in re.findall(r'\{ 0x([0-9a-f]+), "', (ROOT / 'pilotctl/output.c').read_text())}
+    check('ASCII: what pilotctl prints has stand-ins', used and used <= known, used - known)
 
 
 def check_down(home, commands):
@@ -350,6 +365,7 @@ def main():
         check_settings()
         check_manuals(home)
         check_usage(home, commands)
+        check_plain(home)
         check_down(home, commands)
         check_daemon_start(home)
         check_logs(home)
