@@ -240,6 +240,7 @@ on_ready (PilotStream *stream,
 /* Called from within the stream: it is freed later, when nothing of it is on the stack. */
 static void
 on_finished (PilotStream *stream,
+             gint64 now,
              gpointer overlay)
 {
   PilotOverlay *self = overlay;
@@ -249,7 +250,7 @@ on_finished (PilotStream *stream,
   if (links->finished)
     return;
   links->finished = TRUE;
-  if (peer != NULL && links->dialed_at != 0 && peer->last_receive < links->dialed_at && self->now - links->dialed_at >= UNANSWERED)
+  if (peer != NULL && links->dialed_at != 0 && peer->last_receive < links->dialed_at && now - links->dialed_at >= UNANSWERED)
     pilot_peer_unheard (peer, FALSE);
   pilot_overlay_drop_stream_event (self, stream);
   links->finished_next = self->finished;

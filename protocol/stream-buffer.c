@@ -51,7 +51,7 @@ pilot_stream_write_commit (PilotStream *self,
       stream_timer_set (self, STREAM_TIMER_MEMORY, now + STREAM_SECOND);
     self->changed = TRUE;
   }
-  stream_flush (self);
+  stream_flush (self, now);
 }
 
 gsize
@@ -120,5 +120,5 @@ pilot_stream_read_consume (PilotStream *self,
     if ((gain >= (gint32) (self->receive_limit / 2) && !told_soon) || (open < (gint32) unit && gain >= (gint32) MIN (unit, self->receive_limit / 2)))
       self->ack_now = self->changed = TRUE;
   }
-  stream_flush (self);
+  stream_flush (self, now);
 }

@@ -176,7 +176,7 @@ stream_can_send (PilotStream *self)
 
 /* stream.c */
 void stream_signal (PilotStream *self, guint ready);
-void stream_flush (PilotStream *self);                                     /* last thing of every entry point: may free nothing, but tells */
+void stream_flush (PilotStream *self, gint64 now);                         /* last thing of every entry point: may free nothing, but tells */
 void stream_close (PilotStream *self, PilotStreamError error, gint64 now); /* state CLOSED, everything dropped */
 void stream_enter_time_wait (PilotStream *self, gint64 now);
 void stream_drop_send_side (PilotStream *self);

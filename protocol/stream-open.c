@@ -78,7 +78,7 @@ pilot_stream_input_syn (PilotStream *self,
 {
   self->segments_received++;
   learn (self, syn);
-  stream_flush (self);
+  stream_flush (self, now);
 }
 
 void
@@ -89,7 +89,7 @@ pilot_stream_accept (PilotStream *self,
     self->accepted = self->syn_ack_due = TRUE;
     stream_established (self, now);
   }
-  stream_flush (self);
+  stream_flush (self, now);
 }
 
 void

@@ -547,6 +547,6 @@ pilot_stream_output (PilotStream *self,
   made = output_any (self, segment, now);
   /* The caller is here: it asks for the deadline itself. */
   self->changed = FALSE;
-  stream_flush (self);
+  stream_flush (self, now);
   return made;
 }

@@ -20,7 +20,7 @@ typedef struct {
   /* Bits of PilotStreamReady became set where the pending mask was empty. */
   void (*ready) (PilotStream *stream, gpointer overlay);
   /* Released by its user and over: the overlay may unlink and free it. */
-  void (*finished) (PilotStream *stream, gpointer overlay);
+  void (*finished) (PilotStream *stream, gint64 now, gpointer overlay);
   /* (nullable) When the peer was heard last, on whatever stream or none. */
   gint64 (*heard) (PilotStream *stream, gpointer overlay);
   /* (nullable) What the streams to its peer know of each other, or NULL. */

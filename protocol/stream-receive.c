@@ -399,7 +399,7 @@ pilot_stream_input (PilotStream *self,
       stream_input_syn_ack (self, packet, now);
     else
       stream_input_repeated_syn (self, packet, now);
-    stream_flush (self);
+    stream_flush (self, now);
     return;
   }
   if (flags & PILOT_PACKET_RST && !(flags & PILOT_PACKET_FIN))
@@ -415,5 +415,5 @@ pilot_stream_input (PilotStream *self,
     } else if (flags & PILOT_PACKET_ACK)
       input_ack (self, packet, now);
   }
-  stream_flush (self);
+  stream_flush (self, now);
 }

@@ -85,7 +85,8 @@ stream_signal (PilotStream *self,
 
 /* Tells the overlay what happened, once per entry point and after the stream is consistent again. */
 void
-stream_flush (PilotStream *self)
+stream_flush (PilotStream *self,
+              gint64 now)
 {
   if (self->changed) {
     self->changed = FALSE;
@@ -97,7 +98,7 @@ stream_flush (PilotStream *self)
   }
   if (self->released && !self->finished && self->state == PILOT_STREAM_STATE_CLOSED && !self->rst_due) {
     self->finished = TRUE;
-    self->config.hooks->finished (self, self->config.overlay);
+    self->config.hooks->finished (self, now, self->config.overlay);
   }
 }
 
@@ -334,7 +335,7 @@ pilot_stream_advance (PilotStream *self,
       self->timers[i] = STREAM_NEVER;
       timer_expired (self, i, now);
     }
-  stream_flush (self);
+  stream_flush (self, now);
 }
 
 guint
@@ -357,7 +358,7 @@ pilot_stream_fail (PilotStream *self,
     self->rst_due = send_rst && self->state != PILOT_STREAM_STATE_SYN_SENT;
     stream_close (self, error, now);
   }
-  stream_flush (self);
+  stream_flush (self, now);
 }
 
 void
@@ -383,7 +384,7 @@ pilot_stream_shutdown_write (PilotStream *self,
     else if (self->state != PILOT_STREAM_STATE_SYN_SENT && self->state != PILOT_STREAM_STATE_SYN_RECEIVED)
       stream_timer_set (self, STREAM_TIMER_CLOSE, now + FIN_DEFERRED);
   }
-  stream_flush (self);
+  stream_flush (self, now);
 }
 
 void
@@ -418,7 +419,7 @@ pilot_stream_release (PilotStream *self,
       stream_timer_set (self, STREAM_TIMER_CLOSE, now + FIN_DELAY_GO);
     self->changed = TRUE;
   }
-  stream_flush (self);
+  stream_flush (self, now);
 }
 
 void
@@ -440,7 +441,7 @@ pilot_stream_tunnel_ready (PilotStream *self,
     self->rto_backoff = 0;
     stream_timer_set (self, STREAM_TIMER_RETRANSMIT, now);
   }
-  stream_flush (self);
+  stream_flush (self, now);
 }
 
 PilotStreamState

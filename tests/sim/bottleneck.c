@@ -353,6 +353,13 @@ on_hook (PilotStream *stream,
   /* Every turn asks for output, deadline and readiness by itself. */
 }
 
+static void
+on_finished (PilotStream *stream,
+             gint64 now,
+             gpointer overlay)
+{
+}
+
 static PilotSiblings *
 on_siblings_asked (PilotStream *stream,
                    gpointer overlay)
@@ -362,8 +369,8 @@ on_siblings_asked (PilotStream *stream,
   return &flow->line->siblings[stream == flow->streams[1]];
 }
 
-static const PilotStreamHooks hooks = { .changed = on_hook, .ready = on_hook, .finished = on_hook };
-static const PilotStreamHooks sibling_hooks = { .changed = on_hook, .ready = on_hook, .finished = on_hook, .siblings = on_siblings_asked };
+static const PilotStreamHooks hooks = { .changed = on_hook, .ready = on_hook, .finished = on_finished };
+static const PilotStreamHooks sibling_hooks = { .changed = on_hook, .ready = on_hook, .finished = on_finished, .siblings = on_siblings_asked };
 
 static void
 launch (Bottleneck *self,

@@ -238,7 +238,7 @@ test_given_up (void)
   sim_host_stop (w.beta);
   give_up_after (&w, 3 * SIM_SECOND);
   g_assert_false (pair_peer (w.alpha, w.beta).unheard);
-  give_up_after (&w, 5 * SIM_SECOND);
+  give_up_after (&w, 4100 * SIM_MS);
   g_assert_true (pair_peer (w.alpha, w.beta).unheard);
   g_assert_false (pair_peer (w.alpha, w.beta).resting);
   sim_host_start (w.beta);

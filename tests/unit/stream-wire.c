@@ -24,6 +24,7 @@ on_ready (PilotStream *stream,
 
 static void
 on_finished (PilotStream *stream,
+             gint64 now,
              gpointer overlay)
 {
   g_assert_false (((WireEnd *) overlay)->finished);

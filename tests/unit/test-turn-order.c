@@ -13,7 +13,14 @@ on_hook (PilotStream *stream,
 {
 }
 
-static const PilotStreamHooks hooks = { .changed = on_hook, .ready = on_hook, .finished = on_hook };
+static void
+on_finished (PilotStream *stream,
+             gint64 now,
+             gpointer overlay)
+{
+}
+
+static const PilotStreamHooks hooks = { .changed = on_hook, .ready = on_hook, .finished = on_finished };
 
 static void
 set_up (void)
