@@ -171,7 +171,7 @@ class Bench:
         pilotctl(world, "alpha", "handshake", address(node), "bench")
         wait_until(lambda: pilotctl(world, "alpha", "pending", user="other")["pending"], 10, "the request arrives")
         pilotctl(world, "alpha", "approve", "1", user="other")
-        wait_until(lambda: any(r["node_id"] == node for r in pilotctl(world, "alpha", "trust")["trusted"]), 5, "the approval lands")
+        wait_until(lambda: any(r["node_id"] == node for r in pilotctl(world, "alpha", "trust")["trusted"]), 20, "the approval lands")
         pilotctl(world, "alpha", "extras", "gateway", "map", address(node), "10.4.0.3")
         self.loopback_ready = True
 

@@ -54,7 +54,7 @@ def hostname(_world):
     go.ctl("set-public")
     go.ctl("set-hostname", "another-name")
     for asker in (nodes["first"], nodes["ours"]):
-        wait_until(lambda: found(asker, "another-name") == go.id, 5, f"found by {asker.host}")  # pylint: disable=cell-var-from-loop
+        wait_until(lambda: found(asker, "another-name") == go.id, 20, f"found by {asker.host}")  # pylint: disable=cell-var-from-loop
         expect_equal(found(asker, "agent-beta"), None, f"its old name, asked by {asker.host}")
 
 

@@ -253,7 +253,7 @@ print(json.dumps(said))
     pid = world.background("beta", "holder.log", *b.stream_words("serve", str(STORE + 20)))
     wait_until(lambda: b.said("holder.log").startswith("ready"), 10, "the port is bound")
     world.run("beta", "kill", "-KILL", str(pid))
-    wait_until(lambda: b.sdk(f"driver.listen({STORE + 20})\nprint('1')") == 1, 5, "the port is free again")
+    wait_until(lambda: b.sdk(f"driver.listen({STORE + 20})\nprint('1')") == 1, 20, "the port is free again")
 
 
 node.main(suite)

@@ -41,7 +41,7 @@ def killed(world):
     restart_daemon(world, "alpha", signal="KILL")
     expect_equal(set(mappings(world)), {"10.4.0.1"}, "the mappings")
     expect_equal(fetch_page(world), "page", "the page")
-    wait_until(lambda: network_state(world, "alpha") == before, 5, "the same addresses, routes and rules")
+    wait_until(lambda: network_state(world, "alpha") == before, 20, "the same addresses, routes and rules")
     pilotctl(world, "alpha", "extras", "gateway", "stop", sudo=True)
     after = network_state(world, "alpha")
     expect("10.9.0.77" in after and "table ip mine" in after, "a foreign address or rule is gone")

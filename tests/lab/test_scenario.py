@@ -39,7 +39,7 @@ def untrusted(world):
 
 @suite.case("handshake, pending, approve")
 def trust(world):
-    make_trust(world)
+    make_trust(world, seconds=5)
     expect_equal(pending_ids(world, "beta"), set(), "what is pending after the approval")
     expect(ALPHA in trusted_ids(world, "beta"), "beta trusts alpha")
 

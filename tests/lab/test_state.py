@@ -99,7 +99,7 @@ def reject(world):
     pilotctl(world, "alpha", "handshake", address(BETA), "again")
     wait_until(lambda: ALPHA in pending_ids(world, "beta"), 10, "the request arrives")
     pilotctl(world, "beta", "reject", str(ALPHA), "no, thank you")
-    wait_until(lambda: ALPHA not in pending_ids(world, "beta"), 5, "the request is gone")
+    wait_until(lambda: ALPHA not in pending_ids(world, "beta"), 20, "the request is gone")
     expect(BETA not in trusted_ids(world, "alpha") and ALPHA not in trusted_ids(world, "beta"), "a rejected request gave trust")
 
 

@@ -127,7 +127,7 @@ def one_listener(world):
     receive(world, "first", 5000, "--timeout", "50s")
     refused(world, "beta", "already_exists", "recv", "5000", "--timeout", "1s")
     kill(world, "beta", world.run("beta", "pgrep", "-xf", "pilotctl recv 5000 --timeout 50s").stdout.split()[0], "KILL")
-    wait_until(lambda: ("stream", 5000) not in bound(world, "beta"), 5, "port 5000 is free")
+    wait_until(lambda: ("stream", 5000) not in bound(world, "beta"), 20, "port 5000 is free")
 
 
 @suite.case("several streams wait in turn; each is read to its end")
