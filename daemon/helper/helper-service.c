@@ -383,8 +383,10 @@ client_authenticated (GObject *source, GAsyncResult *result, gpointer user_data)
 
   g_clear_handle_id (&client->limit, g_source_remove);
   client->connection = g_dbus_connection_new_finish (result, &error);
-  if (client->connection == NULL || !g_dbus_interface_skeleton_export (G_DBUS_INTERFACE_SKELETON (service->skeleton), client->connection, PILOT_HELPER_PATH, &error)) {
-    g_message ("a client did not authenticate: %s", error->message);
+  /* Who is gone already will not be told to us as closed any more, and would keep his place. */
+  if (client->connection == NULL || g_dbus_connection_is_closed (client->connection) ||
+      !g_dbus_interface_skeleton_export (G_DBUS_INTERFACE_SKELETON (service->skeleton), client->connection, PILOT_HELPER_PATH, &error)) {
+    g_message ("a client is not served: %s", error != NULL ? error->message : "it has gone");
     g_ptr_array_remove_fast (service->clients, client);
     return;
   }

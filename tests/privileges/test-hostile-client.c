@@ -98,21 +98,27 @@ say (int fd, gconstpointer data, gsize length)
   g_assert_cmpint (send (fd, data, length, MSG_NOSIGNAL), ==, (gssize) length);
 }
 
+static char *
+authentication_line (uid_t uid)
+{
+  g_autofree char *digits = g_strdup_printf ("%u", uid);
+  GString *line = g_string_new ("AUTH EXTERNAL ");
+
+  for (const char *p = digits; *p != '\0'; p++)
+    g_string_append_printf (line, "%02x", *p);
+  return g_string_free (g_string_append (line, "\r\n"), FALSE);
+}
+
 /* The handshake of D-Bus, by hand: what comes after it need not be read. FALSE: closed without an answer. */
 static gboolean
 authenticate_raw (int fd, uid_t uid)
 {
-  g_autofree char *digits = g_strdup_printf ("%u", uid);
-  GString *line = g_string_new ("AUTH EXTERNAL ");
+  g_autofree char *line = authentication_line (uid);
   char answer[256] = "";
 
-  for (const char *p = digits; *p != '\0'; p++)
-    g_string_append_printf (line, "%02x", *p);
-  g_string_append (line, "\r\n");
   /* Each may fail when the other end has closed: then there is no answer. */
   send (fd, "", 1, MSG_NOSIGNAL);
-  send (fd, line->str, line->len, MSG_NOSIGNAL);
-  g_string_free (line, TRUE);
+  send (fd, line, strlen (line), MSG_NOSIGNAL);
   if (recv (fd, answer, sizeof answer - 1, 0) <= 0)
     return FALSE;
   g_assert_true (g_str_has_prefix (answer, "OK "));
@@ -327,6 +333,28 @@ test_places (Helper *helper, gconstpointer data)
   close (more);
   for (guint i = 1; i < G_N_ELEMENTS (fds); i++)
     close (fds[i]);
+}
+
+/* Who goes while he is let in gives his place back. Nothing tells when that is: one of many goes just then. */
+static void
+test_hasty (Helper *helper, gconstpointer data)
+{
+  g_autofree char *line = authentication_line (HELPER_UID), *all = g_strconcat (line, "BEGIN\r\n", NULL);
+  char answer[256];
+
+  for (guint i = 0; i < 500; i++) {
+    int fd = connect_raw (helper, HELPER_UID);
+    struct timeval patience = { PATIENCE_MS / 1000, 0 };
+
+    g_assert_cmpint (setsockopt (fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience), ==, 0);
+    say (fd, "", 1);
+    say (fd, all, strlen (all));
+    shutdown (fd, SHUT_WR);
+    g_assert_cmpint (recv (fd, answer, sizeof answer, 0), >, 0);
+    /* Closed from there too. */
+    g_assert_cmpint (recv (fd, answer, sizeof answer, 0), ==, 0);
+    close (fd);
+  }
 }
 
 /* Who connects and says nothing has a place for a bounded time. At the same time: a false helper that takes a connection and says nothing, which must not keep
@@ -700,6 +728,7 @@ main (int argc, char **argv)
   ADD ("/privileges/capabilities", test_privileges);
   ADD ("/privileges/mechanisms", test_mechanisms);
   ADD ("/privileges/places", test_places);
+  ADD ("/privileges/hasty", test_hasty);
   ADD ("/privileges/silent", test_silent);
   ADD ("/privileges/unread", test_unread);
   ADD ("/privileges/unread-quit", test_unread_quit);
