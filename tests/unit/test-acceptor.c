@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "libpilot/pilot-acceptor.h"
+#include "tests/unit/count-warnings.h"
 
 /* A listening socket in the main loop, with clients that connect and say nothing. */
 
@@ -21,8 +22,6 @@ typedef struct {
   GArray *to_give_up; /* descriptors that make room */
   guint n_ready, n_away, n_back;
 } Fixture;
-
-static guint n_warnings;
 
 static gboolean
 socket_ready (gint fd, GIOCondition condition, gpointer user_data)
@@ -247,21 +246,11 @@ test_shut_down (Fixture *fixture, gconstpointer data)
   g_assert_cmpuint (fixture->n_away + n_warnings, ==, 0);
 }
 
-static GLogWriterOutput
-count_warnings (GLogLevelFlags level, const GLogField *fields, gsize n_fields, gpointer user_data)
-{
-  if ((level & G_LOG_LEVEL_WARNING) == 0)
-    return g_log_writer_default (level, fields, n_fields, user_data);
-  n_warnings++;
-  return G_LOG_WRITER_HANDLED;
-}
-
 int
 main (int argc, char **argv)
 {
   g_test_init (&argc, &argv, NULL);
-  g_log_set_always_fatal (G_LOG_FATAL_MASK | G_LOG_LEVEL_CRITICAL);
-  g_log_set_writer_func (count_warnings, NULL, NULL);
+  count_warnings_begin ();
   g_test_add ("/acceptor/many", Fixture, &funcs, set_up, test_many, tear_down);
   g_test_add ("/acceptor/exhausted", Fixture, &funcs, set_up, test_exhausted, tear_down);
   g_test_add ("/acceptor/room", Fixture, &yielding_funcs, set_up, test_room, tear_down);

@@ -7,8 +7,7 @@
 #include <unistd.h>
 
 #include "libpilot/pilot-service-manager.h"
-
-static guint n_warnings;
+#include "tests/unit/count-warnings.h"
 
 /* A datagram socket at @name, whose first byte may be '@': the abstract name space. */
 static int
@@ -72,21 +71,11 @@ test_not_told (void)
   }
 }
 
-static GLogWriterOutput
-count_warnings (GLogLevelFlags level, const GLogField *fields, gsize n_fields, gpointer user_data)
-{
-  if ((level & G_LOG_LEVEL_WARNING) == 0)
-    return g_log_writer_default (level, fields, n_fields, user_data);
-  n_warnings++;
-  return G_LOG_WRITER_HANDLED;
-}
-
 int
 main (int argc, char **argv)
 {
   g_test_init (&argc, &argv, NULL);
-  g_log_set_always_fatal (G_LOG_FATAL_MASK | G_LOG_LEVEL_CRITICAL);
-  g_log_set_writer_func (count_warnings, NULL, NULL);
+  count_warnings_begin ();
   g_test_add_func ("/service-manager/told", test_told);
   g_test_add_func ("/service-manager/not-told", test_not_told);
   return g_test_run ();
