@@ -200,14 +200,9 @@ static gboolean
 set_busy_poll (PilotPoller *poller, PilotConfig *config, GError **error)
 {
   const char *value = pilot_config_get (config, "busy_poll");
-  g_autofree char *quoted = NULL;
 
   pilot_poller_set_busy_poll (poller, g_str_equal (value, "auto"));
-  if (g_str_equal (value, "auto") || g_str_equal (value, "off"))
-    return TRUE;
-  quoted = pilot_error_quote (value, -1);
-  g_set_error (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT, "busy_poll is \"%s\" (expected auto or off)", quoted);
-  return FALSE;
+  return g_str_equal (value, "auto") || g_str_equal (value, "off") || pilot_config_refuse ("busy_poll", value, "auto or off", error);
 }
 
 static ExitStatus

@@ -154,19 +154,25 @@ load_document (const char *path, JsonObject **document, GError **error)
   return TRUE;
 }
 
+gboolean
+pilot_config_refuse (const char *key, const char *value, const char *expected, GError **error)
+{
+  g_autofree char *quoted = pilot_error_quote (value, -1);
+
+  g_set_error (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT, "%s is \"%s\" (expected %s)", key, quoted, expected);
+  return FALSE;
+}
+
 /* A slip of the pen would count as "false": whoever wrote "no_echo": "ture" has something running that he believes is not. */
 static gboolean
 check_booleans (PilotConfig *config, GError **error)
 {
   for (guint i = 0; i < G_N_ELEMENTS (defaults); i++) {
+    const gboolean is_boolean = g_str_equal (defaults[i].value, "true") || g_str_equal (defaults[i].value, "false");
     const char *value = pilot_config_get (config, defaults[i].key);
-    g_autofree char *quoted = NULL;
 
-    if (!(g_str_equal (defaults[i].value, "true") || g_str_equal (defaults[i].value, "false")) || g_strv_contains (truths, value) || g_strv_contains (untruths, value))
-      continue;
-    quoted = pilot_error_quote (value, -1);
-    g_set_error (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT, "%s is \"%s\" (expected true or false)", defaults[i].key, quoted);
-    return FALSE;
+    if (is_boolean && !g_strv_contains (truths, value) && !g_strv_contains (untruths, value))
+      return pilot_config_refuse (defaults[i].key, value, "true or false", error);
   }
   return TRUE;
 }

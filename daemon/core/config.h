@@ -17,6 +17,8 @@ PilotConfig *pilot_config_new (void);
 gboolean pilot_config_load (PilotConfig *config, const char *path, GError **error);
 /* Tells the log of keys in the file that nobody knows, and what they may have been meant to be. */
 void pilot_config_warn_of_unknown (PilotConfig *config);
+/* Says that @key cannot be @value: INVALID_ARGUMENT, and always FALSE. @expected: "auto or off". */
+gboolean pilot_config_refuse (const char *key, const char *value, const char *expected, GError **error);
 void pilot_config_set_flag (PilotConfig *config, const char *key, const char *value);
 const char *pilot_config_get (PilotConfig *config, const char *key); /* NULL = not set anywhere and no default */
 gboolean pilot_config_get_boolean (PilotConfig *config, const char *key);

@@ -5,7 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "libpilot/pilot-error.h"
+#include "daemon/core/config.h"
 #include "protocol/json.h"
 
 static GLogLevelFlags threshold = G_LOG_LEVEL_INFO;
@@ -76,15 +76,6 @@ write_log (GLogLevelFlags level, const GLogField *fields, gsize n_fields, gpoint
   return G_LOG_WRITER_HANDLED;
 }
 
-static gboolean
-refuse (const char *key, const char *value, const char *expected, GError **error)
-{
-  g_autofree char *quoted = pilot_error_quote (value, -1);
-
-  g_set_error (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT, "%s is \"%s\" (expected %s)", key, quoted, expected);
-  return FALSE;
-}
-
 gboolean
 pilot_log_init (const char *level, const char *format, GError **error)
 {
@@ -107,9 +98,9 @@ pilot_log_init (const char *level, const char *format, GError **error)
   }
   as_json = strcmp (format, "json") == 0;
   if (!found)
-    return refuse ("log_level", level, "debug, info, warn or error", error);
+    return pilot_config_refuse ("log_level", level, "debug, info, warn or error", error);
   if (!as_json && strcmp (format, "text") != 0)
-    return refuse ("log_format", format, "text or json", error);
+    return pilot_config_refuse ("log_format", format, "text or json", error);
   g_log_set_writer_func (write_log, NULL, NULL);
   return TRUE;
 }

@@ -365,9 +365,10 @@ find_beacon (GTask *task)
 static gboolean
 refuse (GTask *task, const char *key, const char *value, const char *expected)
 {
-  g_autofree char *quoted = pilot_error_quote (value, -1);
+  GError *error = NULL;
 
-  g_task_return_new_error (task, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT, "%s is \"%s\" (expected %s)", key, quoted, expected);
+  pilot_config_refuse (key, value, expected, &error);
+  g_task_return_error (task, error);
   return FALSE;
 }
 

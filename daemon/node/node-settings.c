@@ -8,15 +8,6 @@
 
 /* What can be told to be wrong of the configuration before anything starts: a value that is no such value is not taken for the default. */
 
-static gboolean
-fail (const char *key, const char *value, const char *expected, GError **error)
-{
-  g_autofree char *quoted = pilot_error_quote (value, -1);
-
-  g_set_error (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT, "%s is \"%s\" (expected %s)", key, quoted, expected);
-  return FALSE;
-}
-
 gboolean
 pilot_node_check_hostname (const char *hostname, GError **error)
 {
@@ -42,7 +33,7 @@ check_keepalive (const char *value, GError **error)
 {
   guint64 seconds;
 
-  return value == NULL || g_ascii_string_to_unsigned (value, 10, 1, 3600, &seconds, NULL) || fail ("keepalive", value, "1 to 3600 seconds", error);
+  return value == NULL || g_ascii_string_to_unsigned (value, 10, 1, 3600, &seconds, NULL) || pilot_config_refuse ("keepalive", value, "1 to 3600 seconds", error);
 }
 
 /* By name or literal: it is the peers who make something of it. */
@@ -56,7 +47,7 @@ check_endpoint (const char *value, GError **error)
   address = g_network_address_parse (value, 0, NULL);
   if (address != NULL && g_network_address_get_port (G_NETWORK_ADDRESS (address)) != 0)
     return TRUE;
-  return fail ("endpoint", value, "HOST:PORT", error);
+  return pilot_config_refuse ("endpoint", value, "HOST:PORT", error);
 }
 
 static gboolean
@@ -76,9 +67,9 @@ pilot_node_check_settings (PilotConfig *config, GError **error)
   const char *congestion = pilot_config_get (config, "congestion"), *trust = pilot_config_get (config, "registry_trust");
 
   if (pilot_congestion_by_name (congestion) == NULL)
-    return fail ("congestion", congestion, "bbr or cubic", error);
+    return pilot_config_refuse ("congestion", congestion, "bbr or cubic", error);
   if (*trust != '\0' && !g_str_equal (trust, "pinned") && !g_str_equal (trust, "system"))
-    return fail ("registry_trust", trust, "pinned or system", error);
+    return pilot_config_refuse ("registry_trust", trust, "pinned or system", error);
   return pilot_node_check_hostname (pilot_config_get (config, "hostname"), error) && check_keepalive (pilot_config_get (config, "keepalive"), error) &&
          check_endpoint (pilot_config_get (config, "endpoint"), error) && check_expose_default (pilot_config_get (config, "expose_default"), error);
 }
