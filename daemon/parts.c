@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "parts.h"
 
+#include "daemon/core/local-socket.h"
 #include "daemon/core/plugin/loader.h"
 #include "daemon/core/transport-choice.h"
 #include "daemon/node/node.h"
@@ -34,6 +35,21 @@ return_boolean (GTask *task, gboolean ok, GError *error)
   g_object_unref (task);
 }
 
+/* --- sockets: what another daemon holds is none for this one; told before anything goes to the network --- */
+
+static void
+start_sockets (gpointer part, GTask *task)
+{
+  PilotConfig *config = ((PilotParts *) part)->config;
+  const char *socket = pilot_config_get (config, "socket");
+  GError *error = NULL;
+  gboolean ok = pilot_local_socket_clear (pilot_config_get_bus_path (config), "--bus", &error);
+
+  if (ok && socket != NULL && *socket != '\0' && !g_str_equal (socket, "none"))
+    ok = pilot_local_socket_clear (socket, "--socket", &error);
+  return_boolean (task, ok, error);
+}
+
 /* --- UDP or compat mode: decided before the transports are loaded --- */
 
 static void
@@ -49,12 +65,6 @@ static void
 start_transport (gpointer part, GTask *task)
 {
   pilot_transport_choose_async (((PilotParts *) part)->config, g_task_get_cancellable (task), on_transport_chosen, task);
-}
-
-static void
-stop_transport (gpointer part, GTask *task)
-{
-  return_boolean (task, TRUE, NULL);
 }
 
 /* --- plugins --- */
@@ -265,6 +275,15 @@ stop_ipc (gpointer part, GTask *task)
   return_boolean (task, TRUE, NULL);
 }
 
+/* --- last: everything that can fail on this machine has not --- */
+
+static void
+start_joining (gpointer part, GTask *task)
+{
+  pilot_node_join (((PilotParts *) part)->node);
+  return_boolean (task, TRUE, NULL);
+}
+
 PilotParts *
 pilot_parts_new (PilotConfig *config, PilotPoller *poller, PilotCore *core)
 {
@@ -277,13 +296,15 @@ pilot_parts_new (PilotConfig *config, PilotPoller *poller, PilotCore *core)
   parts->echo = pilot_echo_new (parts->node);
   parts->exchange = pilot_exchange_new (parts->node);
   parts->broker = pilot_broker_new (parts->node);
-  pilot_core_add (core, "transport", start_transport, stop_transport, parts);
+  pilot_core_add (core, "sockets", start_sockets, NULL, parts);
+  pilot_core_add (core, "transport", start_transport, NULL, parts);
   pilot_core_add (core, "plugins", start_plugins, stop_plugins, parts);
   pilot_core_add (core, "node", start_node, stop_node, parts);
   pilot_core_add (core, "services", start_services, stop_services, parts);
   pilot_core_add (core, "gateway", start_gateway, stop_gateway, parts);
   pilot_core_add (core, "bus", start_bus, stop_bus, parts);
   pilot_core_add (core, "local socket", start_ipc, stop_ipc, parts);
+  pilot_core_add (core, "network", start_joining, NULL, parts);
   return parts;
 }
 

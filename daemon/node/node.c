@@ -255,10 +255,15 @@ start (PilotNode *node, GError **error)
     return FALSE;
   node->started = g_get_real_time () / G_USEC_PER_SEC;
   node->running = TRUE;
+  return TRUE;
+}
+
+void
+pilot_node_join (PilotNode *node)
+{
   pilot_node_start_endpoint (node);
   if (node->id != 0)
     pilot_driver_reconnect (node->driver);
-  return TRUE;
 }
 
 void
@@ -267,7 +272,7 @@ pilot_node_start_async (PilotNode *node, GCancellable *cancellable, GAsyncReadyC
   g_autoptr (GTask) task = g_task_new (node, cancellable, callback, user_data);
   GError *error = NULL;
 
-  /* All of it is local and quick; what takes time (registry, beacon) goes on behind. */
+  /* All of it is local and quick. */
   if (start (node, &error))
     g_task_return_boolean (task, TRUE);
   else

@@ -23,10 +23,13 @@ G_BEGIN_DECLS
 G_DECLARE_FINAL_TYPE (PilotNode, pilot_node, PILOT, NODE, GObject)
 
 PilotNode *pilot_node_new (PilotConfig *config, PilotPoller *poller, PilotPluginLoader *plugins);
-/* Completes when the local side is up; the registry session goes on connecting for ever (state "connecting"). Fails on corrupt
- * identity.json, trust.json or access.json, leaving the files untouched. */
+/* Completes when the local side is up; nobody has been told of it by then. Fails on corrupt identity.json, trust.json or access.json, leaving the files
+ * untouched. */
 void pilot_node_start_async (PilotNode *node, GCancellable *cancellable, GAsyncReadyCallback callback, gpointer user_data);
 gboolean pilot_node_start_finish (PilotNode *node, GAsyncResult *result, GError **error);
+/* Goes to beacon and registry, once after the start, when nothing that could fail here is left; the registry session goes on connecting for ever (state
+ * "connecting"). */
+void pilot_node_join (PilotNode *node);
 void pilot_node_stop_async (PilotNode *node, GCancellable *cancellable, GAsyncReadyCallback callback, gpointer user_data);
 gboolean pilot_node_stop_finish (PilotNode *node, GAsyncResult *result, GError **error);
 

@@ -173,6 +173,7 @@ host_try_start (World *world, guint index, GError **error)
   g_assert_no_error (local);
   g_assert_true (pilot_exchange_start (host->exchange, &local));
   g_assert_no_error (local);
+  pilot_node_join (host->node);
   return TRUE;
 }
 

@@ -8,6 +8,7 @@ import os
 import pathlib
 import re
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -249,9 +250,9 @@ def check_logs(home):
 MALFORMED = ['0:zzz', '0:0000.0000', '0:0000.0000.00005', '0:0000.0000.0005:', ':', '0:', 'a b', '10.4.0.1', '-5', '']
 
 
-def check_interrupt(home, socket):
+def check_interrupt(home, place):
     """Ctrl-C between two pings, or while one waits, is an end like any other."""
-    with subprocess.Popen([PILOTCTL, '--bus', socket, 'ping', '--count', '1000', '5'], env={**os.environ, 'HOME': home, 'LC_ALL': 'C.UTF-8'}, stdout=subprocess.PIPE,
+    with subprocess.Popen([PILOTCTL, '--bus', place, 'ping', '--count', '1000', '5'], env={**os.environ, 'HOME': home, 'LC_ALL': 'C.UTF-8'}, stdout=subprocess.PIPE,
                           text=True) as process:
         lines = [process.stdout.readline(), process.stdout.readline()]
         process.send_signal(signal.SIGINT)
@@ -260,9 +261,35 @@ def check_interrupt(home, socket):
           lines[-1].endswith(' sent, 0 received, 100% loss\n'), lines)
 
 
+def check_quiet_failure(home, taken):
+    """What fails on this machine fails before registry or beacon hear of it."""
+    folder = pathlib.Path(home, 'second')
+    folder.mkdir(0o700)
+    with socket.create_server(('127.0.0.1', 0)) as registry, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as beacon:
+        beacon.bind(('127.0.0.1', 0))
+        registry.setblocking(False)
+        beacon.setblocking(False)
+        for what, words, said in (('another daemon on its bus socket', ['--bus', taken], 'another daemon answers'),
+                                  ('another daemon on its local socket', ['--bus', str(folder / 'bus'), '--socket', taken], 'another daemon answers'),
+                                  ('no folder for its bus socket', ['--bus', '/dev/null/bus'], 'cannot make the folder'),
+                                  ('a corrupt gateway.json', ['--bus', str(folder / 'bus')], 'gateway.json')):
+            if what.startswith('a corrupt'):
+                (folder / 'gateway.json').write_text('no JSON')
+            process = subprocess.run([PILOTD, '--state-dir', str(folder), '--registry', f'127.0.0.1:{registry.getsockname()[1]}', '--listen', '127.0.0.1:0',
+                                      '--beacon', f'127.0.0.1:{beacon.getsockname()[1]}', *words], env={**os.environ, 'HOME': home}, capture_output=True, text=True,
+                                     timeout=60, check=False)
+            heard = []
+            for name, listen in (('registry', registry.accept), ('beacon', lambda: beacon.recv(2048))):
+                try:
+                    heard.append((name, listen()))
+                except BlockingIOError:
+                    pass
+            check(f'pilotd: {what}', process.returncode == 1 and said in process.stderr and not heard, (heard, process))
+
+
 def check_malformed(home):
     """A malformed address is told apart from an unknown name, without asking anybody. The registry of this daemon is a closed port."""
-    socket = os.path.join(home, 'named')
+    place = os.path.join(home, 'named')
     config, wrapper = pathlib.Path(home, '.pilot/config.json'), pathlib.Path(home, 'pilotd')
     config.parent.mkdir(0o700)
     config.write_text('{"hostnam": "anna"}')
@@ -271,9 +298,9 @@ def check_malformed(home):
     wrapper.write_text('#!/bin/sh\necho \'{"time":"","level":"warn","domain":"x","msg":"said as JSON"}\'\necho \'{"level":"info","msg":"not said"}\'\n'
                        f'exec "{PILOTD}" "$@"\n')
     wrapper.chmod(0o755)
-    process = run(home, '--json', '--bus', socket, 'daemon', 'start', '--registry', '127.0.0.1:1', '--beacon', '127.0.0.1:2', '--listen', '127.0.0.1:0',
+    process = run(home, '--json', '--bus', place, 'daemon', 'start', '--registry', '127.0.0.1:1', '--beacon', '127.0.0.1:2', '--listen', '127.0.0.1:0',
                   daemon=str(wrapper))
-    check('daemon start on a socket that was named', process.returncode == 0 and json.loads(process.stdout)['data']['socket'] == socket, process)
+    check('daemon start on a socket that was named', process.returncode == 0 and json.loads(process.stdout)['data']['socket'] == place, process)
     warnings = json.loads(process.stdout)['data'].get('warnings', [])
     check('daemon start: what it warned of', warnings[:1] == ['said as JSON'] and 'not said' not in warnings and
           f'{config}: unknown key "hostnam" is ignored: did you mean "hostname"?' in warnings, process)
@@ -304,7 +331,8 @@ def check_malformed(home):
             check(f'ping --timeout "{wait}": refused', process.returncode == 1 and error_of(process).get('code') == 'invalid_argument', process)
         process = ask('ping', '--count', '1', '--timeout', '0m1s200ms', '5')
         check('ping --timeout 0m1s200ms: understood', process.returncode == 1 and process.stdout != '', process)
-        check_interrupt(home, socket)
+        check_interrupt(home, place)
+        check_quiet_failure(home, place)
         process = run(home, '-v', '--json', 'info', bus='named')
         check('-v leaves stdout to the answer', process.returncode == 0 and json.loads(process.stdout)['status'] == 'ok', process)
         process = ask('handshake', '3d-printer')
