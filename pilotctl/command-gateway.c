@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "pilotctl/client.h"
+#include "pilotctl/config-file.h"
+#include "pilotctl/leftovers.h"
 #include "pilotctl/output.h"
 #include "pilotctl/sudo.h"
 
@@ -377,7 +379,52 @@ remove_leftovers (guint32 uid, GError **error)
   return FALSE;
 }
 
-/* No daemon answers, but one that was killed leaves its addresses, and with its helper killed too nobody takes them away. Root asks nobody what that is. */
+/* Addresses and rules: those of the user who typed sudo, and those of root's own daemon, which sudo may have started. */
+static gboolean
+remove_all_leftovers (gboolean *found, GError **error)
+{
+  guint32 uids[] = { 0, 0 };
+  GError *local = NULL;
+
+  sudo_get_user (&uids[0]);
+  for (guint i = uids[0] == 0; i < G_N_ELEMENTS (uids) && local == NULL; i++)
+    *found |= remove_leftovers (uids[i], &local);
+  if (local != NULL)
+    g_propagate_error (error, local);
+  return local == NULL;
+}
+
+static gboolean
+forget_mappings_in (const char *folder, gboolean *found, GError **error)
+{
+  g_autofree char *state = config_file_state_folder (folder);
+
+  return sudo_check_folder (state, error) && leftovers_forget_mappings (state, found, error);
+}
+
+static gboolean
+forget_mappings_of (guint32 uid, gboolean *found, GError **error)
+{
+  const struct passwd *user = getpwuid (uid);
+  g_autofree char *folder = user != NULL ? g_build_filename (user->pw_dir, ".pilot", NULL) : NULL;
+
+  return folder == NULL || forget_mappings_in (folder, found, error);
+}
+
+/* A user's files are looked at as that user, for good: this comes last. */
+static gboolean
+forget_all_mappings (gboolean *found, GError **error)
+{
+  g_autofree char *own = config_file_folder ();
+  guint32 user;
+
+  if (!sudo_get_user (&user))
+    return forget_mappings_in (own, found, error);
+  return forget_mappings_of (0, found, error) && sudo_become (user, error) && forget_mappings_of (user, found, error);
+}
+
+/* No daemon answers. One that was stopped has its mappings written down, and would have them again; one that was killed leaves its addresses too, and with its
+ * helper killed nobody takes those away but root, who asks nobody what they are. */
 static int
 stop_without_daemon (Invocation *invocation, GError *not_running)
 {
@@ -385,17 +432,13 @@ stop_without_daemon (Invocation *invocation, GError *not_running)
   gboolean found = FALSE;
   GError *error = NULL;
   GVariantDict data;
-  guint32 user;
 
   /* A place that was named and does not answer is a mistake. */
-  if (geteuid () != 0 || client_get_given_place (invocation) != NULL || !g_error_matches (not_running, PILOT_ERROR, PILOT_ERROR_NOT_RUNNING))
+  if (client_get_given_place (invocation) != NULL || !g_error_matches (not_running, PILOT_ERROR, PILOT_ERROR_NOT_RUNNING))
     return output_error (invocation, g_steal_pointer (&owned));
-  if (sudo_get_user (&user))
-    found = remove_leftovers (user, &error);
-  /* Root's own daemon, which sudo may have started. */
-  if (error == NULL && remove_leftovers (0, &error))
-    found = TRUE;
-  if (error != NULL)
+  if (geteuid () != 0 && leftovers_has_addresses (geteuid ()))
+    return output_fail (invocation, PILOT_ERROR_NOT_RUNNING, _("run: sudo pilotctl gateway stop"), _("daemon is not running, and its gateway left addresses that only root can remove"));
+  if ((geteuid () == 0 && !remove_all_leftovers (&found, &error)) || !forget_all_mappings (&found, &error))
     return output_error (invocation, error);
   if (!found)
     return output_error (invocation, g_steal_pointer (&owned));

@@ -30,10 +30,10 @@ config_file_path (void)
   return g_build_filename (folder, "config.json", NULL);
 }
 
-JsonObject *
-config_file_load (GError **error)
+static JsonObject *
+load_from (const char *folder, GError **error)
 {
-  g_autofree char *folder = config_file_folder (), *path = config_file_path ();
+  g_autofree char *path = g_build_filename (folder, "config.json", NULL);
   g_autofree char *text = NULL;
   g_autoptr (GError) local = NULL;
   g_autoptr (JsonParser) parser = json_parser_new ();
@@ -54,6 +54,25 @@ config_file_load (GError **error)
     return NULL;
   }
   return json_object_ref (json_node_get_object (json_parser_get_root (parser)));
+}
+
+JsonObject *
+config_file_load (GError **error)
+{
+  g_autofree char *folder = config_file_folder ();
+
+  return load_from (folder, error);
+}
+
+char *
+config_file_state_folder (const char *folder)
+{
+  g_autoptr (JsonObject) document = load_from (folder, NULL);
+  const char *given = NULL;
+
+  if (document != NULL)
+    given = json_object_get_string_member_with_default (document, json_object_has_member (document, "state_dir") ? "state_dir" : "state-dir", NULL);
+  return g_strdup (given != NULL && *given != '\0' ? given : folder);
 }
 
 gboolean

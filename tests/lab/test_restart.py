@@ -77,11 +77,23 @@ def nobody_left(world):
     expect_equal(pilotctl(world, "alpha", "gateway", "stop", sudo=True), {"left_behind": True}, "what stop says")
     nothing_of_the_gateway(world)
     refused(world, "alpha", "not_running", "gateway", "stop", sudo=True)
+    # With a daemon stop forgets the mappings, and so it does without.
+    world.start_daemon("alpha")
+    refused(world, "alpha", "not_running", "gateway", "list")
+
+
+@suite.case("no daemon: gateway stop forgets the mappings of one that was stopped, without root where no address is left")
+def nobody_there(world):
+    pilotctl(world, "alpha", "gateway", "start", "--subnet", "127.77.0.0/16", "--ports", "8080", address(BETA))
+    pilotctl(world, "alpha", "daemon", "stop")
+    expect_equal(pilotctl(world, "alpha", "gateway", "stop"), {"left_behind": True}, "what stop says")
+    refused(world, "alpha", "not_running", "gateway", "stop")
 
 
 @suite.case("the helper killed alone: sudo gateway stop ends the gateway, and a start afterwards works")
 def helper_killed(world):
     world.start_daemon("alpha")
+    refused(world, "alpha", "not_running", "gateway", "list")
     gateway_start(world, "--ports", "8080", address(BETA))
     expect_equal(fetch_page(world), "page", "the page")
     kill(world, "alpha", helper_pid(world), "KILL")
