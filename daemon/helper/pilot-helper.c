@@ -163,6 +163,19 @@ take_lock (const char *socket, gboolean wait, gboolean *busy, GError **error)
   return fd;
 }
 
+/* To connect to a file is refused as to a dead socket is: what is no socket was never ours. */
+static gboolean
+remove_stale_socket (const char *path, GError **error)
+{
+  struct stat status;
+
+  if (lstat (path, &status) == 0 && !S_ISSOCK (status.st_mode)) {
+    g_set_error (error, PILOT_ERROR, PILOT_ERROR_ALREADY_EXISTS, "\"%s\" is there and is no socket: give another place with --socket", path);
+    return FALSE;
+  }
+  return unlink (path) == 0 || errno == ENOENT || fail_errno (error, "remove the stale socket", path);
+}
+
 /* Of the user's, and of nobody else's from before the first connection on. */
 static gboolean
 listen_for_user (int fd, const struct sockaddr_un *name, guint32 uid)
@@ -184,10 +197,8 @@ open_socket (const Options *options, GError **error)
     g_set_error (error, PILOT_ERROR, PILOT_ERROR_INVALID_ARGUMENT, "socket path \"%s\" is too long", options->socket);
     return -1;
   }
-  if (unlink (options->socket) != 0 && errno != ENOENT) {
-    fail_errno (error, "remove the stale socket", options->socket);
+  if (!remove_stale_socket (options->socket, error))
     return -1;
-  }
   fd = socket (AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
   if (fd >= 0 && listen_for_user (fd, &name, options->uid))
     return fd;
@@ -346,8 +357,7 @@ clean_up_after (const Options *options, GError **error)
   if (lock < 0)
     return FALSE;
   good = pilot_host_network_remove_leftovers (options->uid, &found, error);
-  if (good && unlink (options->socket) != 0 && errno != ENOENT)
-    good = fail_errno (error, "remove the stale socket", options->socket);
+  good = good && remove_stale_socket (options->socket, error);
   close (lock);
   if (good && !found)
     g_set_error (error, PILOT_ERROR, PILOT_ERROR_NOT_RUNNING, "no gateway of uid %u has left anything behind", options->uid);

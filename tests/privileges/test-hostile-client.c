@@ -308,6 +308,26 @@ test_folder (void)
   g_rmdir (folder);
 }
 
+/* A slip in --socket costs nobody a file. */
+static void
+test_no_socket (void)
+{
+  g_autofree char *folder = g_dir_make_tmp ("privileges-XXXXXX", NULL);
+  Helper helper = { folder, g_build_filename (folder, "precious", NULL) };
+  g_autofree char *lock = g_strconcat (helper.socket, ".lock", NULL), *text = NULL, *errors = NULL, *cleanup_errors = NULL;
+
+  g_assert_true (g_file_set_contents (helper.socket, "precious", -1, NULL));
+  g_assert_cmpint (helper_start (&helper, HELPER_UID, HELPER_CIDR, &errors), ==, 64 + PILOT_ERROR_ALREADY_EXISTS);
+  g_assert_nonnull (strstr (errors, "is no socket"));
+  g_assert_cmpint (helper_ask (&helper, "--cleanup", &cleanup_errors), ==, 64 + PILOT_ERROR_ALREADY_EXISTS);
+  g_assert_true (g_file_get_contents (helper.socket, &text, NULL, NULL));
+  g_assert_cmpstr (text, ==, "precious");
+  g_unlink (helper.socket);
+  g_unlink (lock);
+  g_rmdir (folder);
+  g_free (helper.socket);
+}
+
 /* The user has a number of places and root has others. A place that is left is free again. */
 static void
 test_places (Helper *helper, gconstpointer data)
@@ -719,6 +739,7 @@ main (int argc, char **argv)
   /* Forks: before any thread is there. */
   g_test_add_func ("/privileges/nftables", test_no_nftables);
   g_test_add_func ("/privileges/folder", test_folder);
+  g_test_add_func ("/privileges/no-socket", test_no_socket);
   g_test_add_func ("/privileges/false-helper", test_false_helper);
   g_test_add_func ("/privileges/holder", test_holder);
 #define ADD(path, func) g_test_add (path, Helper, NULL, helper_set_up, func, helper_tear_down)
