@@ -20,49 +20,19 @@ BULK, ECHO, IDLE, TUNNELLED = 9000, 9001, 9002, 10000
 # Seconds in which a daemon without a transfer has given its memory back (daemon/core/heap-return.h).
 QUIET = 6
 
-# Port 9000 sends as many bytes as the line it reads says, with the congestion control it may name; port 9002 answers the first byte of any number of
-# connections and keeps them. What counts connections and round trips, and echoes on port 9001, is load.c.
-SERVER = r"""
-import resource, selectors, socket, threading
+# Answers the first byte of any number of connections to port 9002, and keeps them. Ports 9000 and 9001 are load.c's.
+IDLE_SERVER = r"""
+import resource, selectors, socket
 hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]; resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-BLOCK = memoryview(bytes(1 << 20))
-def bulk(s):
-    words = s.makefile("rb").readline().split()
-    n = int(words[0])
-    if len(words) > 1 and words[1] != b"-": s.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, words[1])
-    try:
-        while n > 0:
-            n -= s.send(BLOCK[:n])
-    except OSError:
-        pass
-    s.close()
-def idle():
-    wait = selectors.DefaultSelector(); server = socket.create_server(("0.0.0.0", 9002), backlog=4096); held = []
-    wait.register(server, selectors.EVENT_READ)
-    while True:
-        for key, _ in wait.select():
-            if key.fileobj is server:
-                wait.register(server.accept()[0], selectors.EVENT_READ)
-            else:
-                s = key.fileobj; wait.unregister(s); data = s.recv(1)
-                if data: s.sendall(data); held.append(s)
-threading.stack_size(131072)
-threading.Thread(target=idle, daemon=True).start()
-server = socket.create_server(("0.0.0.0", 9000), backlog=1024)
+wait = selectors.DefaultSelector(); server = socket.create_server(("0.0.0.0", 9002), backlog=4096); held = []
+wait.register(server, selectors.EVENT_READ)
 while True:
-    threading.Thread(target=bulk, args=(server.accept()[0],), daemon=True).start()
-"""
-
-BULK_CLIENT = r"""
-import socket, sys, time
-s = socket.create_connection((sys.argv[1], int(sys.argv[2]))); n = int(sys.argv[3])
-s.sendall(b"%d\n" % n); buffer = bytearray(1 << 20); got = s.recv_into(buffer); started = time.monotonic(); first = got
-while True:
-    k = s.recv_into(buffer)
-    if k == 0: break
-    got += k
-assert got == n, (got, n)
-print((got - first) * 8e-6 / (time.monotonic() - started))
+    for key, _ in wait.select():
+        if key.fileobj is server:
+            wait.register(server.accept()[0], selectors.EVENT_READ)
+        else:
+            s = key.fileobj; wait.unregister(s); data = s.recv(1)
+            if data: s.sendall(data); held.append(s)
 """
 
 # The median time, in ms, of so many files one after the other, each over a connection of its own.
@@ -77,14 +47,6 @@ for _ in range(int(sys.argv[4])):
         got += k
     times.append(time.monotonic() - started); s.close()
 print(1000 * statistics.median(times))
-"""
-
-BULK_BESIDE = r"""
-import socket, sys
-s = socket.create_connection((sys.argv[1], int(sys.argv[2]))); s.sendall(b"1000000000000\n"); buffer = bytearray(1 << 20); got = 0; told = False
-while s.recv_into(buffer):
-    got += 1
-    if got == 200 and not told: told = True; print("busy", flush=True)
 """
 
 IDLE_CLIENT = r"""
@@ -127,10 +89,11 @@ class Bench:
         world.run("alpha", "sh", "-c", "mkdir -p -m 700 .ssh && ssh-keygen -q -t ed25519 -N '' -f .ssh/id_ed25519")
         key = world.run("alpha", "cat", ".ssh/id_ed25519.pub").stdout
         for host, port in (("beta", TUNNELLED), ("alpha", TUNNELLED + 10)):
-            # As root, who may choose any congestion control.
-            world.background(host, "server.log", "python3", "-c", SERVER, user="root")
+            world.background(host, "idle.log", "python3", "-c", IDLE_SERVER, user="root")
             install(world, host)
             world.background(host, "load.log", PATH, "serve", str(ECHO))
+            # As root, who may choose any congestion control.
+            world.background(host, "send.log", PATH, "send", str(BULK), user="root")
             for listening in (BULK, ECHO, IDLE):
                 wait_listening(world, host, listening)
             world.run(host, "sh", "-c", "mkdir -p -m 700 ~/.ssh && cat >>~/.ssh/authorized_keys && chmod 600 ~/.ssh/authorized_keys", stdin=key)
@@ -180,7 +143,7 @@ class Bench:
 
     def _bulk(self, name, host):
         ways = self.ways(host, BULK)
-        speeds = in_turn(ways, lambda way: self._client(BULK_CLIENT, *ways[way], self.bulk_bytes))
+        speeds = in_turn(ways, lambda way: load(self.world, "alpha", "fetch", *ways[way], self.bulk_bytes))
         ours = speeds["pilot"][0]
         for against in ("ssh -L", "tcp"):
             theirs = speeds[against][0]
@@ -265,7 +228,7 @@ class Bench:
 
     def memory_after(self):
         """What the daemons keep of the memory that a transfer took."""
-        self._client(BULK_CLIENT, *self.ways("beta", BULK)["pilot"], self.bulk_bytes)
+        load(self.world, "alpha", "fetch", *self.ways("beta", BULK)["pilot"], self.bulk_bytes)
         time.sleep(QUIET)
         yield figure("memory-after", max(self._memory(host)[1] for host in ("alpha", "beta")), "kB")
 
@@ -292,15 +255,18 @@ class Bench:
     def rtt_beside_bulk(self):
         """A round trip while a transfer takes what it can get."""
         ways = self.ways("beta", ECHO)
-        for way in ("pilot", "ssh -L"):
-            bulk = self.world.spawn("alpha", "python3", "-c", BULK_BESIDE, ways[way][0], str(ways[way][1] - ECHO + BULK), stdout=-1)
+
+        def measure(way):
+            ip, port = ways[way]
+            bulk = self.world.spawn("alpha", PATH, "take-on", ip, str(port - ECHO + BULK), stdout=-1)
             try:
                 if bulk.stdout.readline() != b"busy\n":
                     raise LabError("the transfer does not begin")
-                p50, p99 = load(self.world, "alpha", "round-trip", *ways[way])
+                return load(self.world, "alpha", "round-trip", *ways[way])
             finally:
                 bulk.kill()
                 bulk.wait()
+        for way, (p50, p99) in in_turn(("pilot", "ssh -L"), measure).items():
             yield figure("rtt-beside-bulk-p50", p50, "us", way=way)
             yield figure("rtt-beside-bulk-p99", p99, "us", way=way)
 

@@ -10,7 +10,7 @@ import tempfile
 from xml.sax.saxutils import escape, quoteattr
 
 from labkit.namespace import LabError
-from paths import TIMED_CLIENT
+from load import PATH
 
 WIDTH, ROW, LEAST = 1200, 17, 0.6  # pixels; what would be narrower than LEAST is left out
 HZ = 397
@@ -118,7 +118,7 @@ def flame(paths, path, seconds=5):
     ip, port = paths.bench.ways("beta", paths.port)["pilot"]
     with tempfile.TemporaryDirectory() as folder:
         data = os.path.join(folder, "perf.data")
-        with paths.world.spawn("alpha", "python3", "-c", TIMED_CLIENT, ip, str(port), str(seconds + 2), "1", "-", stdout=subprocess.DEVNULL) as client:
+        with paths.world.spawn("alpha", PATH, "take", ip, str(port), str(seconds + 2), "1", "-", stdout=subprocess.DEVNULL) as client:
             recorded = subprocess.run([perf, "record", "-q", "-F", str(HZ), "--call-graph", "dwarf,16384", "-o", data, "-p", ",".join(daemons(paths.world, ("alpha", "beta"))),
                                        "--", "sleep", str(seconds)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
             client.wait(60)

@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "tests/bench/load.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
-#include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <stdbool.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -16,15 +14,15 @@
 
 /*
  * load serve PORT | load connect ADDRESS PORT AT_ONCE EACH | load round-trip ADDRESS PORT
+ * load send PORT | load take ADDRESS PORT SECONDS SKIP KIND | load fetch ADDRESS PORT BYTES | load take-on ADDRESS PORT
  *
- * The two ends of tools/bench where connections and round trips are counted. One process and one epoll loop each, so that what is measured is
- * what lies between them and not the ends.
+ * The two ends of what tools/bench measures. One process and one epoll loop each, so that what is measured is what lies between them and not the
+ * ends. The second line is transfer.c.
  *
  * serve: echoes. connect: so many connections at a time, AT_ONCE × EACH in all, each of one byte there and back; prints connections a second and how
  * many failed. round-trip: 64 bytes there and back, 3000 times after 200 that do not count; prints the median and the 99th percentile in µs.
  */
 
-#define EVENTS 256
 #define BACKLOG 1024
 #define GIVE_UP_SECONDS 30
 #define MESSAGE 64
@@ -46,15 +44,15 @@ typedef struct
   long n, to_begin, to_end, failed;
 } Run;
 
-static void
-die (const char *what)
+void
+load_die (const char *what)
 {
   fprintf (stderr, "load: %s: %s\n", what, strerror (errno));
   exit (1);
 }
 
-static double
-now (void)
+double
+load_now (void)
 {
   struct timespec at;
 
@@ -62,8 +60,8 @@ now (void)
   return (double) at.tv_sec + (double) at.tv_nsec * 1e-9;
 }
 
-static long
-number (const char *text, long most)
+long
+load_number (const char *text, long most)
 {
   char *end;
   long value = strtol (text, &end, 10);
@@ -75,10 +73,10 @@ number (const char *text, long most)
   return value;
 }
 
-static struct sockaddr_in
-name_of (const char *address, const char *port)
+struct sockaddr_in
+load_name (const char *address, const char *port)
 {
-  struct sockaddr_in name = { .sin_family = AF_INET, .sin_port = htons ((uint16_t) number (port, 65535)) };
+  struct sockaddr_in name = { .sin_family = AF_INET, .sin_port = htons ((uint16_t) load_number (port, 65535)) };
 
   if (inet_pton (AF_INET, address, &name.sin_addr) != 1) {
     fprintf (stderr, "load: “%s” is not an IPv4 address\n", address);
@@ -87,34 +85,46 @@ name_of (const char *address, const char *port)
   return name;
 }
 
-static int
-make_epoll (void)
+int
+load_epoll (void)
 {
   int fd = epoll_create1 (EPOLL_CLOEXEC);
 
   if (fd < 0)
-    die ("epoll_create1");
+    load_die ("epoll_create1");
   return fd;
 }
 
-static void
-watch (int epoll, int fd, uint32_t events, epoll_data_t data)
+void
+load_watch (int epoll, int fd, uint32_t events, epoll_data_t data)
 {
   struct epoll_event event = { .events = events, .data = data };
 
   if (epoll_ctl (epoll, EPOLL_CTL_ADD, fd, &event) != 0)
-    die ("epoll_ctl");
+    load_die ("epoll_ctl");
 }
 
-/* How many of the EVENTS there is room for. */
-static int
-wait_for (int epoll, struct epoll_event *events, int milliseconds)
+/* How many of the LOAD_EVENTS there is room for. */
+int
+load_wait (int epoll, struct epoll_event *events, int milliseconds)
 {
-  int n = epoll_wait (epoll, events, EVENTS, milliseconds);
+  int n = epoll_wait (epoll, events, LOAD_EVENTS, milliseconds);
 
   if (n < 0 && errno != EINTR)
-    die ("epoll_wait");
+    load_die ("epoll_wait");
   return n > 0 ? n : 0;
+}
+
+int
+load_listen (const char *port)
+{
+  struct sockaddr_in name = load_name ("0.0.0.0", port);
+  int fd = socket (AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), one = 1;
+
+  if (fd < 0 || setsockopt (fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) != 0 || setsockopt (fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one) != 0 ||
+      bind (fd, (struct sockaddr *) &name, sizeof name) != 0 || listen (fd, BACKLOG) != 0)
+    load_die ("cannot listen");
+  return fd;
 }
 
 /* --- serve --- */
@@ -139,28 +149,23 @@ take_all (int epoll, int listening)
   while ((fd = accept4 (listening, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0) {
     /* The question often stands there already. */
     if (echo (fd))
-      watch (epoll, fd, EPOLLIN, (epoll_data_t) { .fd = fd });
+      load_watch (epoll, fd, EPOLLIN, (epoll_data_t) { .fd = fd });
     else
       close (fd);
   }
   if (errno != EAGAIN && errno != ECONNABORTED && errno != EINTR)
-    die ("accept4");
+    load_die ("accept4");
 }
 
 static void
 serve (const char *port)
 {
-  struct sockaddr_in name = name_of ("0.0.0.0", port);
-  int listening = socket (AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), epoll = make_epoll (), one = 1;
+  int listening = load_listen (port), epoll = load_epoll ();
 
-  if (listening < 0 || setsockopt (listening, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) != 0 ||
-      setsockopt (listening, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one) != 0 ||
-      bind (listening, (struct sockaddr *) &name, sizeof name) != 0 || listen (listening, BACKLOG) != 0)
-    die ("cannot listen");
-  watch (epoll, listening, EPOLLIN, (epoll_data_t) { .fd = listening });
+  load_watch (epoll, listening, EPOLLIN, (epoll_data_t) { .fd = listening });
   for (;;) {
-    struct epoll_event events[EVENTS];
-    const int n = wait_for (epoll, events, -1);
+    struct epoll_event events[LOAD_EVENTS];
+    const int n = load_wait (epoll, events, -1);
 
     for (int i = 0; i < n; i++) {
       int fd = events[i].data.fd;
@@ -198,11 +203,11 @@ begin_next (Run *run, Connection *connection)
   /* One that fails at once makes room for the next. */
   while (run->to_begin > 0) {
     run->to_begin--;
-    connection->began = now ();
+    connection->began = load_now ();
     connection->fd = socket (AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (connection->fd >= 0 && (connect (connection->fd, (struct sockaddr *) &run->to, sizeof run->to) == 0 || errno == EINPROGRESS) &&
         send_question (connection)) {
-      watch (run->epoll, connection->fd, connection->sent ? EPOLLIN : EPOLLIN | EPOLLOUT | EPOLLET, (epoll_data_t) { .ptr = connection });
+      load_watch (run->epoll, connection->fd, connection->sent ? EPOLLIN : EPOLLIN | EPOLLOUT | EPOLLET, (epoll_data_t) { .ptr = connection });
       return;
     }
     end (run, connection, false);
@@ -237,7 +242,7 @@ give_up_late (Run *run)
   for (long i = 0; i < run->n; i++) {
     Connection *connection = &run->connections[i];
 
-    if (connection->fd >= 0 && now () - connection->began > GIVE_UP_SECONDS)
+    if (connection->fd >= 0 && load_now () - connection->began > GIVE_UP_SECONDS)
       replace (run, connection, false);
   }
 }
@@ -245,29 +250,29 @@ give_up_late (Run *run)
 static void
 count_connections (const char *address, const char *port, const char *at_once, const char *each)
 {
-  Run run = { .to = name_of (address, port), .epoll = make_epoll (), .n = number (at_once, 100000) };
-  const long total = run.n * number (each, 1000000);
+  Run run = { .to = load_name (address, port), .epoll = load_epoll (), .n = load_number (at_once, 100000) };
+  const long total = run.n * load_number (each, 1000000);
   double began;
 
   run.to_begin = run.to_end = total;
   run.connections = calloc ((size_t) run.n, sizeof *run.connections);
   if (run.connections == NULL)
-    die ("calloc");
-  began = now ();
+    load_die ("calloc");
+  began = load_now ();
   for (long i = 0; i < run.n; i++) {
     run.connections[i].fd = -1;
     begin_next (&run, &run.connections[i]);
   }
   while (run.to_end > 0) {
-    struct epoll_event events[EVENTS];
-    const int n = wait_for (run.epoll, events, 1000);
+    struct epoll_event events[LOAD_EVENTS];
+    const int n = load_wait (run.epoll, events, 1000);
 
     for (int i = 0; i < n; i++)
       on_event (&run, events[i].data.ptr);
     if (n == 0)
       give_up_late (&run);
   }
-  printf ("%f %ld\n", (double) total / (now () - began), run.failed);
+  printf ("%f %ld\n", (double) total / (load_now () - began), run.failed);
   free (run.connections);
 }
 
@@ -285,19 +290,19 @@ static void
 time_round_trips (const char *address, const char *port)
 {
   static double times[ROUND_TRIPS];
-  struct sockaddr_in to = name_of (address, port);
+  struct sockaddr_in to = load_name (address, port);
   int fd = socket (AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1;
   char message[MESSAGE] = { 0 };
 
   if (fd < 0 || setsockopt (fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one) != 0 || connect (fd, (struct sockaddr *) &to, sizeof to) != 0)
-    die ("cannot connect");
+    load_die ("cannot connect");
   for (int i = -ROUND_TRIPS_BEFORE; i < ROUND_TRIPS; i++) {
-    double began = now ();
+    double began = load_now ();
 
     if (send (fd, message, sizeof message, MSG_NOSIGNAL) != MESSAGE || recv (fd, message, sizeof message, MSG_WAITALL) != MESSAGE)
-      die ("the connection broke");
+      load_die ("the connection broke");
     if (i >= 0)
-      times[i] = (now () - began) * 1e6;
+      times[i] = (load_now () - began) * 1e6;
   }
   close (fd);
   qsort (times, ROUND_TRIPS, sizeof *times, compare);
@@ -319,8 +324,17 @@ main (int argc, char **argv)
     count_connections (argv[2], argv[3], argv[4], argv[5]);
   else if (argc == 4 && strcmp (argv[1], "round-trip") == 0)
     time_round_trips (argv[2], argv[3]);
+  else if (argc == 3 && strcmp (argv[1], "send") == 0)
+    load_send (argv[2]);
+  else if (argc == 7 && strcmp (argv[1], "take") == 0)
+    load_take (argv[2], argv[3], argv[4], argv[5], argv[6]);
+  else if (argc == 5 && strcmp (argv[1], "fetch") == 0)
+    load_fetch (argv[2], argv[3], argv[4]);
+  else if (argc == 4 && strcmp (argv[1], "take-on") == 0)
+    load_take_on (argv[2], argv[3]);
   else {
-    fprintf (stderr, "usage: load serve PORT | load connect ADDRESS PORT AT_ONCE EACH | load round-trip ADDRESS PORT\n");
+    fprintf (stderr, "usage: load serve PORT | load connect ADDRESS PORT AT_ONCE EACH | load round-trip ADDRESS PORT\n"
+                     "       load send PORT | load take ADDRESS PORT SECONDS SKIP KIND | load fetch ADDRESS PORT BYTES | load take-on ADDRESS PORT\n");
     return 2;
   }
   return 0;

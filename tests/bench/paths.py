@@ -12,27 +12,11 @@ import time
 from labkit.namespace import LabError
 from labkit.player import address, gateway_start, pilotctl
 from labkit.world import wait_until
+from load import PATH, load
 from turns import in_turn
 
 # Reads for some seconds and leaves out the first: bytes a second of the rest, in Mbit/s. What stands behind a hole when the counting begins comes all at once a little
 # later, though it crossed the line before: so it begins and ends not at a moment, but in the mean of a tenth of the time.
-TIMED_CLIENT = r"""
-import socket, sys, time
-ip, port, seconds, skip, kind = sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), float(sys.argv[4]), sys.argv[5]
-s = socket.create_connection((ip, port), 20); s.settimeout(20)
-s.sendall(f"1000000000000 {kind}\n".encode()); buffer = bytearray(1 << 20); started = time.monotonic(); got = 0; edge = (seconds - skip) / 10; ends = ([], [])
-while (now := time.monotonic() - started) < seconds:
-    end = 0 if skip <= now < skip + edge or now >= skip and not ends[0] else 1 if now >= seconds - edge else None
-    if end is not None: ends[end].append((now, got))
-    k = s.recv_into(buffer)
-    if k == 0: sys.exit("the connection ended")
-    got += k
-if not ends[0]: sys.exit("nothing came")
-ends[1].append((time.monotonic() - started, got))
-(t0, b0), (t1, b1) = ([sum(numbers) / len(end) for numbers in zip(*end)] for end in ends)
-print((b1 - b0) * 8e-6 / (t1 - t0))
-"""
-
 FILE_CLIENT = r"""
 import socket, sys, time
 started = time.monotonic(); s = socket.create_connection((sys.argv[1], int(sys.argv[2])), 20); s.settimeout(60)
@@ -112,8 +96,7 @@ class Paths:
         return [kind for kind in KINDS if kind in there]
 
     def timed(self, ip, port, seconds, kind="-", skip=1.0):
-        done = self.world.run("alpha", "python3", "-c", TIMED_CLIENT, ip, str(port), str(seconds), str(skip), kind, timeout=seconds + 60)
-        return float(done.stdout)
+        return load(self.world, "alpha", "take", ip, port, seconds, skip, kind, timeout=seconds + 60)[0]
 
     def simulated(self, settings, **more):
         """What the simulator says of this wire: Mbit/s of ours (and of the flow beside it), or the seconds of a file."""
@@ -199,7 +182,7 @@ class Paths:
             return [self.timed(next(alone), port, 3)]
 
         def all_of_them():
-            clients = [self.world.spawn("alpha", "python3", "-c", TIMED_CLIENT, ip, str(port), "5", "1.5", "-", stdout=subprocess.PIPE) for ip in ips]
+            clients = [self.world.spawn("alpha", PATH, "take", ip, str(port), "5", "1.5", "-", stdout=subprocess.PIPE) for ip in ips]
             together.append([float(client.communicate(timeout=90)[0]) for client in clients])
             return [sum(together[-1])]
         speeds = in_turn((one, all_of_them), lambda way: way(), times=3)
@@ -266,7 +249,7 @@ class Paths:
         ways = self.bench.ways("beta", self.port)
 
         def once():
-            clients = [self.world.spawn("alpha", "python3", "-c", TIMED_CLIENT, ways[way][0], str(ways[way][1]), str(seconds), str(skip), kind,
+            clients = [self.world.spawn("alpha", PATH, "take", ways[way][0], str(ways[way][1]), str(seconds), str(skip), kind,
                                         stdout=subprocess.PIPE) for way, kind in (("tcp", "cubic"), ("pilot", "-"))]
             return [float(client.communicate(timeout=seconds + 60)[0]) for client in clients]
         try:
@@ -293,7 +276,7 @@ class Paths:
         try:
             self.set_wire({"delay": 15})
             empty = median(20)
-            with self.world.spawn("alpha", "python3", "-c", TIMED_CLIENT, ip, str(port), str(seconds), "1", "-", stdout=subprocess.DEVNULL):
+            with self.world.spawn("alpha", PATH, "take", ip, str(port), str(seconds), "1", "-", stdout=subprocess.DEVNULL):
                 time.sleep(2)  # the start, whose queue is another matter
                 loaded = median(100)
             yield figure("queue-alone", loaded, "ms", "the empty round trip", empty)

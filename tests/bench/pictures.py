@@ -9,7 +9,7 @@ from xml.sax.saxutils import escape
 
 from labkit.namespace import LabError
 from labkit.player import pilotctl
-from paths import TIMED_CLIENT
+from load import PATH
 
 LABELS = {"pilot": "Pilot", "tcp bbr": "kernel TCP, BBR", "tcp cubic": "kernel TCP, CUBIC", "tcp reno": "kernel TCP, Reno"}
 # Told apart by those who do not see red and green alike, too; and by their marks.
@@ -110,7 +110,7 @@ def window_over_time(paths, seconds):
     ip, port = paths.bench.ways("beta", paths.port)["pilot"]
     series = {"window": [], "in flight": []}
     started = time.monotonic()
-    with paths.world.spawn("alpha", "python3", "-c", TIMED_CLIENT, ip, str(port), str(seconds), "1", "-", stdout=subprocess.DEVNULL):
+    with paths.world.spawn("alpha", PATH, "take", ip, str(port), str(seconds), "1", "-", stdout=subprocess.DEVNULL):
         while (now := time.monotonic() - started) < seconds - 0.5:
             streams = pilotctl(paths.world, "beta", "connections").get("connections", [])
             if streams:
