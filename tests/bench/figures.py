@@ -143,7 +143,7 @@ class Bench:
 
     def _bulk(self, name, host):
         ways = self.ways(host, BULK)
-        speeds = in_turn(ways, lambda way: load(self.world, "alpha", "fetch", *ways[way], self.bulk_bytes))
+        speeds = in_turn(ways, lambda way: load(self.world, "alpha", "fetch", *ways[way], self.bulk_bytes), times=7)
         ours = speeds["pilot"][0]
         for against in ("ssh -L", "tcp"):
             theirs = speeds[against][0]
