@@ -139,6 +139,69 @@ try_socket (const char *path, gboolean named, guint32 *pid, GError **error)
   return client_take (g_steal_pointer (&connection), NULL, path);
 }
 
+typedef struct {
+  GDBusConnection *connection;
+  gboolean done, over;
+} BusSearch;
+
+static void
+on_bus (GObject *source, GAsyncResult *result, gpointer user_data)
+{
+  BusSearch *search = user_data;
+
+  search->connection = g_bus_get_finish (result, NULL);
+  search->done = TRUE;
+}
+
+static gboolean
+on_bus_limit (gpointer user_data)
+{
+  BusSearch *search = user_data;
+
+  search->over = TRUE;
+  return G_SOURCE_REMOVE;
+}
+
+/* (transfer full) (nullable): the message bus, if it lets us in within seconds. GLib's thread waits longer for one that is mute: it is left alone, and @search
+ * with it, until this process ends. */
+static GDBusConnection *
+get_bus (GBusType type)
+{
+  g_autoptr (GMainContext) context = g_main_context_new ();
+  g_autoptr (GSource) limit = g_timeout_source_new (ANSWER_TIMEOUT_MS);
+  BusSearch *search = g_new0 (BusSearch, 1);
+  GDBusConnection *connection;
+
+  g_main_context_push_thread_default (context);
+  g_source_set_callback (limit, on_bus_limit, search, NULL);
+  g_source_attach (limit, context);
+  g_bus_get (type, NULL, on_bus, search);
+  while (!search->done && !search->over)
+    g_main_context_iteration (context, TRUE);
+  g_source_destroy (limit);
+  g_main_context_pop_thread_default (context);
+  if (!search->done)
+    return NULL;
+  connection = search->connection;
+  g_free (search);
+  return connection;
+}
+
+/* Whether the address of a bus in @variable is one to go to. Under sudo it is another's word, and only a socket of this machine tells who is behind it; for
+ * "autolaunch:" GLib would even run a program. */
+static gboolean
+may_ask_bus (const char *variable)
+{
+  const char *value = g_getenv (variable);
+  g_auto (GStrv) addresses = value != NULL ? g_strsplit (value, ";", -1) : NULL;
+  guint32 user;
+
+  for (guint i = 0; addresses != NULL && sudo_get_user (&user) && addresses[i] != NULL; i++)
+    if (*addresses[i] != '\0' && !g_str_has_prefix (addresses[i], "unix:"))
+      return FALSE;
+  return TRUE;
+}
+
 /* The same. */
 static Client *
 try_bus (GBusType type, gboolean named, const char *place, GError **error)
@@ -146,9 +209,10 @@ try_bus (GBusType type, gboolean named, const char *place, GError **error)
   g_autoptr (GDBusConnection) connection = NULL;
   PilotPrivateBusPeer peer;
 
-  if (type == G_BUS_TYPE_SESSION && g_getenv ("DBUS_SESSION_BUS_ADDRESS") == NULL)
+  if ((type == G_BUS_TYPE_SESSION && g_getenv ("DBUS_SESSION_BUS_ADDRESS") == NULL) ||
+      !may_ask_bus (type == G_BUS_TYPE_SESSION ? "DBUS_SESSION_BUS_ADDRESS" : "DBUS_SYSTEM_BUS_ADDRESS"))
     return NULL;
-  connection = g_bus_get_sync (type, NULL, NULL);
+  connection = get_bus (type);
   if (connection == NULL)
     return NULL;
   g_dbus_connection_set_exit_on_close (connection, FALSE);
