@@ -46,6 +46,38 @@ pilot_private_bus_connect (const char *path, PilotPrivateBusPeer *peer, GError *
 }
 
 typedef struct {
+  gint most, open; /* @open: atomic */
+} Calls;
+
+/* In a thread of GDBus. An answer passes here when it is about to be written, and not before those that wait in front of it have been read. */
+static GDBusMessage *
+count_call (GDBusConnection *connection, GDBusMessage *message, gboolean incoming, gpointer user_data)
+{
+  const GDBusMessageType type = g_dbus_message_get_message_type (message);
+  Calls *calls = user_data;
+
+  if (!incoming) {
+    if (type == G_DBUS_MESSAGE_TYPE_METHOD_RETURN || type == G_DBUS_MESSAGE_TYPE_ERROR)
+      g_atomic_int_add (&calls->open, -1);
+    return message;
+  }
+  if (g_atomic_int_add (&calls->open, 1) < calls->most)
+    return message;
+  g_dbus_connection_close (connection, NULL, NULL, NULL);
+  g_object_unref (message);
+  return NULL;
+}
+
+void
+pilot_private_bus_limit_calls (GDBusConnection *connection, guint most)
+{
+  Calls *calls = g_new0 (Calls, 1);
+
+  calls->most = (gint) most;
+  g_dbus_connection_add_filter (connection, count_call, calls, g_free);
+}
+
+typedef struct {
   GDBusConnection *connection;
   GError *error;
   gboolean done;

@@ -6,8 +6,10 @@
 G_BEGIN_DECLS
 
 /*
- * A private D-Bus socket, and who listens there need not be a friend: root's programs talk to sockets of users. In two steps, so that the caller can look at who
- * it is before a byte is said. Not part of the library that plugins see. Both steps block, for a bounded time.
+ * A private D-Bus socket, and who is at the other end need not be a friend. Not part of the library that plugins see.
+ *
+ * Who listens there: root's programs talk to sockets of users. In two steps, so that the caller can look at who it is before a byte is said. Both steps block,
+ * for a bounded time.
  */
 
 /* The credentials are those of who called listen(), as the kernel knows them. */
@@ -24,5 +26,9 @@ gboolean pilot_private_bus_get_peer (GIOStream *stream, PilotPrivateBusPeer *pee
 gboolean pilot_private_bus_has_ended (const GError *error);
 /* Authenticates as a client. TIMEOUT when that takes longer than @limit_ms; NOT_RUNNING when the other end closes before. */
 GDBusConnection *pilot_private_bus_authenticate (GSocketConnection *stream, guint limit_ms, GError **error);
+
+/* Who connects: whoever asks and asks, and does not read the answers, would be given memory without end. Ends @connection at the first call beyond @most that
+ * are not answered, or whose answers are not read. Before its messages are processed. */
+void pilot_private_bus_limit_calls (GDBusConnection *connection, guint most);
 
 G_END_DECLS

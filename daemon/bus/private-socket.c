@@ -10,12 +10,15 @@
 #include "daemon/core/local-socket.h"
 #include "daemon/core/shares.h"
 #include "libpilot/pilot-acceptor.h"
+#include "libpilot/pilot-private-bus.h"
 #include "protocol/rate-limit.h"
 
 #define BACKLOG 128
 /* Connections of all other users together, and of one of them. */
 #define MAX_GUESTS 256
 #define MAX_OF_GUEST 64
+/* Of one connection, at one time. */
+#define CALLS_OF_GUEST 64
 /* Who has not said who he is by then is sent away, in seconds. */
 #define GREETING_LIMIT 5
 /* Who are greeted at one time. */
@@ -120,6 +123,8 @@ visit_greeted (Visit *visit)
   }
   connection = g_object_ref (visit->connection);
   visit->closed_handler = g_signal_connect (connection, "closed", G_CALLBACK (on_closed), visit);
+  if (visit->share != PILOT_SHARES_OWN)
+    pilot_private_bus_limit_calls (connection, CALLS_OF_GUEST);
   self->arrived (connection, self->user_data);
   g_dbus_connection_start_message_processing (connection);
 }

@@ -13,7 +13,7 @@
 #define CLIENTS_MAX 16
 #define ROOT_CLIENTS_MAX 4
 #define AUTHENTICATION_SECONDS 5
-/* Calls of one client that are not answered, or whose answers it does not read. The daemon has one at a time. */
+/* The daemon has one at a time. */
 #define CALLS_MAX 64
 /* How long a client that asked us to end may take to read that we do. */
 #define FAREWELL_SECONDS 1
@@ -357,23 +357,6 @@ client_closed (GDBusConnection *connection, gboolean remote_peer_vanished, GErro
     suspend (service);
 }
 
-/* In a thread of GDBus. An answer passes here when it is about to be written: who asks and does not read is not given memory without end. */
-static GDBusMessage *
-count_message (GDBusConnection *connection, GDBusMessage *message, gboolean incoming, gpointer user_data)
-{
-  gint *unanswered = user_data;
-
-  if (!incoming) {
-    g_atomic_int_add (unanswered, -1);
-    return message;
-  }
-  if (g_atomic_int_add (unanswered, 1) < CALLS_MAX)
-    return message;
-  g_dbus_connection_close (connection, NULL, NULL, NULL);
-  g_object_unref (message);
-  return NULL;
-}
-
 static void
 client_authenticated (GObject *source, GAsyncResult *result, gpointer user_data)
 {
@@ -392,7 +375,7 @@ client_authenticated (GObject *source, GAsyncResult *result, gpointer user_data)
   }
   g_dbus_connection_set_exit_on_close (client->connection, FALSE);
   g_signal_connect (client->connection, "closed", G_CALLBACK (client_closed), client);
-  g_dbus_connection_add_filter (client->connection, count_message, g_new0 (gint, 1), g_free);
+  pilot_private_bus_limit_calls (client->connection, CALLS_MAX);
   g_dbus_connection_start_message_processing (client->connection);
 }
 

@@ -143,7 +143,7 @@ count_over (struct pollfd *fds, guint n, int milliseconds)
 
 /* What another user of the machine saw. */
 typedef struct {
-  guint over;
+  guint over;    /* connections, or calls */
   gboolean soon; /* before anybody is sent away for saying nothing */
 } Report;
 
@@ -201,6 +201,43 @@ be_guest_again (const char *path, int reports)
     over = kept ? 0 : 1;
   }
   tell (reports, over, began);
+  _exit (0);
+}
+
+#define CALLS 20000
+
+/* A call that is answered. */
+static guint8 *call;
+static gsize call_length;
+
+static void
+make_call (void)
+{
+  g_autoptr (GDBusMessage) message = g_dbus_message_new_method_call (NULL, "/", "org.freedesktop.DBus.Peer", "Ping");
+
+  g_dbus_message_set_serial (message, 1);
+  call = g_dbus_message_to_blob (message, &call_length, G_DBUS_CAPABILITY_FLAGS_NONE, NULL);
+  g_assert_nonnull (call);
+}
+
+/* Asks and asks, and reads no answer: tells after how often he was sent away. */
+static void
+be_greedy_guest (const char *path, int reports)
+{
+  static const char greeting[] = "\0AUTH EXTERNAL 3635353334\r\n", begin[] = "BEGIN\r\n"; /* "65534" */
+  gint64 began = g_get_monotonic_time ();
+  struct pollfd fd = { .events = POLLOUT };
+  char answer[256];
+  guint asked = 0;
+
+  become_guest ();
+  fd.fd = connect_raw (path);
+  if (fd.fd < 0 || send (fd.fd, greeting, sizeof greeting - 1, MSG_NOSIGNAL) < 0 || recv (fd.fd, answer, sizeof answer, 0) <= 0 ||
+      send (fd.fd, begin, sizeof begin - 1, MSG_NOSIGNAL) < 0)
+    _exit (2);
+  while (asked < CALLS && poll (&fd, 1, 1000 * (int) (DEADLINE / G_USEC_PER_SEC)) > 0 && send (fd.fd, call, call_length, MSG_NOSIGNAL) == (gssize) call_length)
+    asked++;
+  tell (reports, asked, began);
   _exit (0);
 }
 
@@ -271,6 +308,28 @@ test_guest (Fixture *fixture, gconstpointer data)
   close (reports[1]);
 }
 
+static void
+test_greedy (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (GDBusConnection) own = NULL;
+  int reports[2];
+  pid_t child;
+
+  if (geteuid () != 0) {
+    g_test_skip ("needs root to be another user");
+    return;
+  }
+  make_call ();
+  g_assert_cmpint (pipe (reports), ==, 0);
+  child = start_guest (fixture, be_greedy_guest, reports[1]);
+  g_assert_cmpuint (read_report (reports[0]).over, <, CALLS);
+  end_guest (child);
+  own = connect_well (fixture);
+  g_clear_pointer (&call, g_free);
+  close (reports[0]);
+  close (reports[1]);
+}
+
 /* Without descriptors it waits, and serves who is there when it has some. */
 static void
 test_exhausted (Fixture *fixture, gconstpointer data)
@@ -313,6 +372,7 @@ main (int argc, char **argv)
   g_log_set_writer_func (drop_expected, NULL, NULL);
   g_test_add ("/private-socket/calls", Fixture, NULL, set_up, test_calls, tear_down);
   g_test_add ("/private-socket/guest", Fixture, NULL, set_up, test_guest, tear_down);
+  g_test_add ("/private-socket/greedy", Fixture, NULL, set_up, test_greedy, tear_down);
   g_test_add ("/private-socket/exhausted", Fixture, NULL, set_up, test_exhausted, tear_down);
   return g_test_run ();
 }
