@@ -14,6 +14,8 @@ import time
 
 NAME = 'network.pilotprotocol.Pilot1'
 HELPER = NAME + '.Helper'
+# Before a program: it ends with this test, however that ends.
+BOUND = ['setpriv', '--pdeathsig=KILL']
 SERVED, OTHER = 'daemon', 'nobody'   # every system has them; "pilot" is made by sysusers
 
 CONFIG = '''<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-BUS Bus Configuration 1.0//EN" "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
@@ -64,7 +66,7 @@ def prepare(folder, helper, source, build):
 
 def as_user(user, *command):
     entry = pwd.getpwnam(user)
-    return subprocess.run(['setpriv', f'--reuid={entry.pw_uid}', f'--regid={entry.pw_gid}', '--clear-groups', *command],
+    return subprocess.run([*BOUND, f'--reuid={entry.pw_uid}', f'--regid={entry.pw_gid}', '--clear-groups', *command],
                           capture_output=True, text=True, timeout=30)
 
 
@@ -156,7 +158,7 @@ class Service:
 
     def start(self):
         self.process = subprocess.Popen(
-            ['setpriv', f'--reuid={self.owner.pw_uid}', f'--regid={self.owner.pw_gid}', '--clear-groups', self.pilotd, '--system', '--config', self.config],
+            [*BOUND, f'--reuid={self.owner.pw_uid}', f'--regid={self.owner.pw_gid}', '--clear-groups', self.pilotd, '--system', '--config', self.config],
             env=self.environment)
         wait_for(NAME, lambda: bus_owner(NAME) == self.owner.pw_uid, self.process)
         wait_for('registration', lambda: property_of('Node', 'State') == "'online'", self.process)
@@ -213,7 +215,7 @@ def check_gateway(service):
 
 def check_daemon(folder, pilotd, plugins, rendezvous):
     service = Service(folder, pilotd, plugins)
-    registry = subprocess.Popen([rendezvous, '--store', folder + '/store.db', '--registry-addr', '127.0.0.1:9000', '--beacon-addr', '127.0.0.1:9001'],
+    registry = subprocess.Popen([*BOUND, rendezvous, '--store', folder + '/store.db', '--registry-addr', '127.0.0.1:9000', '--beacon-addr', '127.0.0.1:9001'],
                                 stdout=subprocess.DEVNULL)
     try:
         service.start()
@@ -249,7 +251,7 @@ def main():
     failed = 0
     with tempfile.TemporaryDirectory(prefix='pilot-system-bus-') as folder:
         prepare(folder, helper, source, build)
-        bus = subprocess.Popen(['dbus-daemon', '--nofork', '--nopidfile', '--config-file', folder + '/bus.conf'])
+        bus = subprocess.Popen([*BOUND, 'dbus-daemon', '--nofork', '--nopidfile', '--config-file', folder + '/bus.conf'])
         try:
             wait_for('bus', lambda: os.path.exists('/run/dbus/system_bus_socket'), bus)
             tests = (('user', lambda: check_user(helper)), ('helper', check_helper), ('names', check_names), ('daemon', lambda: check_daemon(folder, pilotd, plugins, rendezvous)))

@@ -15,7 +15,8 @@ processes = []
 
 
 def start(*words, **options):
-    process = subprocess.Popen(words, text=True, **options)
+    # It ends with this test, however that ends.
+    process = subprocess.Popen(['setpriv', '--pdeathsig=KILL', *words], text=True, **options)
     processes.append(process)
     return process
 

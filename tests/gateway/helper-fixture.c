@@ -3,11 +3,13 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <glib/gstdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "daemon/helper/privileged-remote.h"
 
@@ -102,12 +104,45 @@ helper_wait_gone (Helper *helper)
   g_assert_false (g_file_test (helper->socket, G_FILE_TEST_EXISTS));
 }
 
+/* A child that waits for a word, or for the end of this process, and is the helper's "--stop" then. Only what is safe after fork. */
+static int
+start_watcher (const char *socket)
+{
+  char *const argv[] = { (char *) helper_program, (char *) "--uid", (char *) G_STRINGIFY (HELPER_UID), (char *) "--socket", (char *) socket, (char *) "--stop", NULL };
+  int pipes[2];
+  char word;
+  pid_t child;
+
+  g_assert_cmpint (pipe2 (pipes, O_CLOEXEC), ==, 0);
+  child = fork ();
+  g_assert_cmpint (child, >=, 0);
+  if (child == 0) {
+    /* Of what it has from the test nothing stays open that others wait for. */
+    if (dup2 (pipes[0], STDIN_FILENO) < 0 || dup2 (open ("/dev/null", O_RDWR), STDOUT_FILENO) < 0 || dup2 (STDOUT_FILENO, STDERR_FILENO) < 0)
+      _exit (1);
+    closefrom (STDERR_FILENO + 1);
+    if (read (STDIN_FILENO, &word, 1) == 0)
+      execv (helper_program, argv);
+    _exit (0);
+  }
+  close (pipes[0]);
+  return pipes[1];
+}
+
+static void
+dismiss_watcher (Helper *helper)
+{
+  g_assert_cmpint (write (helper->watcher, "x", 1), ==, 1);
+  close (helper->watcher);
+}
+
 void
 helper_set_up (Helper *helper, gconstpointer data)
 {
   helper->folder = g_dir_make_tmp ("gateway-XXXXXX", NULL);
   g_assert_cmpint (chmod (helper->folder, 0755), ==, 0);
   helper->socket = g_build_filename (helper->folder, "helper.sock", NULL);
+  helper->watcher = start_watcher (helper->socket);
   g_assert_cmpint (helper_start (helper, HELPER_UID, HELPER_CIDR, NULL), ==, 0);
 }
 
@@ -119,6 +154,7 @@ helper_tear_down (Helper *helper, gconstpointer data)
 
   pilot_helper_quit (helper->socket, NULL);
   helper_wait_gone (helper);
+  dismiss_watcher (helper);
   rules = helper_output ("nft list ruleset");
   g_assert_cmpstr (rules, ==, "");
   addresses = helper_output ("ip -4 addr show lo label lo:pilot*");

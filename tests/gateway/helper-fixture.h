@@ -15,6 +15,7 @@ extern const char *helper_program;
 
 typedef struct {
   char *folder, *socket;
+  int watcher; /* ends the helper, which outlives whoever started it, when this descriptor is closed: with the test, however that ends */
 } Helper;
 
 void helper_set_up (Helper *helper, gconstpointer data);

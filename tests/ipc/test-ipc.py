@@ -24,6 +24,8 @@ from ipcclient import Client, Closed  # noqa: E402
 PILOTD, RENDEZVOUS = sys.argv[1], sys.argv[2]
 WANTED = sys.argv[3] if len(sys.argv) > 3 else ""
 NOBODY = 65534
+# Before a program: it ends with this test, however that ends.
+BOUND = ["setpriv", "--pdeathsig=KILL"]
 cases = []
 
 
@@ -74,7 +76,7 @@ class Daemon:
 
     def spawn(self, *arguments, **environment):
         with open(os.path.join(self.home, "log"), "ab") as log:
-            return subprocess.Popen([PILOTD, "--registry", self.registry, "--beacon", self.beacon, "--listen", "127.0.0.1:0", "--hostname", self.name,
+            return subprocess.Popen([*BOUND, PILOTD, "--registry", self.registry, "--beacon", self.beacon, "--listen", "127.0.0.1:0", "--hostname", self.name,
                                      *arguments], env=self.environment(**environment), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
     def start(self):
@@ -99,7 +101,7 @@ class World:
     def __init__(self, folder):
         registry, beacon = f"127.0.0.1:{free_port(socket.SOCK_STREAM)}", f"127.0.0.1:{free_port(socket.SOCK_DGRAM)}"
         self.folder = folder
-        self.rendezvous = subprocess.Popen([RENDEZVOUS, "--registry-addr", registry, "--beacon-addr", beacon, "--store", os.path.join(folder, "store")],
+        self.rendezvous = subprocess.Popen([*BOUND, RENDEZVOUS, "--registry-addr", registry, "--beacon-addr", beacon, "--store", os.path.join(folder, "store")],
                                            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         host, port = registry.split(":")
         wait_until(lambda: socket.socket().connect_ex((host, int(port))) == 0, 20, "the rendezvous listens")

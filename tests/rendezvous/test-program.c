@@ -4,6 +4,7 @@
 #include <locale.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -34,6 +35,13 @@ in_folder (const gchar *folder,
   return g_build_filename (folder, name, NULL);
 }
 
+/* The program ends with the test, however that ends. */
+static void
+end_with_parent (gpointer user_data)
+{
+  prctl (PR_SET_PDEATHSIG, SIGKILL);
+}
+
 static void
 child_start (Child *child,
              const gchar *store,
@@ -47,7 +55,7 @@ child_start (Child *child,
   gint out;
 
   env = notify_socket != NULL ? g_environ_setenv (env, "NOTIFY_SOCKET", notify_socket, TRUE) : g_environ_unsetenv (env, "NOTIFY_SOCKET");
-  g_spawn_async_with_pipes (NULL, (gchar **) argv, env, G_SPAWN_DO_NOT_REAP_CHILD, NULL, NULL, &child->pid, NULL, &out, NULL, &error);
+  g_spawn_async_with_pipes (NULL, (gchar **) argv, env, G_SPAWN_DO_NOT_REAP_CHILD, end_with_parent, NULL, &child->pid, NULL, &out, NULL, &error);
   g_assert_no_error (error);
   child->out = fdopen (out, "r");
   g_assert_nonnull (fgets (child->line, sizeof child->line, child->out));
