@@ -53,6 +53,15 @@ user_tear_down (Fixture *fixture, gconstpointer data)
   fixture_tear_down (fixture, data);
 }
 
+/* A helper that has been told to end answers before it has. */
+static void
+wait_gone (const char *socket)
+{
+  for (guint tries = 0; g_file_test (socket, G_FILE_TEST_EXISTS) && tries < 2000; tries++)
+    g_usleep (10000);
+  g_assert_false (g_file_test (socket, G_FILE_TEST_EXISTS));
+}
+
 static void
 test_user (Fixture *fixture, gconstpointer data)
 {
@@ -108,6 +117,7 @@ test_user (Fixture *fixture, gconstpointer data)
   /* As after a reboot: no helper, no address. The mapping is still known and says what it needs. */
   become (0);
   g_assert_true (pilot_helper_quit (socket, &error));
+  wait_gone (socket);
   become (USER);
   fixture_begin_run (fixture);
   fake_node_set_helper_socket (fixture->node, socket);
@@ -127,9 +137,7 @@ test_user (Fixture *fixture, gconstpointer data)
   g_assert_no_error (error);
   server_stop (&server);
   become (0);
-  for (guint tries = 0; g_file_test (socket, G_FILE_TEST_EXISTS) && tries < 500; tries++)
-    g_usleep (10000);
-  g_assert_false (g_file_test (socket, G_FILE_TEST_EXISTS));
+  wait_gone (socket);
   g_unlink (lock);
   g_rmdir (folder);
 }
