@@ -236,13 +236,18 @@ bound (PilotCongestion *self,
   PilotCongestionBbr *bbr = &self->bbr;
   guint64 floor = MAX (product (self, BOUND_GAIN), (guint64) MIN_SEGMENTS * self->segment_size);
   gint64 base = bbr->emptiest;
+  guint64 reduced;
 
   if (base < NO_ROUND)
     floor = MAX (floor, bbr->rate * (guint64) base / G_USEC_PER_SEC * BASE_GAIN / 100);
   if (bbr->inflight_high > 0)
     flight = MIN (flight, bbr->inflight_high);
   bbr->full = TRUE;
-  bbr->inflight_high = MAX (pilot_congestion_curve_reduce (&bbr->curve, flight, BOUND_BETA, now), floor);
+  /* Fast convergence only where the bound is down to what the model needs: always or never, and one flow takes half of the line from seven of CUBIC. */
+  if (flight * BOUND_BETA / 100 > floor)
+    bbr->curve.origin = 0;
+  reduced = pilot_congestion_curve_reduce (&bbr->curve, flight, BOUND_BETA, now);
+  bbr->inflight_high = MAX (reduced, floor);
 }
 
 /* Once a round: what was lost in it, and was it the path's or a queue's? Rounds that lose far more than random loss explains meet a policer, or a

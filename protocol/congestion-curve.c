@@ -23,6 +23,28 @@ cube_root (guint64 value)
   return root;
 }
 
+static void
+begin (PilotCongestionCurve *self,
+       guint64 window,
+       guint alpha_permille,
+       gint64 now)
+{
+  self->alpha_permille = alpha_permille;
+  self->linear = window * 1000;
+  self->epoch = now;
+  /* K = cbrt ((W_max - W) / C), in us; within the root ms. */
+  self->k = (gint64) cube_root ((self->origin - window) / UNIT * 1000000000u * C_DENOMINATOR / C_NUMERATOR) * 1000;
+}
+
+void
+pilot_congestion_curve_begin (PilotCongestionCurve *self,
+                              guint64 window,
+                              gint64 now)
+{
+  self->origin = window;
+  begin (self, window, PILOT_CURVE_RENO, now);
+}
+
 guint64
 pilot_congestion_curve_reduce (PilotCongestionCurve *self,
                                guint64 window,
@@ -34,11 +56,7 @@ pilot_congestion_curve_reduce (PilotCongestionCurve *self,
   /* Fast convergence (section 4.7): a flow that did not get back to where it was gives way. */
   self->origin = window < self->origin ? window * (100 + beta_percent) / 200 : window;
   self->origin = MAX (self->origin, reduced);
-  self->linear = reduced;
-  self->alpha_permille = 3000 * (100 - beta_percent) / (100 + beta_percent);
-  self->epoch = now;
-  /* K = cbrt ((W_max - W) / C), in us; within the root ms. */
-  self->k = (gint64) cube_root ((self->origin - reduced) / UNIT * 1000000000u * C_DENOMINATOR / C_NUMERATOR) * 1000;
+  begin (self, reduced, 3000 * (100 - beta_percent) / (100 + beta_percent), now);
   return reduced;
 }
 
@@ -51,7 +69,7 @@ pilot_congestion_curve_grow (PilotCongestionCurve *self,
   gint64 t = CLAMP ((now - self->epoch - self->k) / 1000, -MAX_TIME_MS, MAX_TIME_MS);
   gint64 cubic = (gint64) self->origin + t * t * t / 1000000 * UNIT / 1000 * C_NUMERATOR / C_DENOMINATOR;
 
-  if (self->linear > 0)
-    self->linear += acked * UNIT / self->linear * self->alpha_permille / 1000;
-  return MAX (window, MAX ((guint64) MAX (cubic, 0), self->linear));
+  /* Section 4.3; in thousandths of bytes, because of a large window one acknowledgement is worth less than a byte. */
+  self->linear += acked * UNIT * self->alpha_permille / MAX (window, 1);
+  return MAX (window, MAX ((guint64) MAX (cubic, 0), self->linear / 1000));
 }

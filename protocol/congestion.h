@@ -38,13 +38,17 @@ typedef struct {
 
 /* The window of RFC 9438 after a reduction. Bytes and microseconds. */
 typedef struct {
-  guint64 origin; /* window before the last reduction: W_max */
-  guint64 linear; /* what Reno would have: W_est */
-  gint64 epoch;   /* when the reduction was */
-  gint64 k;       /* how long until the origin is reached again */
-  guint alpha_permille;
+  guint64 origin;       /* where the curve is flat: W_max */
+  guint64 linear;       /* what Reno would have: W_est, in thousandths of bytes */
+  gint64 epoch;         /* when the reduction was */
+  gint64 k;             /* how long until the origin is reached again */
+  guint alpha_permille; /* thousandths of a segment by which that grows in a round trip; a reduction sets it to what its beta asks for */
 } PilotCongestionCurve;
 
+/* The alpha_permille of Reno itself. */
+#define PILOT_CURVE_RENO 1000
+/* Without a loss: it grows from the flat part on. */
+void pilot_congestion_curve_begin (PilotCongestionCurve *self, guint64 window, gint64 now);
 /* A loss: returns the window from now on, @beta_percent of the old one, and remembers how it grows. */
 guint64 pilot_congestion_curve_reduce (PilotCongestionCurve *self, guint64 window, guint beta_percent, gint64 now);
 /* Where the window should be at @now, when @acked bytes more have arrived. */
