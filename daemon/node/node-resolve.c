@@ -86,6 +86,9 @@ on_name (GObject *source, GAsyncResult *result, gpointer user_data)
 
   if (answer == NULL) {
     g_prefix_error (&error, "host name \"%s\": ", text);
+    /* What the registry says of a private node to those it does not trust, too. */
+    if (g_error_matches (error, PILOT_ERROR, PILOT_ERROR_NOT_FOUND))
+      pilot_error_set_hint (error, "a private node has a name only for those it trusts: give its number or address");
     g_task_return_error (task, error);
     return;
   }

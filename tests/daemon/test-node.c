@@ -117,6 +117,7 @@ test_names (void)
   /* A private node is found by those it trusts, and by nobody else. */
   g_assert_cmpuint (resolve (&world, 0, "agent-beta", &error), ==, 0);
   g_assert_error (error, PILOT_ERROR, PILOT_ERROR_NOT_FOUND);
+  g_assert_nonnull (strstr (pilot_error_get_hint (error), "number or address"));
   g_clear_error (&error);
   befriend (&world);
   g_assert_cmpuint (resolve (&world, 0, "agent-beta", &error), ==, id (&world, 1));
