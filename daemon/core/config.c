@@ -185,6 +185,8 @@ pilot_config_load (PilotConfig *config, const char *path, GError **error)
   if (!load_document (path, &config->document, error))
     return FALSE;
   g_hash_table_remove_all (config->strings);
+  /* The file may be in the usual place, and say that state is elsewhere. */
+  g_clear_pointer (&config->state_directory, g_free);
   if (!pilot_config_get_boolean (config, "system"))
     return check_booleans (config, error);
   g_free (config->changes_path);

@@ -235,6 +235,20 @@ test_objects (Fixture *fixture, gconstpointer data)
   g_assert_cmpint (value, ==, 7);
 }
 
+/* The file is looked for where state is by default, and may say that it is elsewhere. */
+static void
+test_state_directory (Fixture *fixture, gconstpointer data)
+{
+  g_autoptr (PilotConfig) config = pilot_config_new ();
+  g_autoptr (GError) error = NULL;
+
+  g_assert_cmpstr (pilot_config_get_state_directory (config), !=, "/elsewhere");
+  write_file (fixture->file, "{ \"state-dir\": \"/elsewhere\" }");
+  g_assert_true (pilot_config_load (config, fixture->file, &error));
+  g_assert_no_error (error);
+  g_assert_cmpstr (pilot_config_get_state_directory (config), ==, "/elsewhere");
+}
+
 /* What could not be written has not happened. */
 static void
 test_store_fails (Fixture *fixture, gconstpointer data)
@@ -317,5 +331,6 @@ main (int argc, char **argv)
   g_test_add ("/config/neither-true-nor-false", Fixture, NULL, setup, test_neither, teardown);
   g_test_add ("/config/unknown", Fixture, NULL, setup, test_unknown, teardown);
   g_test_add ("/config/objects", Fixture, NULL, setup, test_objects, teardown);
+  g_test_add ("/config/state-directory", Fixture, NULL, setup, test_state_directory, teardown);
   return g_test_run ();
 }
