@@ -155,8 +155,10 @@ report_start (Invocation *invocation, Start *start, Client *client)
   g_auto (GStrv) warnings = daemon_log_list_warnings (start->log_path);
   GVariantDict data;
 
+  /* What is still so stands beside the state. */
   for (guint i = 0; !invocation->json && warnings[i] != NULL; i++)
-    g_printerr (_("warning: %s\n"), warnings[i]);
+    if (!g_str_equal (warnings[i], shown))
+      g_printerr (_("warning: %s\n"), warnings[i]);
   if (!invocation->json) {
     g_print (_("Daemon running (pid %d)\n"), (int) start->pid);
     g_print (_("  Address:   %s\n  Hostname:  %s\n"), *address != '\0' ? address : _("(not registered yet)"), *hostname != '\0' ? hostname : "-");
