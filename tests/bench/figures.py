@@ -175,7 +175,7 @@ class Bench:
 
     def rtt(self):
         ways = self.ways("beta", ECHO)
-        times = in_turn(ways, lambda way: load(self.world, "alpha", "round-trip", *ways[way]), times=3)
+        times = in_turn(ways, lambda way: load(self.world, "alpha", "round-trip", *ways[way]), times=9)
         for against in ("ssh -L", "tcp"):
             for index, name in enumerate(("rtt", "rtt-p99")):
                 yield figure(name, times["pilot"][index], "us", against, times["pilot"][index] / times[against][index],

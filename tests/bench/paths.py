@@ -185,7 +185,7 @@ class Paths:
             clients = [self.world.spawn("alpha", PATH, "take", ip, str(port), "5", "1.5", "-", stdout=subprocess.PIPE) for ip in ips]
             together.append([float(client.communicate(timeout=90)[0]) for client in clients])
             return [sum(together[-1])]
-        speeds = in_turn((one, all_of_them), lambda way: way(), times=3)
+        speeds = in_turn((one, all_of_them), lambda way: way(), times=5)
         return figure(name, speeds[all_of_them][0], "Mbit/s", "one stream", speeds[one][0], fairness=round(statistics.median(map(fairness, together)), 3))
 
     def configure(self, *arguments, **settings):

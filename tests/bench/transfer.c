@@ -19,9 +19,9 @@
  */
 
 /* Small enough to stay in the cache of the processor: where a program has its data from is not what is measured. */
-#define BLOCK (256 * 1024)
-#define TURN (1024 * 1024)
-#define BUFFER (1024 * 1024)
+#define BLOCK (128 * 1024)
+#define TURN (256 * 1024)
+#define BUFFER (128 * 1024)
 #define MOST_SECONDS 3600
 #define SILENT_SECONDS 20
 #define WITHOUT_END 1000000000000
