@@ -38,7 +38,7 @@ def start_rendezvous(world, name):
 
 def begin(world, host, *arguments):
     """A daemon that may never get online."""
-    world.run(host, "pilotctl", "daemon", "start", "--wait", "1ms", "--hostname", f"agent-{host}", "--registry", "192.0.2.1:9000",
+    world.run(host, "pilotctl", "daemon", "start", "--hostname", f"agent-{host}", "--registry", "192.0.2.1:9000",
               "--beacon", "192.0.2.1:9001", *arguments)
 
 
