@@ -223,7 +223,7 @@ pull (PilotBridge *bridge)
   gsize moved = 0;
 
   bridge->pull_again = FALSE;
-  while (!bridge->read_done && moved < TURN_BUDGET) {
+  while (!bridge->read_done) {
     struct iovec spans[2];
     guint n_spans = pilot_stream_write_vectors (bridge->stream, spans);
     gsize room = 0;
@@ -234,6 +234,8 @@ pull (PilotBridge *bridge)
       want (bridge, EPOLLIN, FALSE);
       return TRUE;
     }
+    if (moved >= TURN_BUDGET)
+      break;
     for (guint i = 0; i < n_spans; i++) {
       spans[i].iov_len = MIN (spans[i].iov_len, READ_MAX - room);
       room += spans[i].iov_len;
@@ -304,7 +306,7 @@ push (PilotBridge *bridge)
   bridge->push_again = FALSE;
   if (bridge->local_gone)
     return TRUE; /* unread it stays: closing the stream resets it, as the peer must hear */
-  while (moved < TURN_BUDGET) {
+  for (;;) {
     struct iovec spans[2];
     struct msghdr message = { .msg_iov = spans };
     gsize length = 0;
@@ -313,6 +315,8 @@ push (PilotBridge *bridge)
     message.msg_iovlen = pilot_stream_read_vectors (bridge->stream, spans);
     if (message.msg_iovlen == 0)
       return push_end (bridge);
+    if (moved >= TURN_BUDGET)
+      break;
     for (gsize i = 0; i < message.msg_iovlen; i++)
       length += spans[i].iov_len;
     put = sendmsg (bridge->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
