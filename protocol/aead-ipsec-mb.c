@@ -59,22 +59,22 @@ aead_ipsec_mb_free (AeadIpsecMb *aead)
 }
 
 void
-aead_ipsec_mb_seal (AeadIpsecMb *aead, const guint8 *nonce, const guint8 *aad, guint8 *data, gsize length)
+aead_ipsec_mb_seal (AeadIpsecMb *aead, const guint8 *nonce, const guint8 *aad, guint8 *data, const guint8 *plain, gsize length)
 {
-  IMB_AES256_GCM_ENC (aead->manager, &aead->key, &aead->context, data, data, length, nonce, aad, PILOT_AEAD_AAD_SIZE, data + length, PILOT_AEAD_TAG_SIZE);
+  IMB_AES256_GCM_ENC (aead->manager, &aead->key, &aead->context, data, plain, length, nonce, aad, PILOT_AEAD_AAD_SIZE, data + length, PILOT_AEAD_TAG_SIZE);
 }
 
 void
-aead_ipsec_mb_seal_gathered (AeadIpsecMb *aead, const guint8 *nonce, const guint8 *aad, guint8 *data, gsize head, const struct iovec *vectors, guint n_vectors)
+aead_ipsec_mb_seal_gathered (AeadIpsecMb *aead, const guint8 *nonce, const guint8 *aad, guint8 *data, gsize head, const PilotAeadRest *rest)
 {
   IMB_MGR *shared = aead->manager;
 
   IMB_AES256_GCM_INIT (shared, &aead->key, &aead->context, nonce, aad, PILOT_AEAD_AAD_SIZE);
   IMB_AES256_GCM_ENC_UPDATE (shared, &aead->key, &aead->context, data, data, head);
   data += head;
-  for (guint i = 0; i < n_vectors; i++) {
-    IMB_AES256_GCM_ENC_UPDATE (shared, &aead->key, &aead->context, data, vectors[i].iov_base, vectors[i].iov_len);
-    data += vectors[i].iov_len;
+  for (guint i = 0; i < rest->n_vectors; i++) {
+    IMB_AES256_GCM_ENC_UPDATE (shared, &aead->key, &aead->context, data, rest->vectors[i].iov_base, rest->vectors[i].iov_len);
+    data += rest->vectors[i].iov_len;
   }
   IMB_AES256_GCM_ENC_FINALIZE (shared, &aead->key, &aead->context, data, PILOT_AEAD_TAG_SIZE);
 }

@@ -7,6 +7,8 @@
 
 /* What a key carries before something faster is looked for. An idle node never gets there, and does not pay for it with memory. */
 #define MUCH (1024 * 1024)
+/* To copy less takes no longer than to put a head before it and take it away again. */
+#define LEND_LEAST 256
 
 struct _PilotAead {
   gnutls_aead_cipher_hd_t cipher;
@@ -70,6 +72,21 @@ count (PilotAead *aead, gsize length)
   pilot_crypto_wipe (aead->key, sizeof aead->key);
 }
 
+/* The plaintext may stand where its ciphertext is to stand, or elsewhere. */
+static gboolean
+seal_from (PilotAead *aead, const guint8 *nonce, const guint8 *aad, guint8 *data, const guint8 *plain, gsize length)
+{
+  size_t sealed_length = length + PILOT_AEAD_TAG_SIZE;
+
+  count (aead, length);
+  if (aead->fast != NULL) {
+    aead_ipsec_mb_seal (aead->fast, nonce, aad, data, plain, length);
+    return TRUE;
+  }
+  return gnutls_aead_cipher_encrypt (aead->cipher, nonce, PILOT_AEAD_NONCE_SIZE, aad, PILOT_AEAD_AAD_SIZE,
+                                     PILOT_AEAD_TAG_SIZE, plain, length, data, &sealed_length) == 0;
+}
+
 gboolean
 pilot_aead_seal (PilotAead *aead,
                  const guint8 nonce[PILOT_AEAD_NONCE_SIZE],
@@ -77,15 +94,35 @@ pilot_aead_seal (PilotAead *aead,
                  guint8 *data,
                  gsize length)
 {
-  size_t sealed_length = length + PILOT_AEAD_TAG_SIZE;
+  return seal_from (aead, nonce, aad, data, data, length);
+}
 
-  count (aead, length);
-  if (aead->fast != NULL) {
-    aead_ipsec_mb_seal (aead->fast, nonce, aad, data, length);
-    return TRUE;
-  }
-  return gnutls_aead_cipher_encrypt (aead->cipher, nonce, PILOT_AEAD_NONCE_SIZE, aad, PILOT_AEAD_AAD_SIZE,
-                                     PILOT_AEAD_TAG_SIZE, data, length, data, &sealed_length) == 0;
+/* The head goes before the rest for so long: one piece, which is ciphered at once. */
+static gboolean
+seal_lent (PilotAead *aead, const guint8 *nonce, const guint8 *aad, guint8 *data, gsize head, const struct iovec *rest)
+{
+  guint8 *plain = (guint8 *) rest->iov_base - head, stood[PILOT_AEAD_HEAD_MOST];
+  gboolean sealed;
+
+  memcpy (stood, plain, head);
+  memcpy (plain, data, head);
+  sealed = seal_from (aead, nonce, aad, data, plain, head + rest->iov_len);
+  memcpy (plain, stood, head);
+  return sealed;
+}
+
+static gboolean
+is_lent (const PilotAeadRest *rest, gsize head)
+{
+  return rest->n_vectors == 1 && rest->before >= head && head <= PILOT_AEAD_HEAD_MOST;
+}
+
+gboolean
+pilot_aead_rest_pays (const PilotAeadRest *rest,
+                      gsize head,
+                      gsize length)
+{
+  return length >= (is_lent (rest, head) ? LEND_LEAST : PILOT_AEAD_GATHER_LEAST);
 }
 
 gboolean
@@ -94,21 +131,19 @@ pilot_aead_seal_gathered (PilotAead *aead,
                           const guint8 aad[PILOT_AEAD_AAD_SIZE],
                           guint8 *data,
                           gsize head,
-                          const struct iovec *vectors,
-                          guint n_vectors)
+                          const PilotAeadRest *rest)
 {
   gsize length = head;
 
-  for (guint i = 0; i < n_vectors; i++)
-    length += vectors[i].iov_len;
+  if (is_lent (rest, head))
+    return seal_lent (aead, nonce, aad, data, head, rest->vectors);
   if (aead->fast != NULL) {
-    aead_ipsec_mb_seal_gathered (aead->fast, nonce, aad, data, head, vectors, n_vectors);
+    aead_ipsec_mb_seal_gathered (aead->fast, nonce, aad, data, head, rest);
     return TRUE;
   }
-  length = head;
-  for (guint i = 0; i < n_vectors; i++) {
-    memcpy (data + length, vectors[i].iov_base, vectors[i].iov_len);
-    length += vectors[i].iov_len;
+  for (guint i = 0; i < rest->n_vectors; i++) {
+    memcpy (data + length, rest->vectors[i].iov_base, rest->vectors[i].iov_len);
+    length += rest->vectors[i].iov_len;
   }
   return pilot_aead_seal (aead, nonce, aad, data, length);
 }

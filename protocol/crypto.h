@@ -63,15 +63,28 @@ gboolean pilot_aead_seal (PilotAead *aead,
                           gsize length);
 /* A plaintext in pieces that is shorter is better copied together first: ciphering in pieces takes longer than the copy. */
 #define PILOT_AEAD_GATHER_LEAST 4096
-/* The same where only the first `head` bytes of the plaintext stand at `data` and the rest in `vectors`, elsewhere: it is ciphered on its way to its place
- * behind them, which saves a copy of what is long. */
+/* Where all of a plaintext stands but its head. */
+typedef struct
+{
+  const struct iovec *vectors;
+  guint n_vectors;
+  gsize before; /* so many bytes before the first of them may be written to during a call; afterwards they are as they were */
+} PilotAeadRest;
+
+/* Whether a rest of @length bytes is worth ciphering from where it stands: in pieces that takes longer than copying them together first, unless they are long.
+ * A single one becomes one piece with its head, in the place before it. */
+gboolean pilot_aead_rest_pays (const PilotAeadRest *rest,
+                               gsize head,
+                               gsize length);
+/* The same where only the first `head` bytes of the plaintext, PILOT_AEAD_HEAD_MOST at most, stand at `data` and the rest elsewhere: it is ciphered on its way to
+ * its place behind them, which saves a copy. */
+#define PILOT_AEAD_HEAD_MOST 64
 gboolean pilot_aead_seal_gathered (PilotAead *aead,
                                    const guint8 nonce[PILOT_AEAD_NONCE_SIZE],
                                    const guint8 aad[PILOT_AEAD_AAD_SIZE],
                                    guint8 *data,
                                    gsize head,
-                                   const struct iovec *vectors,
-                                   guint n_vectors);
+                                   const PilotAeadRest *rest);
 /* Decrypts in place. `length` counts the tag; the plaintext is `length` - PILOT_AEAD_TAG_SIZE bytes. FALSE if it does not authenticate; the
  * buffer is spoiled then, and holds no plaintext: to try a second key, keep a copy. */
 gboolean pilot_aead_open (PilotAead *aead,

@@ -156,14 +156,14 @@ pilot_frame_seal_pils (guint8 *frame, PilotAead *aead, guint32 node, guint32 pre
 }
 
 gsize
-pilot_frame_seal_pils_gathered (guint8 *frame, PilotAead *aead, guint32 node, guint32 prefix, guint64 counter, gsize head, const struct iovec *vectors, guint n_vectors)
+pilot_frame_seal_pils_gathered (guint8 *frame, PilotAead *aead, guint32 node, guint32 prefix, guint64 counter, gsize head, const PilotAeadRest *rest)
 {
   gsize length = PILOT_FRAME_PILS_OVERHEAD + head;
 
   write_pils_header (frame, node, prefix, counter);
-  if (!pilot_aead_seal_gathered (aead, frame + OFFSET_NONCE, frame + OFFSET_NODE, frame + PILOT_FRAME_PILS_HEADER_SIZE, head, vectors, n_vectors))
+  if (!pilot_aead_seal_gathered (aead, frame + OFFSET_NONCE, frame + OFFSET_NODE, frame + PILOT_FRAME_PILS_HEADER_SIZE, head, rest))
     return 0;
-  for (guint i = 0; i < n_vectors; i++)
-    length += vectors[i].iov_len;
+  for (guint i = 0; i < rest->n_vectors; i++)
+    length += rest->vectors[i].iov_len;
   return length;
 }

@@ -88,14 +88,13 @@ gsize pilot_frame_seal_pils (guint8 *frame,
                              guint32 prefix,
                              guint64 counter,
                              gsize plaintext_length);
-/* The same for a plaintext of which only the first `head` bytes stand there and the rest in `vectors`: see pilot_aead_seal_gathered(). */
+/* The same for a plaintext of which only the first `head` bytes stand there and the rest elsewhere: see pilot_aead_seal_gathered(). */
 gsize pilot_frame_seal_pils_gathered (guint8 *frame,
                                       PilotAead *aead,
                                       guint32 node,
                                       guint32 prefix,
                                       guint64 counter,
                                       gsize head,
-                                      const struct iovec *vectors,
-                                      guint n_vectors);
+                                      const PilotAeadRest *rest);
 
 G_END_DECLS

@@ -100,8 +100,7 @@ relay_header (PilotPath path)
 static gsize
 build_gathered (PilotPeer *peer,
                 const PilotPacket *packet,
-                const struct iovec *payload,
-                guint n_payload,
+                const PilotAeadRest *payload,
                 PilotPath path,
                 guint8 *out,
                 gsize room)
@@ -115,8 +114,8 @@ build_gathered (PilotPeer *peer,
   length = pilot_packet_encode (packet, out + head, room - head - PILOT_AEAD_TAG_SIZE);
   if (length == 0)
     return 0;
-  if (n_payload > 0)
-    length = pilot_session_seal_gathered (peer->session, out + offset, peer->overlay->node, pilot_packet_header_size (packet), payload, n_payload);
+  if (payload != NULL)
+    length = pilot_session_seal_gathered (peer->session, out + offset, peer->overlay->node, pilot_packet_header_size (packet), payload);
   else
     length = pilot_session_seal (peer->session, out + offset, peer->overlay->node, length);
   if (length == 0)
@@ -134,7 +133,7 @@ build (PilotPeer *peer,
        guint8 *out,
        gsize room)
 {
-  return build_gathered (peer, packet, NULL, 0, path, out, room);
+  return build_gathered (peer, packet, NULL, path, out, room);
 }
 
 gboolean
@@ -211,6 +210,7 @@ build_segment (PilotStream *stream,
 {
   PilotStreamLinks *links = pilot_stream_links (stream);
   PilotPacket packet = { .flags = segment->flags, .protocol = PILOT_PROTOCOL_STREAM, .window = segment->window, .seq = segment->seq, .ack = segment->ack, .payload_length = segment->payload_length, .source = links->local, .destination = links->remote, .source_port = links->local_port, .destination_port = links->remote_port };
+  const PilotAeadRest rest = { segment->payload, segment->n_payload, segment->before };
   guint8 *payload;
 
   if (segment->payload_length + HEADROOM + PILOT_AEAD_TAG_SIZE > room)
@@ -220,8 +220,8 @@ build_segment (PilotStream *stream,
     /* The session says more about it than a checksum can. */
     packet.unsummed = packet.short_header || pilot_stream_takes_unsummed (stream);
   }
-  if (packet.unsummed && segment->payload_length >= PILOT_AEAD_GATHER_LEAST)
-    return build_gathered (peer, &packet, segment->payload, segment->n_payload, path, out, room);
+  if (packet.unsummed && pilot_aead_rest_pays (&rest, pilot_packet_header_size (&packet), segment->payload_length))
+    return build_gathered (peer, &packet, &rest, path, out, room);
   payload = out + relay_header (path) + PILOT_FRAME_PILS_HEADER_SIZE + pilot_packet_header_size (&packet);
   packet.payload = payload;
   for (guint i = 0; i < segment->n_payload; i++) {

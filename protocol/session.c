@@ -175,12 +175,11 @@ pilot_session_seal_gathered (PilotSession *session,
                              guint8 *frame,
                              guint32 own_node,
                              gsize head,
-                             const struct iovec *vectors,
-                             guint n_vectors)
+                             const PilotAeadRest *rest)
 {
   guint64 counter = session->key->counter++;
 
-  return pilot_frame_seal_pils_gathered (frame, session->aead, own_node, session->key->prefix, counter, head, vectors, n_vectors);
+  return pilot_frame_seal_pils_gathered (frame, session->aead, own_node, session->key->prefix, counter, head, rest);
 }
 
 gboolean

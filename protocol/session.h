@@ -55,13 +55,12 @@ gsize pilot_session_seal (PilotSession *session,
                           guint8 *frame,
                           guint32 own_node,
                           gsize packet_length);
-/* The same for a packet of which only the first `head` bytes stand there and the rest in `vectors`. */
+/* The same for a packet of which only the first `head` bytes stand there and the rest elsewhere. */
 gsize pilot_session_seal_gathered (PilotSession *session,
                                    guint8 *frame,
                                    guint32 own_node,
                                    gsize head,
-                                   const struct iovec *vectors,
-                                   guint n_vectors);
+                                   const PilotAeadRest *rest);
 /* Whether the nonce prefix belongs to an epoch this session has seen. */
 gboolean pilot_session_knows_prefix (const PilotSession *session,
                                      guint32 prefix);

@@ -37,6 +37,7 @@ header (PilotStream *self,
   segment->ack = self->rcv_nxt;
   segment->window = stream_window_field (self, FALSE);
   segment->n_payload = 0;
+  segment->before = 0;
   segment->payload_length = 0;
 }
 
@@ -241,6 +242,7 @@ output_record (PilotStream *self,
     header (self, segment, PILOT_PACKET_ACK);
     segment->seq = record->sequence;
     segment->n_payload = pilot_ring_spans (&self->send_ring, offset, record->length, segment->payload);
+    segment->before = (gsize) ((const guint8 *) segment->payload[0].iov_base - self->send_ring.data);
     segment->payload_length = record->length;
     self->last_data_sent = now;
   }

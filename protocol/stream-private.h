@@ -70,6 +70,7 @@ typedef struct {
   guint16 window;
   struct iovec payload[2];
   guint n_payload;
+  gsize before; /* bytes before the first span that belong to the stream, too: see PilotAeadRest */
   guint payload_length;
   guint8 small[64]; /* SACK blocks and TLVs live here; payload[0] may point at it */
 } PilotStreamSegment;

@@ -128,6 +128,39 @@ test_agree (void)
   }
 }
 
+/* A head that is put before its rest for so long: the same bytes as of one piece, and what stood there is there again. */
+static void
+test_lent (gconstpointer kind)
+{
+  static const gsize lengths[] = { 1, 255, 256, 1368, 1404, 4096, 64966 };
+  static const gsize heads[] = { 16, 34, PILOT_AEAD_HEAD_MOST, PILOT_AEAD_HEAD_MOST + 1 };
+  g_autoptr (PilotAead) aead = new_of (kind);
+  g_autofree guint8 *ring = g_malloc (MOST), *before = g_malloc (MOST), *want = g_malloc (MOST), *got = g_malloc (MOST);
+  guint8 aad[4] = { 7 };
+
+  if (aead == NULL)
+    return;
+  fill (ring, MOST);
+  fill (before, MOST);
+  for (guint h = 0; h < G_N_ELEMENTS (heads); h++)
+    for (guint i = 0; i < G_N_ELEMENTS (lengths); i++)
+      for (gsize at = 0; at <= 2 * heads[h]; at += heads[h] / 2) {
+        const struct iovec vector = { ring + at, lengths[i] };
+        const PilotAeadRest rest = { &vector, 1, at };
+        const gsize whole = heads[h] + lengths[i];
+
+        memset (want, 0xa5, heads[h]);
+        memset (got, 0xa5, heads[h]);
+        memcpy (want + heads[h], ring + at, lengths[i]);
+        g_assert_true (pilot_aead_seal (aead, nonce, aad, want, whole));
+        g_assert_true (pilot_aead_seal_gathered (aead, nonce, aad, got, heads[h], &rest));
+        g_assert_cmpmem (got, whole + PILOT_AEAD_TAG_SIZE, want, whole + PILOT_AEAD_TAG_SIZE);
+        g_assert_cmpmem (ring, MOST, before, MOST);
+        g_assert_cmpint (pilot_aead_rest_pays (&rest, heads[h], lengths[i]), ==,
+                         lengths[i] >= (at >= heads[h] && heads[h] <= PILOT_AEAD_HEAD_MOST ? 256 : PILOT_AEAD_GATHER_LEAST));
+      }
+}
+
 /* A plaintext in pieces becomes the same bytes as one in one piece, and the pieces stay as they were. */
 static void
 test_gathered (gconstpointer kind)
@@ -144,11 +177,12 @@ test_gathered (gconstpointer kind)
     for (guint part = 0; part < 5; part++) {
       const gsize head = 34, length = lengths[i], first = part < 4 ? length * part / 3 : length / 2 + 1;
       const struct iovec vectors[] = { { plain + head, MIN (first, length) }, { plain + head + MIN (first, length), length - MIN (first, length) } };
+      const PilotAeadRest rest = { vectors, part == 0 ? 2 : 1 + (length > first), 0 };
 
       memcpy (want, plain, head + length);
       memcpy (got, plain, head);
       g_assert_true (pilot_aead_seal (aead, nonce, aad, want, head + length));
-      g_assert_true (pilot_aead_seal_gathered (aead, nonce, aad, got, head, vectors, part == 0 ? 2 : 1 + (length > first)));
+      g_assert_true (pilot_aead_seal_gathered (aead, nonce, aad, got, head, &rest));
       g_assert_cmpmem (got, head + length + PILOT_AEAD_TAG_SIZE, want, head + length + PILOT_AEAD_TAG_SIZE);
     }
   fill (want, MOST);
@@ -245,12 +279,14 @@ main (int argc, char **argv)
   g_test_init (&argc, &argv, NULL);
   for (guint i = 0; i < (processor_suits_ipsec_mb () ? 2 : 1); i++) {
     g_autofree gchar *vector = g_strdup_printf ("/aead/%s/vector", names[i]), *ends = g_strdup_printf ("/aead/%s/ends", names[i]),
-                     *forged = g_strdup_printf ("/aead/%s/forged", names[i]), *gathered = g_strdup_printf ("/aead/%s/gathered", names[i]), *placed = g_strdup_printf ("/aead/%s/placed", names[i]);
+                     *forged = g_strdup_printf ("/aead/%s/forged", names[i]), *gathered = g_strdup_printf ("/aead/%s/gathered", names[i]), *placed = g_strdup_printf ("/aead/%s/placed", names[i]),
+                     *lent = g_strdup_printf ("/aead/%s/lent", names[i]);
 
     g_test_add_data_func (vector, &kinds[i], test_vector);
     g_test_add_data_func (ends, &kinds[i], test_ends);
     g_test_add_data_func (forged, &kinds[i], test_forged);
     g_test_add_data_func (gathered, &kinds[i], test_gathered);
+    g_test_add_data_func (lent, &kinds[i], test_lent);
     g_test_add_data_func (placed, &kinds[i], test_placed);
   }
   if (processor_suits_ipsec_mb ())
