@@ -26,6 +26,8 @@
  * more than these batches stands in the socket of a receiver that has no more processor time, in front of everybody else's packets. */
 #define SHORT_RTT 1000
 #define SHORT_WINDOW (256 * 1024)
+/* And half of it where somebody waits behind it for an answer: that takes a fifth of a transfer, and more than half of a late answer's lateness. */
+#define SHORT_WINDOW_ASKED (128 * 1024)
 /* Below this the shortest round trip that any stream to the peer has seen counts for all; twice as much as is short, because even that of an empty wire
  * holds what hosts without processor time add to it. Longer ways show themselves to each: there it is jitter that makes some round trips short. */
 #define SIBLINGS_RTT (2 * SHORT_RTT)
@@ -435,7 +437,7 @@ short_window (PilotCongestion *self,
               const PilotCongestionSample *sample)
 {
   if (sample->shared)
-    return SHORT_WINDOW;
+    return sample->asked ? SHORT_WINDOW_ASKED : SHORT_WINDOW;
   return CLAMP (self->bbr.rate * SHORT_RTT / G_USEC_PER_SEC, SHORT_WINDOW, SHORT_WINDOW_ALONE);
 }
 

@@ -22,6 +22,7 @@ typedef struct {
   gint64 srtt, min_rtt;
   gboolean in_recovery;
   gboolean shared; /* other streams to the same peer have something to say, too */
+  gboolean asked;  /* while shared: one of them exchanges short messages, whose round trip is as long as what stands in front of them */
   gint64 way_rtt;  /* while shared: the shortest that any stream to the peer has seen of late; else, or if none has, -1 */
 } PilotCongestionSample;
 

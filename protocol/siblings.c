@@ -33,6 +33,23 @@ pilot_siblings_shared (const PilotSiblings *self,
 }
 
 void
+pilot_siblings_asked (PilotSiblings *self,
+                      gconstpointer stream,
+                      gint64 now)
+{
+  self->asker = stream;
+  self->asked_at = now;
+}
+
+gboolean
+pilot_siblings_others_ask (const PilotSiblings *self,
+                           gconstpointer stream,
+                           gint64 now)
+{
+  return self->asked_at != 0 && self->asker != stream && now - self->asked_at < TURNS_WITHIN;
+}
+
+void
 pilot_siblings_measured (PilotSiblings *self,
                          gint64 rtt,
                          gint64 now)

@@ -13,8 +13,10 @@ G_BEGIN_DECLS
 typedef struct {
   gconstpointer speaker; /* the stream whose packet came last, only to be compared */
   gint64 spoke_at;
-  gint64 turned_at;   /* when two of them spoke closely after each other; 0 = never */
-  gint64 shortest[2]; /* round trip in this half of the time it counts for, and in the one before; 0 = none */
+  gint64 turned_at;    /* when two of them spoke closely after each other; 0 = never */
+  gconstpointer asker; /* the stream of which a short message came last, only to be compared */
+  gint64 asked_at;     /* when it came; 0 = never */
+  gint64 shortest[2];  /* round trip in this half of the time it counts for, and in the one before; 0 = none */
   gint64 half_began;
   gint64 moved_at; /* to the way they take now */
 } PilotSiblings;
@@ -23,6 +25,10 @@ typedef struct {
 void pilot_siblings_spoke (PilotSiblings *self, gconstpointer stream, gint64 now);
 /* Do at least two of them speak at this time? */
 gboolean pilot_siblings_shared (const PilotSiblings *self, gint64 now);
+/* A message came of @stream, of so few bytes that somebody may be waiting for what is said next. */
+void pilot_siblings_asked (PilotSiblings *self, gconstpointer stream, gint64 now);
+/* Does another of them than @stream exchange such messages at this time? */
+gboolean pilot_siblings_others_ask (const PilotSiblings *self, gconstpointer stream, gint64 now);
 /* One of them measured a round trip. */
 void pilot_siblings_measured (PilotSiblings *self, gint64 rtt, gint64 now);
 /* The shortest any of them has measured of late, -1 for none. */

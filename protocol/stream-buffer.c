@@ -5,6 +5,9 @@
 
 /* The user's side of the rings. */
 
+/* Less than so many free bytes are not worth a read of their own. */
+#define SLIVER (64 * 1024)
+
 static gboolean
 may_write (PilotStream *self)
 {
@@ -43,8 +46,8 @@ guint
 pilot_stream_write_vectors (PilotStream *self,
                             struct iovec vectors[2])
 {
-  /* The sliver that is left above a whole number of reads would cost as many system calls as they do. WRITE comes when a quarter is free. */
-  return free_vectors (self, self->write_limit / 4, vectors);
+  /* The sliver that is left above a whole number of reads would cost as many system calls as they do. At least a quarter is free when WRITE comes. */
+  return free_vectors (self, MIN (self->write_limit / 4, SLIVER), vectors);
 }
 
 void

@@ -174,6 +174,15 @@ stream_can_send (PilotStream *self)
          self->state == PILOT_STREAM_STATE_LAST_ACK;
 }
 
+/* What the streams to its peer know of each other, NULL for nothing. */
+static inline PilotSiblings *
+stream_siblings (PilotStream *self)
+{
+  const PilotStreamHooks *hooks = self->config.hooks;
+
+  return hooks->siblings != NULL ? hooks->siblings (self, self->config.overlay) : NULL;
+}
+
 /* stream.c */
 void stream_signal (PilotStream *self, guint ready);
 void stream_flush (PilotStream *self, gint64 now);                         /* last thing of every entry point: may free nothing, but tells */

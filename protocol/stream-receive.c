@@ -9,6 +9,8 @@
 #define FIN_HOLD (15 * STREAM_SECOND)
 #define ANSWER_AFTER (5 * STREAM_SECOND)
 #define GO_SLOTS 512
+/* Bytes of a message whose sender may wait for the next. */
+#define SHORT_MESSAGE 1024
 #define MAX_DRIFT (2 * 1024 * 1024)
 
 static gboolean
@@ -219,6 +221,16 @@ pilot_stream_place (PilotStream *self,
   return pilot_ring_spans (&self->receive_ring, self->read_offset + self->readable, length, spans) == 1 ? spans[0].iov_base : NULL;
 }
 
+static void
+note_message (PilotStream *self,
+              gint64 now)
+{
+  PilotSiblings *siblings = stream_siblings (self);
+
+  if (siblings != NULL)
+    pilot_siblings_asked (siblings, self, now);
+}
+
 void
 stream_receive_data (PilotStream *self,
                      const PilotPacket *packet,
@@ -271,6 +283,8 @@ stream_receive_data (PilotStream *self,
     return;
   }
   deliver (self, length);
+  if (length <= SHORT_MESSAGE)
+    note_message (self, now);
   if (gap) {
     self->duplicate_acks_due = self->empty_acks_due = self->gap_segments = 0;
     self->gap_told = FALSE;

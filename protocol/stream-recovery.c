@@ -267,8 +267,7 @@ static void
 report (PilotStream *self,
         Gathered *gathered)
 {
-  const PilotStreamHooks *hooks = self->config.hooks;
-  PilotSiblings *siblings = hooks->siblings != NULL ? hooks->siblings (self, self->config.overlay) : NULL;
+  PilotSiblings *siblings = stream_siblings (self);
   PilotCongestionSample sample = {
     .now = gathered->now,
     .delivered = self->delivered,
@@ -289,6 +288,7 @@ report (PilotStream *self,
       pilot_siblings_measured (siblings, gathered->rtt, gathered->now);
     sample.shared = pilot_siblings_shared (siblings, gathered->now);
     /* Who is alone sees for himself. */
+    sample.asked = sample.shared && pilot_siblings_others_ask (siblings, self, gathered->now);
     if (sample.shared)
       sample.way_rtt = pilot_siblings_shortest (siblings, gathered->now);
   }

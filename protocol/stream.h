@@ -76,8 +76,8 @@ void pilot_stream_ignore (PilotStream *stream, gint64 now);
  * @vectors: filled with up to two spans of free space in the send ring
  *
  * Lets the caller readv() straight into the ring; grows it up to its bound as needed.
- * Returns: the number of spans, 0 when the ring is full or less than a quarter of it is free
- * (WRITE will be signalled), or the stream cannot be written to.
+ * Returns: the number of spans, 0 when the ring is full, or so nearly that what is left is not worth
+ * a read (WRITE will be signalled), or the stream cannot be written to.
  */
 guint pilot_stream_write_vectors (PilotStream *stream, struct iovec vectors[2]);
 /* Says that @length bytes were put into the spans last handed out. */

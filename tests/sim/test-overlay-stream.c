@@ -72,6 +72,35 @@ test_shared (void)
   pair_end (&w);
 }
 
+/* Half of the window that is left to one of several stands before somebody who waits for answers, and is there again when he is silent. */
+static void
+test_asked (void)
+{
+  const guint64 asked = 128 * 1024;
+  Pair w = pair_new (-1, -1);
+  SimFlow *talk;
+
+  w.alpha->link = w.beta->link = (SimLink) { .delay = 20, .rate = 500000000, .queue = 8000000 };
+  pair_start (&w);
+  pair_dial (&w, SIM_FLOW_BOTH, 1, 500000000);
+  talk = pair_dial (&w, SIM_FLOW_BOTH, 64, 2);
+  talk->server.to_write = 1;
+  talk->server.to_read = 64 * 60;
+  pair_run (&w, 30 * SIM_MS);
+  for (guint i = 1; i < 50; i++) {
+    guint8 message[64];
+
+    for (guint k = 0; k < sizeof message; k++)
+      message[k] = sim_flow_content (talk, TRUE, i * sizeof message + k);
+    g_assert_cmpuint (pilot_stream_write (talk->client.stream, message, sizeof message, w.sim->now), ==, sizeof message);
+    pair_run (&w, SIM_MS);
+  }
+  g_assert_cmpuint (largest_window (w.beta, 1), ==, asked);
+  pair_run (&w, 120 * SIM_MS);
+  g_assert_cmpuint (largest_window (w.beta, 1), >, asked);
+  pair_end (&w);
+}
+
 static guint64
 sent_by (const SimFlow *flow)
 {
@@ -347,6 +376,7 @@ main (int argc,
   g_test_init (&argc, &argv, NULL);
   g_test_add_func ("/overlay/stream/transfer", test_transfer);
   g_test_add_func ("/overlay/stream/shared", test_shared);
+  g_test_add_func ("/overlay/stream/asked", test_asked);
   g_test_add_func ("/overlay/stream/order", test_order);
   g_test_add_func ("/overlay/stream/incoming-ends-at-once", test_incoming_ends_at_once);
   g_test_add_func ("/overlay/stream/closed-port", test_closed_port);

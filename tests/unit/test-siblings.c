@@ -22,6 +22,21 @@ test_shared (void)
   g_assert_false (pilot_siblings_shared (&siblings, now + SECOND + 102000));
 }
 
+/* Who exchanges short messages is asked of by the others, for so long. */
+static void
+test_asked (void)
+{
+  PilotSiblings siblings = { 0 };
+  const gchar *bulk = "bulk", *talk = "talk";
+  gint64 now = 5 * SECOND;
+
+  g_assert_false (pilot_siblings_others_ask (&siblings, bulk, now));
+  pilot_siblings_asked (&siblings, talk, now);
+  g_assert_true (pilot_siblings_others_ask (&siblings, bulk, now + 99000));
+  g_assert_false (pilot_siblings_others_ask (&siblings, talk, now + 99000));
+  g_assert_false (pilot_siblings_others_ask (&siblings, bulk, now + 101000));
+}
+
 /* @rtt is measured every 50 ms, by one of two in turn. */
 static gint64
 talk (PilotSiblings *siblings,
@@ -93,6 +108,7 @@ main (int argc,
 {
   g_test_init (&argc, &argv, NULL);
   g_test_add_func ("/siblings/shared", test_shared);
+  g_test_add_func ("/siblings/asked", test_asked);
   g_test_add_func ("/siblings/shortest", test_shortest);
   g_test_add_func ("/siblings/pause", test_pause);
   g_test_add_func ("/siblings/moved", test_moved);

@@ -280,6 +280,29 @@ test_slow_reader (void)
   wire_free (wire);
 }
 
+/* What is left of a nearly full ring is for who writes, not worth a read; whoever was told so hears when there is room. */
+static void
+test_sliver (void)
+{
+  static const guint8 zeros[200 * 1024] = { 0 };
+  WireConfig config = { .delay = 5000 };
+  Wire *wire = wire_new (&config, 9);
+  PilotStream *a = wire_open (wire, 0, TRUE, BUFFER);
+  struct iovec vectors[2];
+
+  wire_open (wire, 1, TRUE, BUFFER);
+  /* Before the handshake is done nothing leaves the ring, which may hold 256 KiB. */
+  g_assert_cmpuint (pilot_stream_write_vectors (a, vectors), >, 0);
+  g_assert_cmpuint (pilot_stream_write (a, zeros, sizeof zeros, wire->now), ==, sizeof zeros);
+  g_assert_cmpuint (pilot_stream_write_vectors (a, vectors), ==, 0);
+  g_assert_cmpuint (pilot_stream_write (a, zeros, 1000, wire->now), ==, 1000);
+  wire->ends[0].ready = 0;
+  wire_run (wire, wire->now + G_USEC_PER_SEC, NULL, NULL);
+  g_assert_true (wire->ends[0].ready & PILOT_STREAM_READY_WRITE);
+  g_assert_cmpuint (pilot_stream_write_vectors (a, vectors), >, 0);
+  wire_free (wire);
+}
+
 /* Request, shut down writing, read the whole answer. */
 static void
 test_half_close (void)
@@ -468,6 +491,7 @@ main (int argc,
   g_test_add_func ("/stream/pair/throughput", test_throughput);
   g_test_add_func ("/stream/pair/long-path", test_long_path);
   g_test_add_func ("/stream/pair/short-path", test_short_path);
+  g_test_add_func ("/stream/pair/sliver", test_sliver);
   g_test_add_func ("/stream/pair/slow-reader", test_slow_reader);
   g_test_add_func ("/stream/pair/question-then-bulk", test_question_then_bulk);
   g_test_add_func ("/stream/pair/half-close", test_half_close);
