@@ -63,6 +63,7 @@ gboolean pilot_aead_seal (PilotAead *aead,
                           gsize length);
 /* A plaintext in pieces that is shorter is better copied together first: ciphering in pieces takes longer than the copy. */
 #define PILOT_AEAD_GATHER_LEAST 4096
+
 /* Where all of a plaintext stands but its head. */
 typedef struct
 {
