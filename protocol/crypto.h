@@ -72,14 +72,15 @@ typedef struct
   gsize before; /* so many bytes before the first of them may be written to during a call; afterwards they are as they were */
 } PilotAeadRest;
 
+/* A longer head is never put before its rest. */
+#define PILOT_AEAD_HEAD_MOST 64
 /* Whether a rest of @length bytes is worth ciphering from where it stands: in pieces that takes longer than copying them together first, unless they are long.
  * A single one becomes one piece with its head, in the place before it. */
 gboolean pilot_aead_rest_pays (const PilotAeadRest *rest,
                                gsize head,
                                gsize length);
-/* The same where only the first `head` bytes of the plaintext, PILOT_AEAD_HEAD_MOST at most, stand at `data` and the rest elsewhere: it is ciphered on its way to
- * its place behind them, which saves a copy. */
-#define PILOT_AEAD_HEAD_MOST 64
+/* The same where only the first `head` bytes of the plaintext stand at `data` and the rest elsewhere: it is ciphered on its way to its place behind them, which saves
+ * a copy. */
 gboolean pilot_aead_seal_gathered (PilotAead *aead,
                                    const guint8 nonce[PILOT_AEAD_NONCE_SIZE],
                                    const guint8 aad[PILOT_AEAD_AAD_SIZE],

@@ -288,9 +288,10 @@ report (PilotStream *self,
       pilot_siblings_measured (siblings, gathered->rtt, gathered->now);
     sample.shared = pilot_siblings_shared (siblings, gathered->now);
     /* Who is alone sees for himself. */
-    sample.asked = sample.shared && pilot_siblings_others_ask (siblings, self, gathered->now);
-    if (sample.shared)
+    if (sample.shared) {
+      sample.asked = pilot_siblings_others_ask (siblings, self, gathered->now);
       sample.way_rtt = pilot_siblings_shortest (siblings, gathered->now);
+    }
   }
 
   if (gathered->sampled) {
