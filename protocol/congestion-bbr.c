@@ -33,6 +33,9 @@
 #define SIBLINGS_RTT (2 * SHORT_RTT)
 /* Who has the peer for himself fills it with as much as that takes in a millisecond: with less, both ends sleep by turns. */
 #define SHORT_WINDOW_ALONE (1024 * 1024)
+/* But half of that at least, while it does not stand longer than this: who shares the other end's processor with many peers is woken once for each window,
+ * and finds nothing of his own in the caches of a processor that has moved megabytes meanwhile. */
+#define SHORT_WAIT 10000
 /* Below this random loss is taken as such: only a queue that overflows loses more of a whole round. */
 #define HIGH_LOSS_PERCENT 12
 #define HIGH_LOSS_EVENTS 8
@@ -436,9 +439,13 @@ static guint64
 short_window (PilotCongestion *self,
               const PilotCongestionSample *sample)
 {
+  const guint64 rate = self->bbr.rate;
+  guint64 least;
+
   if (sample->shared)
     return sample->asked ? SHORT_WINDOW_ASKED : SHORT_WINDOW;
-  return CLAMP (self->bbr.rate * SHORT_RTT / G_USEC_PER_SEC, SHORT_WINDOW, SHORT_WINDOW_ALONE);
+  least = CLAMP (rate * SHORT_WAIT / G_USEC_PER_SEC, SHORT_WINDOW, SHORT_WINDOW_ALONE / 2);
+  return CLAMP (rate * SHORT_RTT / G_USEC_PER_SEC, least, SHORT_WINDOW_ALONE);
 }
 
 static void

@@ -175,7 +175,7 @@ class Paths:
         yield self.beside_one("streams-8", [ip] * 8, port)
 
     def beside_one(self, name, ips, port):
-        """As many streams at the same time as addresses, beside one alone, three times in turn: their sum, and the median of the indices of fairness."""
+        """As many streams at the same time as addresses, beside one alone, nine times in turn: their sum, and the median of the indices of fairness."""
         alone, together = itertools.cycle(ips), []
 
         def one():
@@ -185,7 +185,7 @@ class Paths:
             clients = [self.world.spawn("alpha", PATH, "take", ip, str(port), "5", "1.5", "-", stdout=subprocess.PIPE) for ip in ips]
             together.append([float(client.communicate(timeout=90)[0]) for client in clients])
             return [sum(together[-1])]
-        speeds = in_turn((one, all_of_them), lambda way: way(), times=5)
+        speeds = in_turn((one, all_of_them), lambda way: way(), times=9)
         return figure(name, speeds[all_of_them][0], "Mbit/s", "one stream", speeds[one][0], fairness=round(statistics.median(map(fairness, together)), 3))
 
     def configure(self, *arguments, **settings):
